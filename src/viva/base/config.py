@@ -1,0 +1,155 @@
+"""Strict, frozen configuration: a YAML recipe plus `a.b.c=value` overrides, read by the types of the fields.
+
+An unknown key, a repeated key, a wrong type or a NaN is refused; nothing is ignored.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from viva.base.errors import Refusal, nearest
+
+C = TypeVar("C", bound="Config")
+
+
+class Config(BaseModel):
+    """The base of every configuration: frozen, comparable, and deaf to keys it does not know.
+
+    A section given in part keeps the rest of its default: `{position: {theta: 1e6}}` changes theta alone.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, protected_namespaces=())
+
+    @model_validator(mode="before")
+    @classmethod
+    def _only_known_keys(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        for key in data:
+            if key not in cls.model_fields:
+                fix = nearest(str(key), sorted(cls.model_fields))
+                raise PydanticCustomError("unknown_key", "unknown key {key}; {fix}", {"key": repr(key), "fix": fix})
+        return {key: _filled_in(cls.model_fields[key].get_default(), value) for key, value in data.items()}
+
+
+def _filled_in(default: Any, given: Any) -> Any:
+    """`given`, with what it leaves out taken from the default section it stands in for."""
+    if isinstance(default, Config) and isinstance(given, dict) and "kind" not in given:
+        unknown = [key for key in given if key not in type(default).model_fields]
+        if not unknown:
+            return type(default).model_validate({**dict(default), **given})
+    return given
+
+
+class _OneKeyOnce(yaml.SafeLoader):
+    """PyYAML keeps the last of two equal keys; here the second is refused."""
+
+
+def _mapping(loader: yaml.SafeLoader, node: yaml.MappingNode) -> dict:
+    keys = [loader.construct_object(key) for key, _ in node.value]
+    for key in keys:
+        if keys.count(key) > 1:
+            line = node.start_mark.line + 1
+            raise Refusal(f"a section must name each key once (line {line})", f"{key!r} twice", "remove one of them")
+    return loader.construct_mapping(node, deep=True)
+
+
+_OneKeyOnce.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def read_yaml(path: str | Path) -> dict[str, Any]:
+    """The mapping in a YAML file; a missing file, a syntax error or another shape is refused."""
+    path = Path(path)
+    if not path.is_file():
+        near = sorted(p.as_posix() for p in path.parent.glob("*.yaml")) if path.parent.is_dir() else []
+        fix = nearest(path.as_posix(), near) if near else "give the path of a YAML file"
+        raise Refusal("a recipe must be an existing file", path.as_posix(), fix)
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneKeyOnce)  # a SafeLoader
+    except yaml.YAMLError as error:
+        raise Refusal(f"{path} must be valid YAML", " ".join(str(error).split()), "mend that line") from None
+    except UnicodeDecodeError as error:
+        raise Refusal(f"{path} must be UTF-8 text", str(error), "save the file as UTF-8") from None
+    if not isinstance(tree, dict):
+        raise Refusal(f"{path} must hold `key: value` lines", type(tree).__name__, "start from a file in recipes/")
+    return tree
+
+
+def overridden(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
+    """A copy of `tree` in which the leaf at the dotted `path` is `value`; sections are made on the way.
+
+    >>> overridden({"a": {"b": 1}}, "a.c", 2)
+    {'a': {'b': 1, 'c': 2}}
+    """
+    head, _, rest = path.partition(".")
+    if isinstance(tree, list):
+        if not head.isdigit() or int(head) >= len(tree):
+            raise Refusal(f"an index into a list of {len(tree)} must be below it", repr(head), "count from 0")
+        return [overridden(item, rest, value) if i == int(head) and rest else value if i == int(head) else item
+                for i, item in enumerate(tree)]
+    below = tree.get(head) or {}
+    if isinstance(below, str) and rest:
+        below = {"kind": below}  # `position: rope` is short for `position: {kind: rope}`
+    return {**tree, head: overridden(below, rest, value) if rest else value}
+
+
+def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict[str, Any] = (), name: str = "") -> C:
+    """Validate `tree`, changed by `overrides`, against `schema`.
+
+    An override is `a.b.c=value` or an entry of a dict. Its text is read by the type of the field it names (so
+    3e-4 is a float and 007 stays a path); text that the type cannot take as it stands is read as YAML (`[1, 2]`).
+    """
+    given = dict(overrides) if isinstance(overrides, dict) else dict(_split(item) for item in overrides)
+    given = {path: None if value == "null" else value for path, value in given.items()}
+    for path, value in given.items():
+        tree = overridden(tree, path, value)
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        wrong = {".".join(map(str, where)) for where, _, _ in _flat(error)}
+    for path, value in given.items():
+        if isinstance(value, str) and any(at == path or at.startswith(path + ".") for at in wrong):
+            tree = overridden(tree, path, yaml.safe_load(value))
+    try:
+        return schema.model_validate(tree)
+    except ValidationError as error:
+        raise _refusal(error, name or schema.__name__) from None
+
+
+def read(schema: type[C], path: str | Path, overrides: Iterable[str] | dict[str, Any] = ()) -> C:
+    """Read the recipe at `path` as `schema`, changed by `overrides`."""
+    return parse(schema, read_yaml(path), overrides, name=str(path))
+
+
+def _split(item: str) -> tuple[str, str]:
+    path, equals, value = item.partition("=")
+    if not equals or not path:
+        raise Refusal("an override must have the form section.key=value", repr(item), "write for example train.lr=3e-4")
+    return path, value
+
+
+def _flat(error: ValidationError, above: tuple = ()) -> list[tuple[tuple, str, Any]]:
+    """(where, message, input) of every fault, those inside a Choice included."""
+    faults = []
+    for fault in error.errors():
+        where = (*above, *(str(part) for part in fault["loc"]))
+        inner = fault.get("ctx", {}).get("error")
+        if isinstance(inner, ValidationError):
+            faults += _flat(inner, where)
+        else:
+            faults.append((where, fault["msg"], fault["input"]))
+    return faults
+
+
+def _refusal(error: ValidationError, name: str) -> Refusal:
+    """The faults of a recipe in one sentence each: section and key, what is wrong, what was given."""
+    lines = []
+    for where, message, given in _flat(error):
+        at = ".".join(where) or "the top level"
+        shown = "" if isinstance(given, (dict, Config)) else f" (given {given!r})"
+        lines.append(f"{at}: {message}{shown}")
+    return Refusal(f"{name} must match its schema", "; ".join(lines), "correct what is named")

@@ -1,0 +1,29 @@
+"""The one form in which viva refuses: what must hold, what was found, what to do."""
+
+from difflib import get_close_matches
+
+
+class Refusal(Exception):
+    """Something the user gave cannot be used.
+
+    `must` states the condition, `found` shows the offending value, `fix` says what to do about it.
+    The command line prints the sentence and exits with code 2; in Python it is an ordinary exception.
+
+    >>> print(Refusal("train.lr must be a positive number", "'fast'", "write a number such as 3e-4"))
+    train.lr must be a positive number, but found 'fast'. To fix it, write a number such as 3e-4.
+    """
+
+    def __init__(self, must: str, found: object, fix: str):
+        self.must, self.found, self.fix = must, str(found), fix.rstrip(".")
+        super().__init__(f"{must}, but found {self.found}. To fix it, {self.fix}.")
+
+
+def nearest(word: str, known: list[str]) -> str:
+    """A sentence that names the closest of `known` to `word`, and all of them.
+
+    >>> nearest("rop", ["alibi", "rope"])
+    "use 'rope' (the nearest) or another of: alibi, rope"
+    """
+    close = get_close_matches(word, known, n=1, cutoff=0.0)
+    listed = ", ".join(known)
+    return f"use {close[0]!r} (the nearest) or another of: {listed}" if close else "remove it: nothing is accepted here"

@@ -1,0 +1,97 @@
+"""Files that are either whole or absent: written beside their place, flushed to disk, moved in one rename."""
+
+import errno
+import hashlib
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from viva.base.errors import Refusal
+
+
+def sync(path: Path) -> None:
+    """Flush a file, or the entries of a folder, to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def disk_space(target: Path) -> Iterator[None]:
+    """Refuse, rather than raise, when the disk is full."""
+    try:
+        yield
+    except OSError as error:
+        # safetensors wraps the cause in its own message, so the text is looked at as well as the number
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
+            raise
+        free = shutil.disk_usage(_existing(target)).free
+        raise Refusal(
+            f"the disk must have room to write {target}",
+            f"{free / 2**20:.0f} MiB free",
+            "free some space or write elsewhere; what was there before is untouched",
+        ) from error
+
+
+def _existing(path: Path) -> Path:
+    return path if path.exists() else _existing(path.parent)
+
+
+@contextmanager
+def whole_file(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path to write; on success it becomes `path` in one rename, on failure it vanishes."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with disk_space(path):
+            yield temporary
+            sync(temporary)
+            os.replace(temporary, path)
+            sync(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write `text` as UTF-8, all of it or none."""
+    with whole_file(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+@contextmanager
+def whole_folder(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary folder to fill; on success it becomes `path` in one rename, on failure it vanishes.
+
+    A folder already at `path` is moved aside before the rename and deleted after it, so that at every instant
+    a complete folder exists under one of the two names.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    old = path.with_name(f".{path.name}.{os.getpid()}.old")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        with disk_space(path):
+            temporary.mkdir()
+            yield temporary
+            for file in sorted(temporary.rglob("*")):
+                sync(file)
+            sync(temporary)
+            if path.exists():
+                os.replace(path, old)
+            os.replace(temporary, path)
+            sync(path.parent)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def sha256(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, in hexadecimal."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
