@@ -1,0 +1,1 @@
+"""Training: batches, losses, objectives, optimizers, schedules, the one loop, checkpoints, the recipe."""
