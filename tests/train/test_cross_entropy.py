@@ -74,8 +74,8 @@ def test_under_autocast(dtype, tolerance):
     assert loss.dtype == torch.float32
     assert abs(loss - expected) / expected < tolerance
     for found, right in zip(torch.autograd.grad(loss, (hidden, weight)), expected_gradients, strict=True):
-        assert found.dtype == torch.float32 and not torch.equal(found, right)
-        assert (found - right).norm() / right.norm() < tolerance
+        assert found.dtype == torch.float32
+        assert tolerance / 100 < (found - right).norm() / right.norm() < tolerance  # rounded indeed, and no more
 
 
 def test_fp16_gradients_do_not_overflow():

@@ -34,8 +34,9 @@ def linear_cross_entropy(
 class _LinearCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, weight, targets, smoothing, chunk, wanted):
+        dtypes = _product_dtypes(hidden)
         with torch.autocast(hidden.device.type, enabled=False):
-            total, *ctx.gradients = _forward(hidden, weight, targets, smoothing, chunk, wanted)
+            total, *ctx.gradients = _forward(hidden, weight, targets, smoothing, chunk, wanted, dtypes)
         ctx.dtypes = hidden.dtype, weight.dtype
         return total
 
@@ -49,9 +50,9 @@ class _LinearCrossEntropy(torch.autograd.Function):
         return by_hidden, by_weight, None, None, None, None
 
 
-def _forward(hidden, weight, targets, smoothing, chunk, wanted) -> tuple[Tensor, Tensor | None, Tensor | None]:
+def _forward(hidden, weight, targets, smoothing, chunk, wanted, dtypes) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """The summed loss and, where `wanted`, its gradients by hidden [N, E] and weight [V, E] in fp32 or wider."""
-    low, back = _product_dtypes(hidden)
+    low, back = dtypes
     wide = torch.promote_types(hidden.dtype, torch.float32)
     table, table_back = weight.to(low), weight.to(back)
     total = torch.zeros((), dtype=wide, device=hidden.device)
