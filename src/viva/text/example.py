@@ -1,0 +1,58 @@
+"""What a model learns from: token ids, and for each whether it is to be learned."""
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from viva.text.marks import unshield
+from viva.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Draft:
+    """A marked text (`text/marks.py`) and the spans [start, end) of it that are to be learned."""
+
+    text: str
+    spans: list[tuple[int, int]]
+
+
+@dataclass(frozen=True)
+class Example:
+    """ids and mask are of one length; mask[i] says that token i is to be learned.
+
+    bytes: the size in UTF-8 of the learned text, special tokens left out: the divisor of bits per byte.
+    """
+
+    ids: list[int]
+    mask: list[bool]
+    bytes: int
+
+
+def encode(tokenizer: Tokenizer, drafts: list[Draft]) -> list[Example]:
+    """The examples of `drafts`, encoded together.
+
+    A token that reaches over the border of a span holds characters of both sides; it is learned, so that every
+    character of a span is. In templates with special tokens at the borders there is no such token.
+    """
+    encoded = tokenizer.encode_marked([draft.text for draft in drafts])
+    size = _sizer(tokenizer)
+    return [
+        Example(ids, mask(offsets, draft.spans), sum(size(draft.text[start:end]) for start, end in draft.spans))
+        for draft, (ids, offsets) in zip(drafts, encoded, strict=True)
+    ]
+
+
+def mask(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[bool]:
+    """For each token's [start, end) of characters, whether it meets one of the spans; both are in order."""
+    learned, at = [], 0
+    for start, end in offsets:
+        while at < len(spans) and spans[at][1] <= start:
+            at += 1
+        learned.append(at < len(spans) and max(end, start + 1) > spans[at][0])
+    return learned
+
+
+def _sizer(tokenizer: Tokenizer) -> Callable[[str], int]:
+    """The UTF-8 size of a piece of marked text without its special tokens."""
+    special = re.compile("|".join(map(re.escape, sorted(tokenizer.specials, key=len, reverse=True))) or "(?!)")
+    return lambda piece: len(unshield(special.sub("", piece)).encode())

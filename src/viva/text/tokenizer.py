@@ -1,0 +1,240 @@
+"""A tokenizer in Hugging Face's form: tokenizer.json, and tokenizer_config.json with the chat template."""
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken, normalizers
+
+from viva.base.errors import Refusal, nearest
+from viva.base.files import write_text
+from viva.text import marks, template
+from viva.text.fingerprint import PROBE, Fingerprint, digest
+from viva.text.stream import Stream
+
+Marked = tuple[list[int], list[tuple[int, int]]]  # ids, and the span of characters behind each
+EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
+
+
+class Tokenizer:
+    """Ids from text and text from ids.
+
+    In a person's text nothing is special: `encode("<|im_end|>")` gives the ids of these ten characters. Special
+    tokens enter by `id`, or by a chat template (`text/chat.py`) through `encode_marked`.
+    """
+
+    def __init__(self, core: tokenizers.Tokenizer, config: dict[str, Any]):
+        """`core` does the work; `config` is what tokenizer_config.json holds, the template included."""
+        core.no_truncation()  # a file may ask for it; here nothing is cut without a word
+        core.no_padding()
+        for token in _named(config):
+            _make_special(core, token)
+        core.encode_special_tokens = True
+        self.core, self.config = core, config
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Tokenizer":
+        """The tokenizer in a folder, or in a tokenizer.json and the files beside it."""
+        path = Path(path)
+        file = path / "tokenizer.json" if path.is_dir() else path
+        if not file.is_file():
+            fix = "give a folder with a tokenizer.json, or train one with `viva tokenizer train`"
+            raise Refusal("a tokenizer must be a folder with a tokenizer.json", path, fix)
+        try:
+            core = tokenizers.Tokenizer.from_file(str(file))
+        except Exception as error:  # the library raises bare Exceptions
+            raise Refusal(f"{file} must be a tokenizer.json", error, "fetch or save it again") from None
+        return cls(core, _config(file.parent))
+
+    def save(self, folder: str | Path) -> None:
+        """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
+        write_text(Path(folder) / "tokenizer.json", self._json)
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config}
+        write_text(Path(folder) / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2) + "\n")
+
+    def encode(self, text: str) -> list[int]:
+        """The ids of `text`, all of it plain text."""
+        return self.core.encode(text, add_special_tokens=False).ids
+
+    def encode_batch(self, texts: list[str]) -> list[list[int]]:
+        """`encode` of each text, on all cores."""
+        return [found.ids for found in self.core.encode_batch_fast(texts, add_special_tokens=False)]
+
+    def encode_marked(self, texts: list[str]) -> list[Marked]:
+        """(ids, spans) of each marked text: special tokens count unless shielded (`text/marks.py`)."""
+        found = self._marked_core.encode_batch(texts, add_special_tokens=False)
+        pairs = [(encoding.ids, encoding.offsets) for encoding in found]
+        for text, pair in zip(texts, pairs, strict=True):
+            if marks.BREAK in text:
+                self._require_shielded(text, pair)
+        return pairs
+
+    def shield(self, text: str) -> str:
+        """A person's text, made safe to stand in a marked text."""
+        return marks.shield(text, self._pattern)
+
+    def decode(self, ids: list[int], skip_special: bool = False) -> str:
+        """The text of `ids`; bytes that are no character become U+FFFD."""
+        return self.core.decode(list(ids), skip_special_tokens=skip_special)
+
+    def stream(self, skip_special: bool = False) -> Stream:
+        """A decoder for ids that come one by one."""
+        return Stream(lambda ids: self.decode(ids, skip_special))
+
+    def id(self, token: str) -> int:
+        """The id of one token; a string that is none is refused."""
+        found = self.core.token_to_id(token)
+        if found is None:
+            raise Refusal("the vocabulary must hold the token", repr(token), nearest(token, sorted(self.specials)))
+        return found
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """How many rows an embedding needs: the largest id, added tokens included, plus one."""
+        return max(max(self.core.get_added_tokens_decoder(), default=-1) + 1, self.core.get_vocab_size(False))
+
+    @cached_property
+    def specials(self) -> dict[str, int]:
+        """Special token -> id, in the order of the ids."""
+        added = sorted(self.core.get_added_tokens_decoder().items())
+        return {token.content: number for number, token in added if token.special}
+
+    @property
+    def bos_id(self) -> int | None:
+        """The id that begins a document, if the tokenizer names one."""
+        return self._role("bos_token")
+
+    @property
+    def eos_id(self) -> int | None:
+        """The id that ends a document or, in many chat models, a turn."""
+        return self._role("eos_token")
+
+    @property
+    def pad_id(self) -> int | None:
+        """The id that fills a batch. In many models it equals `eos_id`: never tell padding by its id."""
+        return self._role("pad_token")
+
+    @cached_property
+    def stops(self) -> frozenset[int]:
+        """The ids that end a generation: the end of a document, and what the template ends a turn with."""
+        ends = {self.eos_id, self.specials.get(self._end_of_turn or "")}
+        return frozenset(number for number in ends if number is not None)
+
+    @property
+    def template(self) -> str | None:
+        """The Jinja source of the chat template, if there is one."""
+        return self.config.get("chat_template")
+
+    @cached_property
+    def words(self) -> dict[str, str]:
+        """The special tokens that a template may name: `bos_token`, `eos_token`, ..."""
+        found = {key: _content(value) for key, value in self.config.items() if key.endswith("_token")}
+        return {key: word for key, word in found.items() if word}
+
+    @cached_property
+    def fingerprint(self) -> Fingerprint:
+        """What makes this tokenizer this one."""
+        parts = json.loads(self._json)
+        return Fingerprint(
+            normalizer=digest([parts["normalizer"], parts["pre_tokenizer"], parts["decoder"]]),
+            merges=digest(parts["model"]),
+            specials=self.specials,
+            roles={"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
+            probe=tuple(self.encode(PROBE)),
+            template=None if self.template is None else digest(self.template),
+        )
+
+    def _role(self, name: str) -> int | None:
+        word = self.words.get(name)
+        return None if word is None else self.core.token_to_id(word)
+
+    @cached_property
+    def _json(self) -> str:
+        return self.core.to_str(pretty=True)
+
+    @cached_property
+    def _end_of_turn(self) -> str | None:
+        return None if self.template is None else template.end_of_turn(self.template, self.words, list(self.specials))
+
+    @cached_property
+    def _pattern(self):
+        return marks.pattern(list(self.specials))
+
+    @cached_property
+    def _marked_core(self) -> tokenizers.Tokenizer:
+        """The same tokenizer, but special tokens count, BREAKs vanish, and spans keep their leading spaces."""
+        parts = json.loads(self._json)
+        core = tokenizers.Tokenizer.from_str(json.dumps({**parts, "post_processor": None}))
+        steps = [normalizers.Replace(marks.BREAK, "")] + ([core.normalizer] if core.normalizer else [])
+        core.normalizer = normalizers.Sequence(steps)
+        core.encode_special_tokens = False
+        return core
+
+    def _require_shielded(self, text: str, pair: Marked) -> None:
+        """A token that is looked for after normalisation would be found in spite of the BREAK."""
+        special = set(self.specials.values())
+        for number, (start, end) in zip(*pair, strict=True):
+            if number in special and marks.BREAK in text[start:end]:
+                must = "special tokens must be found before normalisation, so that a message cannot forge one"
+                found = f"{marks.unshield(text[start:end])!r} with `normalized: true`"
+                raise Refusal(must, found, "set `normalized` to false for it in tokenizer.json")
+
+
+def _config(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json with the template as one string; a chat_template.jinja beside it comes first."""
+    config = _read(folder / "tokenizer_config.json")
+    if "added_tokens_decoder" not in config:
+        config |= _read(folder / "special_tokens_map.json")
+    found = config.get("chat_template")
+    if isinstance(found, list):  # an older form: several templates by name
+        found = {entry["name"]: entry["template"] for entry in found}
+    if isinstance(found, dict):
+        found = found.get("default")
+    if (folder / "chat_template.jinja").is_file():
+        found = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    return {**config, "chat_template": found} if found else {k: v for k, v in config.items() if k != "chat_template"}
+
+
+def _read(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Refusal(f"{file} must be valid JSON", error, "fetch or save it again") from None
+
+
+def _content(token: Any) -> str | None:
+    """The string of a token that is given as a string or as {"content": ..., "lstrip": ...}."""
+    return token.get("content") if isinstance(token, dict) else token if isinstance(token, str) else None
+
+
+def _named(config: dict[str, Any]) -> list[AddedToken]:
+    """Every token that the configuration makes special: those added by id, those with a role, the extra ones."""
+    added = sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0]))
+    named = [token for _, token in added if token.get("special")]
+    named += [config[key] for key in config if key.endswith("_token") and _content(config[key])]
+    for key in EXTRA:
+        extra = config.get(key) or []
+        named += extra.values() if isinstance(extra, dict) else extra
+    return [_token(token) for token in named]
+
+
+def _token(token: Any) -> AddedToken:
+    if isinstance(token, str):
+        return AddedToken(token, special=True, normalized=False)
+    kept = {key: token[key] for key in ("single_word", "lstrip", "rstrip", "normalized") if key in token}
+    return AddedToken(token["content"], special=True, **kept)
+
+
+def _make_special(core: tokenizers.Tokenizer, token: AddedToken) -> None:
+    """Add `token`; one that is in the file already keeps its id and its way of matching."""
+    for known in core.get_added_tokens_decoder().values():
+        if known.content == token.content:
+            if known.special:
+                return
+            known.special = True
+            token = known
+    core.add_special_tokens([token])
