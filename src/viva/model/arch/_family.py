@@ -1,0 +1,122 @@
+"""What families share: the sizes a recipe gives, the reading of config.json, the table of tensors."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from viva.base.config import Config
+from viva.base.errors import Refusal
+
+MISSING = object()
+
+# Keys of any config.json that do not change what the model computes.
+NO_EFFECT = {
+    "architectures": "the family is read from model_type",
+    "model_type": "read before the family's own keys",
+    "transformers_version": "says who wrote the file",
+    "_name_or_path": "says where the file came from",
+    "auto_map": "code beside a checkpoint is never run",
+    "dtype": "the tensors carry their own",
+    "torch_dtype": "the tensors carry their own",
+    "initializer_range": "used when training starts anew",
+    "use_cache": "the caller chooses",
+    "output_attentions": "the caller chooses",
+    "output_hidden_states": "the caller chooses",
+    "return_dict": "shapes the return value alone",
+    "chunk_size_feed_forward": "saves memory, computes the same",
+    "is_encoder_decoder": "follows from the family",
+    "is_decoder": "follows from the family",
+    "id2label": "belongs to a classification head",
+    "label2id": "belongs to a classification head",
+    "num_labels": "belongs to a classification head",
+    "problem_type": "belongs to a classification head",
+    "task_specific_params": "defaults of generation",
+    "bos_token_id": "the tokenizer's files say it",
+    "eos_token_id": "the tokenizer's files say it",
+    "pad_token_id": "the tokenizer's files say it",
+}
+
+
+class Keys:
+    """The keys of a config.json, each of which must be taken or ignored before `finish`."""
+
+    def __init__(self, hf: dict[str, Any], where: str = "config.json"):
+        self.left, self.where = dict(hf), where
+        self.ignored: dict[str, str] = {}
+
+    def take(self, key: str, default: Any = MISSING) -> Any:
+        """The value of `key`, or `default` where the key is absent or null; without a default it must be there."""
+        value = self.left.pop(key, None)
+        if value is None and default is MISSING:
+            raise Refusal(f"{self.where} must have the key {key}", "none", "complete the file or download it again")
+        return default if value is None else value
+
+    def expect(self, key: str, *allowed: Any) -> Any:
+        """The value of a key that is built for only some values; where absent, the first of `allowed`."""
+        value = self.take(key, allowed[0])
+        if value not in allowed:
+            listed = " or ".join(map(repr, allowed))
+            raise Refusal(f"{key} in {self.where} must be {listed}", repr(value), "use a model without this feature")
+        return value
+
+    def ignore(self, **reasons: str) -> None:
+        """Set keys aside that have no effect here; `ignored` keeps the reasons of those that were present."""
+        for key, reason in reasons.items():
+            if key in self.left:
+                del self.left[key]
+                self.ignored[key] = reason
+
+    def finish(self) -> None:
+        """Refuse what nobody has read: it may change what the model computes."""
+        self.ignore(**NO_EFFECT)
+        if self.left:
+            raise Refusal(
+                f"every key of {self.where} must be understood",
+                ", ".join(f"{key}={value!r}" for key, value in self.left.items()),
+                "remove a key that has no effect on the computation, or add it to the family's file in model/arch",
+            )
+
+
+@dataclass(frozen=True)
+class Held:
+    """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
+
+    `{i}` in a name stands for each layer.
+    """
+
+    theirs: str
+    ours: tuple[str, ...]
+    transposed: bool = False
+
+
+def held(theirs: str, *ours: str, transposed: bool = False) -> Held:
+    """A row of a family's table of tensors."""
+    return Held(theirs, ours, transposed)
+
+
+class Family(Config):
+    """The sizes every decoder family has. `vocab` left out is the tokenizer's, `kv_heads` `heads`."""
+
+    vocab: int | None = Field(None, gt=0)
+    width: int = Field(gt=0)
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    context: int = Field(1024, gt=0)
+    hidden: int | None = Field(None, gt=0)
+    tied: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @property
+    def known_vocab(self) -> int:
+        """`vocab`, which must have been given or filled in by now."""
+        if self.vocab is None:
+            raise Refusal("a model must know its vocabulary", "vocab left out", "give model.vocab, or a tokenizer")
+        return self.vocab
+
+
+def divided(width: int, heads: int) -> int:
+    """The width D of a head that results when E is divided among H heads."""
+    if width % heads:
+        raise Refusal("heads must divide width", f"{heads} heads for width {width}", "choose a divisor of the width")
+    return width // heads

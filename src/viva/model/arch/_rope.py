@@ -1,0 +1,40 @@
+"""Rotary positions in config.json: `rope_parameters` (transformers 5) or `rope_theta` and `rope_scaling` (before)."""
+
+from typing import Any
+
+from viva.base.choice import kind, names, variant
+from viva.base.errors import Refusal, nearest
+from viva.model.arch._family import Keys
+from viva.model.position import rope
+
+SCALINGS = "viva.model.position.scaling"
+THEIRS = {"trained": "original_max_position_embeddings"}  # every other field has the same name on both sides
+OURS = {theirs: ours for ours, theirs in THEIRS.items()}
+
+
+def read(keys: Keys, context: int, theta: float = 10_000.0) -> rope.Config:
+    """The rotary scheme of a config.json whose context is `context`; an unknown type or field is refused."""
+    given = {**(keys.take("rope_scaling", {})), **(keys.take("rope_parameters", {}))}
+    top = keys.take("rope_theta", None)
+    theta = given.pop("rope_theta", None) or top or theta
+    older = given.pop("type", None)
+    name = given.pop("rope_type", None) or older or "default"
+    if name not in names(SCALINGS):
+        raise Refusal(f"rope_type in {keys.where} must be known", repr(name), nearest(name, names(SCALINGS)))
+    scaling = variant(SCALINGS, name).Config
+    fields = {OURS.get(key, key): value for key, value in given.items() if value is not None}
+    if fields.get("partial_rotary_factor") == 1.0:
+        del fields["partial_rotary_factor"]
+    if "trained" in scaling.model_fields and (name == "dynamic" or "trained" not in fields):
+        fields["trained"] = context  # dynamic scaling is relative to the model's own context
+    if unknown := sorted(set(fields) - set(scaling.model_fields)):
+        fix = "use a model without these fields"
+        raise Refusal(f"rope fields of {name} in {keys.where} must be known", ", ".join(unknown), fix)
+    return rope.Config(theta=theta, scaling=scaling(**fields))
+
+
+def write(config: rope.Config) -> dict[str, Any]:
+    """The keys of config.json for a rotary scheme, in the form every version of transformers reads."""
+    scaling = {THEIRS.get(key, key): value for key, value in config.scaling.model_dump(exclude_none=True).items()}
+    name = kind(config.scaling)
+    return {"rope_theta": config.theta, "rope_scaling": None if name == "default" else {"rope_type": name, **scaling}}

@@ -1,0 +1,52 @@
+"""Any Spec at all, written out in full: for what no published family is. Opened by viva alone."""
+
+from typing import Any
+
+from viva.model.arch._family import Keys
+from viva.model.ffn import mlp
+from viva.model.norm import layernorm
+from viva.model.position import sinusoidal
+from viva.model.spec import Attention, Block, Spec, Stack
+
+MODEL_TYPE = "viva"
+ARCHITECTURE = "VivaForCausalLM"
+
+
+class Config(Spec):
+    """The fields of a Spec; `vocab` left out is the tokenizer's."""
+
+    vocab: int | None = None
+
+    def spec(self) -> Spec:
+        return Spec(**dict(self))
+
+
+def from_hf(keys: Keys) -> Config:
+    return Config.model_validate(keys.take("spec"))
+
+
+def to_hf(config: Config) -> dict[str, Any]:
+    return {"spec": config.model_dump(mode="json")}
+
+
+BASE = ""
+TENSORS = ()  # our own names
+
+TINY = Config(
+    vocab=64,
+    width=32,
+    context=64,
+    position=sinusoidal.Config(),
+    decoder=Stack(
+        layers=2,
+        blocks=(
+            Block(
+                attention=Attention(heads=4, kv_heads=1, head_dim=8, qk_norm=layernorm.Config()),
+                ffn=mlp.Config(hidden=48, activation="relu"),
+                norm=layernorm.Config(),
+                norm_at="post",
+            ),
+        ),
+        final_norm=False,
+    ),
+)

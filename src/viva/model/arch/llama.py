@@ -1,0 +1,133 @@
+"""LLaMA 1 to 3 (Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Dubey et al. 2024): pre-RMSNorm, RoPE, SwiGLU, no biases."""
+
+from typing import Any
+
+from pydantic import Field
+
+from viva.model.arch import _rope
+from viva.model.arch._family import Family, Keys, divided, held
+from viva.model.ffn import glu
+from viva.model.norm import rmsnorm
+from viva.model.position import rope
+from viva.model.spec import Attention, Block, Spec, Stack
+
+MODEL_TYPE = "llama"
+ARCHITECTURE = "LlamaForCausalLM"
+
+
+class Config(Family):
+    """`kv_heads` left out is `heads`, `head_dim` width / heads, `hidden` 8/3 of the width rounded up to a multiple of 64."""
+
+    kv_heads: int | None = Field(None, gt=0)
+    head_dim: int | None = Field(None, gt=0)
+    position: rope.Config = rope.Config()
+    eps: float = 1e-6
+    bias: bool = False
+    ffn_bias: bool = False
+
+    def attention(self) -> Attention:
+        return Attention(
+            heads=self.heads,
+            kv_heads=self.kv_heads or self.heads,
+            head_dim=self.head_dim or divided(self.width, self.heads),
+            position=self.position,
+            bias=self.bias,
+            out_bias=self.bias,
+            dropout=self.dropout,
+        )
+
+    def block(self) -> Block:
+        hidden = self.hidden or -(-8 * self.width // (3 * 64)) * 64
+        ffn = glu.Config(hidden=hidden, activation="silu", bias=self.ffn_bias)
+        return Block(attention=self.attention(), ffn=ffn, norm=rmsnorm.Config(eps=self.eps))
+
+    def blocks(self) -> tuple[Block, ...]:
+        return (self.block(),)
+
+    def spec(self) -> Spec:
+        decoder = Stack(layers=self.layers, blocks=self.blocks())
+        return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=decoder, tied=self.tied)
+
+
+def sizes(keys: Keys, theta: float = 10_000.0) -> dict[str, Any]:
+    """The fields that LLaMA and its kin spell alike in config.json."""
+    keys.expect("hidden_act", "silu")
+    context = keys.take("max_position_embeddings", 2048)
+    heads = keys.take("num_attention_heads")
+    return {
+        "vocab": keys.take("vocab_size"),
+        "width": keys.take("hidden_size"),
+        "layers": keys.take("num_hidden_layers"),
+        "heads": heads,
+        "kv_heads": keys.take("num_key_value_heads", heads),
+        "hidden": keys.take("intermediate_size"),
+        "context": context,
+        "position": _rope.read(keys, context, theta),
+        "eps": keys.take("rms_norm_eps", 1e-6),
+        "tied": keys.take("tie_word_embeddings", False),
+        "dropout": keys.take("attention_dropout", 0.0),
+    }
+
+
+def from_hf(keys: Keys) -> Config:
+    keys.ignore(pretraining_tp="splits a product in parts, computes the same", mlp_only="unused by the family")
+    return Config(
+        **sizes(keys),
+        head_dim=keys.take("head_dim", None),
+        bias=keys.take("attention_bias", False),
+        ffn_bias=keys.take("mlp_bias", False),
+    )
+
+
+def sizes_to_hf(config: Config) -> dict[str, Any]:
+    """The keys that LLaMA and its kin spell alike."""
+    spec = config.spec()
+    block = spec.decoder.blocks[0]
+    return {
+        "vocab_size": spec.vocab,
+        "hidden_size": spec.width,
+        "num_hidden_layers": spec.decoder.layers,
+        "num_attention_heads": block.attention.heads,
+        "num_key_value_heads": block.attention.kv_heads,
+        "intermediate_size": block.ffn.hidden,
+        "hidden_act": "silu",
+        "max_position_embeddings": spec.context,
+        **_rope.write(config.position),
+        "rms_norm_eps": config.eps,
+        "tie_word_embeddings": spec.tied,
+        "attention_dropout": config.dropout,
+    }
+
+
+def to_hf(config: Config) -> dict[str, Any]:
+    own = {
+        "head_dim": config.attention().head_dim,
+        "attention_bias": config.bias,
+        "mlp_bias": config.ffn_bias,
+    }
+    return {**sizes_to_hf(config), **own}
+
+
+BASE = "model."
+TENSORS = (
+    held("model.embed_tokens.weight", "embedding.weight"),
+    held("model.norm.weight", "decoder.norm.weight"),
+    held("lm_head.weight", "head.weight"),
+    held("model.layers.{i}.input_layernorm.weight", "decoder.layers.{i}.attention_norm.weight"),
+    held("model.layers.{i}.post_attention_layernorm.weight", "decoder.layers.{i}.ffn_norm.weight"),
+    *(
+        held(f"model.layers.{{i}}.{theirs}.{part}", f"decoder.layers.{{i}}.{ours}.{part}")
+        for theirs, ours in {
+            "self_attn.q_proj": "attention.q",
+            "self_attn.k_proj": "attention.k",
+            "self_attn.v_proj": "attention.v",
+            "self_attn.o_proj": "attention.out",
+            "mlp.gate_proj": "ffn.gate",
+            "mlp.up_proj": "ffn.up",
+            "mlp.down_proj": "ffn.down",
+        }.items()
+        for part in ("weight", "bias")
+    ),
+)
+
+TINY = Config(vocab=64, width=32, layers=2, heads=4, kv_heads=2, hidden=48, context=64, tied=False)

@@ -1,0 +1,32 @@
+"""Gated feed-forward networks (Shazeer 2020, https://arxiv.org/abs/2002.05202, eq. 6): with silu this is SwiGLU."""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from viva.base.config import Config as BaseConfig
+from viva.model.activation import ACTIVATIONS, Activation
+
+
+class Config(BaseConfig):
+    """`hidden` is F; silu gives SwiGLU (LLaMA, Mistral, Qwen), gelu GEGLU."""
+
+    hidden: int = Field(gt=0)
+    activation: Activation = "silu"
+    bias: bool = False
+
+    def build(self, width: int) -> nn.Module:
+        return GLU(self, width)
+
+
+class GLU(nn.Module):
+    """y = (act(x W_gate) * x W_up) W_down."""
+
+    def __init__(self, config: Config, width: int):
+        super().__init__()
+        self.gate = nn.Linear(width, config.hidden, bias=config.bias)
+        self.up = nn.Linear(width, config.hidden, bias=config.bias)
+        self.down = nn.Linear(config.hidden, width, bias=config.bias)
+        self.act = ACTIVATIONS[config.activation]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.act(self.gate(x)) * self.up(x))

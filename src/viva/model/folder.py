@@ -1,0 +1,146 @@
+"""The checkpoint folder: a Hugging Face folder with a manifest, `viva.json`, that says where it came from and what it holds.
+
+Written whole or not at all; read only after every file is seen to be the one that was written.
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from viva.base.choice import names, tagged, variant
+from viva.base.config import Config
+from viva.base.errors import Refusal, nearest
+from viva.base.files import sha256, whole_folder, write_text
+from viva.model import tensors
+from viva.model.arch._family import Keys
+from viva.model.transformer import Transformer
+from viva.text.tokenizer import Tokenizer
+
+FAMILIES = "viva.model.arch"
+MANIFEST = "viva.json"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """A checkpoint in memory: its family's config, the model, the tokenizer if the folder has one, and the manifest.
+
+    `ignored` names the keys of config.json that were set aside, each with the reason.
+    """
+
+    config: Config
+    model: Transformer
+    tokenizer: Tokenizer | None
+    manifest: dict[str, Any]
+    ignored: dict[str, str]
+
+
+def save(
+    folder: str | Path,
+    config: Config,
+    model: Transformer,
+    tokenizer: Tokenizer | None = None,
+    notes: dict[str, Any] | None = None,
+    beside: Callable[[Path], None] | None = None,
+) -> None:
+    """Write config.json, model.safetensors, the tokenizer's files and, last, the manifest, which keeps `notes`.
+
+    `beside` may write further files into the folder before the manifest lists them all. The folder appears in one rename.
+    """
+    with whole_folder(folder) as new:
+        family = variant(FAMILIES, tagged(config)["kind"])
+        write_text(new / "config.json", json.dumps(_hf_config(family, config, model, tokenizer), indent=2))
+        tensors.save(new, family, model)
+        if tokenizer is not None:
+            tokenizer.save(new)
+        if beside is not None:
+            beside(new)
+        manifest = {
+            "format": FORMAT,
+            "model": tagged(config),
+            "tokenizer": tokenizer and tokenizer.fingerprint.model_dump(mode="json"),
+            **(notes or {}),
+            "files": {file.name: sha256(file) for file in sorted(new.iterdir())},
+        }
+        write_text(new / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
+
+
+def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Tokenizer | None) -> dict[str, Any]:
+    dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
+    ids = {} if tokenizer is None else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
+    head = {"model_type": family.MODEL_TYPE, "architectures": [family.ARCHITECTURE], "dtype": dtype}
+    return {**head, **family.to_hf(config), **ids}
+
+
+def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
+    """Read a checkpoint of ours or any Hugging Face folder of a known family; `dtype` None keeps the file's.
+
+    Refused: a file whose hash is not the manifest's, an unknown family or key, a tensor missing or left over, a pickle.
+    """
+    folder = Path(folder)
+    if (reason := fault(folder)) is not None:
+        raise Refusal(f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again")
+    keys = Keys(json.loads((folder / "config.json").read_text(encoding="utf-8")), str(folder / "config.json"))
+    family = _family(keys)
+    config = family.from_hf(keys)
+    keys.finish()
+    with torch.device("meta"):
+        model = Transformer(config.spec())
+    tensors.load(folder, family, model, dtype)
+    has_tokenizer = (folder / "tokenizer.json").is_file()
+    tokenizer = Tokenizer.load(folder) if has_tokenizer else None
+    manifest = _manifest(folder) or {}
+    if tokenizer is not None and manifest.get("tokenizer"):
+        type(tokenizer.fingerprint).model_validate(manifest["tokenizer"]).require(tokenizer.fingerprint, str(folder))
+    return Loaded(config, model.eval(), tokenizer, manifest, keys.ignored)
+
+
+def _family(keys: Keys) -> Any:
+    """The module of the family that `model_type` names."""
+    families = {module.MODEL_TYPE: module for module in (variant(FAMILIES, name) for name in names(FAMILIES))}
+    wanted = keys.take("model_type")
+    if wanted not in families:
+        fix = nearest(wanted, sorted(families)).replace("use", "load a model of type", 1)
+        raise Refusal(f"model_type in {keys.where} must be a known family", repr(wanted), fix)
+    return families[wanted]
+
+
+def fault(folder: str | Path) -> str | None:
+    """Why `folder` is not a valid checkpoint, or None if it is; with a manifest every file's hash is checked."""
+    folder = Path(folder)
+    if not (folder / "config.json").is_file():
+        return "no config.json" if folder.is_dir() else "no such folder"
+    try:
+        manifest = _manifest(folder)
+    except ValueError as error:
+        return f"{MANIFEST} is damaged ({error})"
+    for name, expected in (manifest or {}).get("files", {}).items():
+        if not (folder / name).is_file():
+            return f"{name} is missing"
+        if sha256(folder / name) != expected:
+            return f"{name} has changed since it was written"
+    return None
+
+
+def _manifest(folder: Path) -> dict[str, Any] | None:
+    path = folder / MANIFEST
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+def located(name: str | Path) -> Path:
+    """The folder that `name` means: a path, or a model of the Hugging Face hub, fetched without any pickled file."""
+    if Path(name).exists():
+        return Path(name)
+    if str(name).count("/") != 1 or str(name).startswith((".", "/")):
+        raise Refusal("a model must be a folder or a hub id such as owner/name", repr(str(name)), "check the path")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]))
+    except Exception as error:  # the hub's client raises a dozen kinds: offline, not found, gated
+        text = str(error).splitlines()[0]
+        raise Refusal(f"{name} must be a folder here or a model on the hub", text, "check the name and the network") from error

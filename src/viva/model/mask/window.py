@@ -1,0 +1,17 @@
+"""Sliding window: a token sees at most the last `width` tokens (Beltagy et al. 2020; Mistral, Jiang et al. 2023)."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from viva.model.mask import Mask
+
+
+@dataclass(frozen=True)
+class Window(Mask):
+    """query - key < width, in slots; it looks backward alone and is combined with Causal."""
+
+    width: int
+
+    def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
+        return queries[..., None] - keys < self.width

@@ -1,0 +1,1 @@
+"""Normalisation over the width E, one file a variant."""

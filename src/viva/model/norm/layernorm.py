@@ -1,0 +1,15 @@
+"""LayerNorm (Ba et al. 2016, https://arxiv.org/abs/1607.06450, eq. 3-4): centred and scaled to unit variance."""
+
+from torch import nn
+
+from viva.base.config import Config as BaseConfig
+
+
+class Config(BaseConfig):
+    """`eps` is added to the variance; `bias` adds the learned offset of the paper."""
+
+    eps: float = 1e-5
+    bias: bool = True
+
+    def build(self, width: int) -> nn.Module:
+        return nn.LayerNorm(width, eps=self.eps, bias=self.bias)

@@ -1,0 +1,14 @@
+"""No positions: order is known only through the mask (Haviv et al. 2022, https://arxiv.org/abs/2203.16634)."""
+
+from typing import ClassVar
+
+from viva.base.config import Config as BaseConfig
+
+
+class Config(BaseConfig):
+    """Accepted in both places; builds nothing."""
+
+    acts_on: ClassVar[tuple[str, ...]] = ("embeddings", "attention")
+
+    def build(self, width: int, context: int) -> None:
+        return None

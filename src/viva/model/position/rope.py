@@ -1,0 +1,73 @@
+"""Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): queries and keys are turned by their place.
+
+Dimension i is paired with i + D/2, the layout of every published LLaMA-like checkpoint, rather than with i + 1 as the paper
+writes it; the two differ by a fixed permutation of the rows of the query and key matrices.
+"""
+
+from typing import ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from viva.base.choice import Choice
+from viva.base.config import Config as BaseConfig
+from viva.model.layout import Layout
+from viva.model.position.scaling import default
+
+
+class Config(BaseConfig):
+    """`theta` is the base of the frequencies, `scaling` how they are stretched to a longer context."""
+
+    acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+
+    theta: float = Field(10_000.0, gt=0)
+    scaling: Choice("viva.model.position.scaling") = default.Config()
+
+    def build(self, width: int, context: int) -> nn.Module:
+        return Rope(self, width)
+
+
+class Rope(nn.Module):
+    """Tables of cos and sin for a pass, and the turn itself."""
+
+    def __init__(self, config: Config, head_dim: int):
+        super().__init__()
+        self.config, self.head_dim = config, head_dim
+
+    def table(self, layout: Layout) -> tuple[Tensor, Tensor]:
+        """cos and sin of every token's angles, two of [B, T, 1, D/2] in fp32; the same for all layers of a pass."""
+        frequency, factor = self.config.scaling.angles(self.config.theta, self.head_dim, layout.end)
+        angle = layout.positions[..., None, None].float() * frequency.to(layout.positions.device)
+        return angle.cos() * factor, angle.sin() * factor
+
+    def forward(self, x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
+        """Turn x [B, T, H, D] by the angles of `table`; same shape and dtype."""
+        cos, sin = table
+        return _Turn.apply(x, cos.to(x.dtype), sin.to(x.dtype))
+
+
+class _Turn(torch.autograd.Function):
+    """(a, b) -> (a cos - b sin, b cos + a sin); its gradient is the turn by the opposite angle.
+
+    Written as a Function so that training keeps no copy of x and writes each half once.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        ctx.save_for_backward(cos, sin)
+        return _turned(x, cos, sin, 1)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor):
+        cos, sin = ctx.saved_tensors
+        return _turned(grad, cos, sin, -1), None, None
+
+
+def _turned(x: Tensor, cos: Tensor, sin: Tensor, sign: int) -> Tensor:
+    a, b = x.chunk(2, dim=-1)
+    out = torch.empty(x.shape, dtype=x.dtype, device=x.device)
+    half = x.shape[-1] // 2
+    torch.mul(a, cos, out=out[..., :half]).addcmul_(b, sin, value=-sign)
+    torch.mul(b, cos, out=out[..., half:]).addcmul_(a, sin, value=sign)
+    return out

@@ -1,0 +1,124 @@
+"""Weights in safetensors under a family's names: written, and read back bit for bit, each tensor accounted for."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from huggingface_hub import split_torch_state_dict_into_shards
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from viva.base.errors import Refusal
+from viva.model.arch._family import Held
+from viva.model.transformer import Transformer
+
+FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
+SHARD = "model{suffix}.safetensors"
+BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # tables some old checkpoints carry; we compute them
+
+
+def named(family: Any, model: Transformer) -> Iterator[Held]:
+    """The family's table for this model: a row for each of their tensors, layers written out, absent ones left out."""
+    ours = dict(model.named_parameters())
+    if not family.TENSORS:
+        yield from (Held(name, (name,)) for name in ours)
+    for row in family.TENSORS:
+        layers = range(model.spec.decoder.layers) if "{i}" in row.theirs else (0,)
+        for i in layers:
+            names = tuple(name.replace("{i}", str(i)) for name in row.ours)
+            if names[0] in ours:
+                yield Held(row.theirs.replace("{i}", str(i)), names, row.transposed)
+
+
+def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> None:
+    """Write model.safetensors, or shards of at most `shard` bytes with their index."""
+    ours, theirs = dict(model.named_parameters()), {}
+    for row in named(family, model):
+        joined = torch.cat([ours[name].detach() for name in row.ours])
+        theirs[row.theirs] = (joined.T if row.transposed else joined).contiguous()
+    split = split_torch_state_dict_into_shards(theirs, filename_pattern=SHARD, max_shard_size=shard)
+    for file, names in split.filename_to_tensors.items():
+        save_file({name: theirs[name] for name in names}, folder / file, metadata={"format": "pt"})
+    if split.is_sharded:
+        index = {"metadata": split.metadata, "weight_map": split.tensor_to_filename}
+        (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
+
+
+def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | None = None) -> None:
+    """Give the model, built on the meta device, the tensors of `folder`; each of both sides must be matched."""
+    stored = read(folder)
+    rows = list(named(family, model))
+    prefix = family.BASE
+    if prefix and not any(name.startswith(prefix) for name in stored):
+        stored = {name if name == "lm_head.weight" else prefix + name: tensor for name, tensor in stored.items()}
+    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(BUFFERS)}
+    if model.head is None:
+        _same_as_embedding(stored, rows, folder)
+    missing = sorted({row.theirs for row in rows} - set(stored))
+    unexpected = sorted(set(stored) - {row.theirs for row in rows})
+    if missing or unexpected:
+        found = f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}"
+        raise Refusal(f"the tensors of {folder} must be those of its config.json", found, "use the config.json they came with")
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    for row in rows:
+        joined = stored.pop(row.theirs)
+        parts = _parted(row, joined.T if row.transposed else joined, shapes, folder)
+        for name, part in zip(row.ours, parts, strict=True):
+            module, _, leaf = name.rpartition(".")
+            weight = part.contiguous() if dtype is None else part.to(dtype).contiguous()
+            setattr(model.get_submodule(module), leaf, torch.nn.Parameter(weight))
+
+
+def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Path) -> list[Tensor]:
+    expected = torch.Size((sum(shapes[name][0] for name in row.ours), *shapes[row.ours[0]][1:]))
+    if joined.shape != expected:
+        found = f"{tuple(joined.shape)} for {row.theirs}, where config.json asks for {tuple(expected)}"
+        raise Refusal(f"the tensors of {folder} must have the shapes of its config.json", found, "use the matching config.json")
+    return list(joined.split([shapes[name][0] for name in row.ours]))
+
+
+def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], folder: Path) -> None:
+    """With tied embeddings a file may hold the head as well, but then it must be the same matrix."""
+    head = stored.pop("lm_head.weight", None)
+    embedding = next(stored.get(row.theirs) for row in rows if row.ours == ("embedding.weight",))
+    if head is not None and embedding is not None and not torch.equal(head, embedding):
+        fix = "set tie_word_embeddings to false in config.json"
+        raise Refusal(f"tied embeddings in {folder} must be one matrix", "a head that differs from the embedding", fix)
+
+
+def read(folder: Path) -> dict[str, Tensor]:
+    """Every tensor of a folder's safetensors files, memory-mapped; a pickled checkpoint is refused."""
+    if (folder / INDEX).is_file():
+        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        files = sorted(set(index.values()))
+    else:
+        files = [FILE]
+    tensors: dict[str, Tensor] = {}
+    for file in files:
+        tensors |= _opened(folder / file)
+    if (folder / INDEX).is_file() and set(index) != set(tensors):
+        listed = _listed(sorted(set(index) ^ set(tensors)))
+        raise Refusal(f"{INDEX} in {folder} must list what its shards hold", listed, "download the folder again")
+    return tensors
+
+
+def _opened(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in path.parent.glob(pattern))
+        if pickles:
+            fix = "convert it with safetensors (a pickle can run code when it is read)"
+            raise Refusal(f"weights must be safetensors, {path.name}", _listed(pickles), fix)
+        raise Refusal(f"{path.parent} must hold {path.name}", "no such file", "download or save the folder again")
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a dict
+    except SafetensorError as error:
+        raise Refusal(f"{path} must be an intact safetensors file", str(error), "download or save it again") from None
+
+
+def _listed(names: list[str], most: int = 8) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return (", ".join(names[:most]) or "none") + more
