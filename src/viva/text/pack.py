@@ -1,0 +1,118 @@
+"""Documents as rows of a batch: cut where they are too long, packed so that little of a row stays empty."""
+
+from bisect import bisect_left, insort
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple
+
+from viva.base.errors import Refusal
+from viva.base.seed import stream
+
+Long = Literal["split", "drop", "refuse"]
+
+
+class Span(NamedTuple):
+    """A piece of a document that is read at once.
+
+    Inputs are ids[start : start + length], targets ids[start + 1 : start + length + 1], so that a document of n
+    tokens gives n - 1 inputs, and every token but its first is predicted once.
+    """
+
+    document: int
+    start: int
+    length: int
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `spans` did: documents cut into several pieces, dropped as too long, too short to predict anything."""
+
+    split: int = 0
+    dropped: int = 0
+    dropped_tokens: int = 0
+    short: int = 0
+
+
+def spans(lengths: Sequence[int], context: int, long: Long = "split") -> tuple[list[Span], Report]:
+    """The spans of documents of `lengths` tokens, none longer than `context`, and what became of long documents.
+
+    A document with more than `context` inputs is cut into consecutive pieces, dropped, or refused.
+    """
+    if context < 1:
+        raise Refusal("a context must be at least one token", context, "set a positive context")
+    found: list[Span] = []
+    split = dropped = tokens = short = 0
+    for document, length in enumerate(map(int, lengths)):
+        inputs = length - 1
+        if inputs < 1:
+            short += 1
+        elif inputs > context and long != "split":
+            _require_drop(document, length, context, long)
+            dropped, tokens = dropped + 1, tokens + length
+        else:
+            split += inputs > context
+            found += (Span(document, at, min(context, inputs - at)) for at in range(0, inputs, context))
+    return found, Report(split, dropped, tokens, short)
+
+
+def _require_drop(document: int, length: int, context: int, long: Long) -> None:
+    if long == "refuse":
+        must = f"document {document} must have at most {context + 1} tokens, one more than the context"
+        raise Refusal(must, length, "raise the context, or set long to split or drop")
+
+
+def alone(pieces: Sequence[Span], seed: int) -> list[list[Span]]:
+    """One span a row, in an order that depends on the seed alone."""
+    order = list(pieces)
+    stream(seed, "pack").shuffle(order)
+    return [[piece] for piece in order]
+
+
+def pack(pieces: Sequence[Span], context: int, seed: int) -> list[list[Span]]:
+    """Rows of spans whose lengths sum to at most `context`: best fit, decreasing.
+
+    Each span, the longest first, goes into the row with the least room that still holds it (Johnson 1973: at most
+    11/9 of the fewest rows possible, plus one). Ties are broken by the seed, and so is the order of the rows.
+    """
+    order = list(pieces)
+    random = stream(seed, "pack")
+    random.shuffle(order)
+    order.sort(key=lambda piece: -piece.length)  # stable: equal lengths stay shuffled
+    rows: list[list[Span]] = []
+    shelf = _Shelf()
+    for piece in order:
+        row, room = shelf.take(piece.length) or (len(rows), context)
+        if row == len(rows):
+            rows.append([])
+        rows[row].append(piece)
+        shelf.put(row, room - piece.length)
+    random.shuffle(rows)
+    return rows
+
+
+class _Shelf:
+    """Rows by the room left in them; there are at most `context` different rooms, however many rows."""
+
+    def __init__(self):
+        self.rows: dict[int, list[int]] = {}
+        self.rooms: list[int] = []  # the keys of `rows`, sorted
+
+    def take(self, length: int) -> tuple[int, int] | None:
+        """Remove and return (row, room) of the fullest row with room for `length`, if there is one."""
+        at = bisect_left(self.rooms, length)
+        if at == len(self.rooms):
+            return None
+        room = self.rooms[at]
+        row = self.rows[room].pop()
+        if not self.rows[room]:
+            del self.rows[room], self.rooms[at]
+        return row, room
+
+    def put(self, row: int, room: int) -> None:
+        """Keep `row` for later spans, unless it is full."""
+        if not room:
+            return
+        if room not in self.rows:
+            self.rows[room] = []
+            insort(self.rooms, room)
+        self.rows[room].append(row)
