@@ -89,8 +89,10 @@ def overridden(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     if isinstance(tree, list):
         if not head.isdigit() or int(head) >= len(tree):
             raise Refusal(f"an index into a list of {len(tree)} must be below it", repr(head), "count from 0")
-        return [overridden(item, rest, value) if i == int(head) and rest else value if i == int(head) else item
-                for i, item in enumerate(tree)]
+        return [
+            overridden(item, rest, value) if i == int(head) and rest else value if i == int(head) else item
+            for i, item in enumerate(tree)
+        ]
     below = tree.get(head) or {}
     if isinstance(below, str) and rest:
         below = {"kind": below}  # `position: rope` is short for `position: {kind: rope}`

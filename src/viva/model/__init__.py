@@ -1,1 +1,3 @@
-"""One Transformer, and the data that says which one: specs, families, positions, norms, feed-forwards, masks, caches."""
+"""One Transformer, and the data that says which one: specs, families, positions, norms, feed-forwards, masks,
+caches.
+"""

@@ -1,4 +1,5 @@
-"""The checkpoint folder: a Hugging Face folder with a manifest, `viva.json`, that says where it came from and what it holds.
+"""The checkpoint folder: a Hugging Face folder with a manifest, `viva.json`, that says where it came from and what it
+holds.
 
 Written whole or not at all; read only after every file is seen to be the one that was written.
 """
@@ -49,7 +50,8 @@ def save(
 ) -> None:
     """Write config.json, model.safetensors, the tokenizer's files and, last, the manifest, which keeps `notes`.
 
-    `beside` may write further files into the folder before the manifest lists them all. The folder appears in one rename.
+    `beside` may write further files into the folder before the manifest lists them all. The folder appears in one
+    rename.
     """
     with whole_folder(folder) as new:
         family = variant(FAMILIES, tagged(config)["kind"])
@@ -71,7 +73,11 @@ def save(
 
 def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Tokenizer | None) -> dict[str, Any]:
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    ids = {} if tokenizer is None else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
+    ids = (
+        {}
+        if tokenizer is None
+        else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
+    )
     head = {"model_type": family.MODEL_TYPE, "architectures": [family.ARCHITECTURE], "dtype": dtype}
     return {**head, **family.to_hf(config), **ids}
 
@@ -83,7 +89,9 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
     """
     folder = Path(folder)
     if (reason := fault(folder)) is not None:
-        raise Refusal(f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again")
+        raise Refusal(
+            f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again"
+        )
     keys = Keys(json.loads((folder / "config.json").read_text(encoding="utf-8")), str(folder / "config.json"))
     family = _family(keys)
     config = family.from_hf(keys)
@@ -143,4 +151,6 @@ def located(name: str | Path) -> Path:
         return Path(snapshot_download(str(name), allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.txt"]))
     except Exception as error:  # the hub's client raises a dozen kinds: offline, not found, gated
         text = str(error).splitlines()[0]
-        raise Refusal(f"{name} must be a folder here or a model on the hub", text, "check the name and the network") from error
+        raise Refusal(
+            f"{name} must be a folder here or a model on the hub", text, "check the name and the network"
+        ) from error

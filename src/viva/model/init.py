@@ -13,8 +13,8 @@ STD = 0.02  # of GPT-1 (Radford et al. 2018, section 4.1) and of most since
 
 @torch.no_grad()
 def initialise(model: Transformer, seed: int = 0) -> Transformer:
-    """Weights N(0, 0.02^2), those that write into the residual stream scaled by 1 / sqrt(2 layers) (GPT-2, Radford et al.
-    2019, section 2.3), biases 0, norms 1. The same seed gives the same weights whatever was drawn before.
+    """Weights N(0, 0.02^2), those that write into the residual stream scaled by 1 / sqrt(2 layers) (GPT-2, Radford et
+    al. 2019, section 2.3), biases 0, norms 1. The same seed gives the same weights whatever was drawn before.
     """
     generator = torch.Generator().manual_seed(derive(seed, "weights"))
     residual = STD / math.sqrt(2 * model.spec.decoder.layers)

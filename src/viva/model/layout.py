@@ -12,9 +12,9 @@ from viva.base.errors import Refusal
 class Layout:
     """The places of the T tokens of each of B rows.
 
-    `places` [B or 1, T]: the slot of a token in its row, cached tokens counted. `positions` [B or 1, T]: its place in its
-    document. `end`: the largest position plus one. `documents`: the lengths of the documents packed into each row, T in
-    all, or None when a row is one document. `aligned`: whether every row begins at the same slot.
+    `places` [B or 1, T]: the slot of a token in its row, cached tokens counted. `positions` [B or 1, T]: its place in
+    its document. `end`: the largest position plus one. `documents`: the lengths of the documents packed into each row,
+    T in all, or None when a row is one document. `aligned`: whether every row begins at the same slot.
     """
 
     places: Tensor

@@ -12,8 +12,9 @@ from viva.model.position import none
 class Attention(Config):
     """H query heads share G key/value heads: G = H multi-head, 1 < G < H grouped-query, G = 1 multi-query.
 
-    `bias` on the query, key and value projections, `out_bias` on the output's. `qk_norm` normalises each head's queries and
-    keys over D before they are turned (Dehghani et al. 2023). `window` limits sight to the last so many tokens.
+    `bias` on the query, key and value projections, `out_bias` on the output's. `qk_norm` normalises each head's
+    queries and keys over D before they are turned (Dehghani et al. 2023). `window` limits sight to the last so many
+    tokens.
     """
 
     heads: int = Field(gt=0)

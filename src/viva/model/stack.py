@@ -23,9 +23,7 @@ class Stack(nn.Module):
         self.layers = nn.ModuleList(Block(block, width) for block in blocks)
         self.norm = spec.blocks[-1].norm.build(width) if spec.final_norm else nn.Identity()
         # layers that say the same of positions share one module, and so one table a pass
-        built = {
-            a.position: a.position.build(a.head_dim, context) for a in (block.attention for block in blocks)
-        }
+        built = {a.position: a.position.build(a.head_dim, context) for a in (block.attention for block in blocks)}
         self.turners = [built[block.attention.position] for block in blocks]
 
     def forward(self, x: Tensor, layout: Layout, cache: Cache | None = None) -> Tensor:

@@ -17,7 +17,11 @@ from viva.model.transformer import Transformer
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = "model{suffix}.safetensors"
-BUFFERS = (".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq")  # tables some old checkpoints carry; we compute them
+BUFFERS = (
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".rotary_emb.inv_freq",
+)  # tables some old checkpoints carry; we compute them
 
 
 def named(family: Any, model: Transformer) -> Iterator[Held]:
@@ -61,7 +65,9 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
     unexpected = sorted(set(stored) - {row.theirs for row in rows})
     if missing or unexpected:
         found = f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}"
-        raise Refusal(f"the tensors of {folder} must be those of its config.json", found, "use the config.json they came with")
+        raise Refusal(
+            f"the tensors of {folder} must be those of its config.json", found, "use the config.json they came with"
+        )
     shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     for row in rows:
         joined = stored.pop(row.theirs)
@@ -76,7 +82,9 @@ def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Pa
     expected = torch.Size((sum(shapes[name][0] for name in row.ours), *shapes[row.ours[0]][1:]))
     if joined.shape != expected:
         found = f"{tuple(joined.shape)} for {row.theirs}, where config.json asks for {tuple(expected)}"
-        raise Refusal(f"the tensors of {folder} must have the shapes of its config.json", found, "use the matching config.json")
+        raise Refusal(
+            f"the tensors of {folder} must have the shapes of its config.json", found, "use the matching config.json"
+        )
     return list(joined.split([shapes[name][0] for name in row.ours]))
 
 

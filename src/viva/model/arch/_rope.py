@@ -35,6 +35,8 @@ def read(keys: Keys, context: int, theta: float = 10_000.0) -> rope.Config:
 
 def write(config: rope.Config) -> dict[str, Any]:
     """The keys of config.json for a rotary scheme, in the form every version of transformers reads."""
-    scaling = {THEIRS.get(key, key): value for key, value in config.scaling.model_dump(exclude_none=True).items()}
-    name = kind(config.scaling)
+    name, fields = kind(config.scaling), config.scaling.model_dump(exclude_none=True)
+    if name == "dynamic":
+        del fields["trained"]  # there it is the context itself
+    scaling = {THEIRS.get(key, key): value for key, value in fields.items()}
     return {"rope_theta": config.theta, "rope_scaling": None if name == "default" else {"rope_type": name, **scaling}}

@@ -1,4 +1,6 @@
-"""LLaMA 1 to 3 (Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Dubey et al. 2024): pre-RMSNorm, RoPE, SwiGLU, no biases."""
+"""LLaMA 1 to 3 (Touvron et al. 2023, https://arxiv.org/abs/2302.13971; Dubey et al. 2024): pre-RMSNorm, RoPE, SwiGLU,
+no biases.
+"""
 
 from typing import Any
 
@@ -16,7 +18,9 @@ ARCHITECTURE = "LlamaForCausalLM"
 
 
 class Config(Family):
-    """`kv_heads` left out is `heads`, `head_dim` width / heads, `hidden` 8/3 of the width rounded up to a multiple of 64."""
+    """`kv_heads` left out is `heads`, `head_dim` width / heads, `hidden` 8/3 of the width rounded up to a multiple of
+    64.
+    """
 
     kv_heads: int | None = Field(None, gt=0)
     head_dim: int | None = Field(None, gt=0)

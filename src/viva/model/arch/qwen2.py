@@ -1,4 +1,6 @@
-"""Qwen2 and Qwen2.5 (Yang et al. 2024, https://arxiv.org/abs/2407.10671): LLaMA with a bias on queries, keys and values."""
+"""Qwen2 and Qwen2.5 (Yang et al. 2024, https://arxiv.org/abs/2407.10671): LLaMA with a bias on queries, keys and
+values.
+"""
 
 from typing import Any
 

@@ -1,4 +1,6 @@
-"""Qwen3 (Yang et al. 2025, https://arxiv.org/abs/2505.09388): queries and keys normalised, no bias, heads of their own width."""
+"""Qwen3 (Yang et al. 2025, https://arxiv.org/abs/2505.09388): queries and keys normalised, no bias, heads of their own
+width.
+"""
 
 from typing import Any
 

@@ -12,8 +12,8 @@ from viva.model.mask.window import Window
 def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned: bool, dropout: float = 0.0) -> Tensor:
     """q [B, H, T, D], k and v [B, G, S, D] -> [B, H, T, D]; query head h reads key head h G // H.
 
-    `places` [B or 1, T] are the queries' slots among the S keys; where rows are `aligned`, they are the last T. The mask is
-    handed to the kernel in the cheapest form that says the same: nothing, a flag, or a boolean [B, 1, T, S].
+    `places` [B or 1, T] are the queries' slots among the S keys; where rows are `aligned`, they are the last T. The
+    mask is handed to the kernel in the cheapest form that says the same: nothing, a flag, or a boolean [B, 1, T, S].
     """
     T, S, groups = q.shape[2], k.shape[2], q.shape[1] // k.shape[1]
     parts = [part for part in mask.parts if not (isinstance(part, Window) and part.width >= S)]

@@ -1,7 +1,7 @@
 """Attention over packed rows: documents of like length are laid side by side, so that no score between two is computed.
 
-Documents go into buckets by length, each padded on the right to the longest of its bucket. Under a causal mask padding on
-the right is invisible to real queries, so a bucket is an ordinary dense call and the result is exact.
+Documents go into buckets by length, each padded on the right to the longest of its bucket. Under a causal mask padding
+on the right is invisible to real queries, so a bucket is an ordinary dense call and the result is exact.
 """
 
 from dataclasses import dataclass
@@ -18,7 +18,8 @@ SLACK = 1.25  # a bucket's longest document is at most this many times its short
 
 @dataclass(frozen=True)
 class Plan:
-    """`into` [P]: the token that fills each slot of the buckets; `back` [N]: the slot of each token; `padding`: the other slots.
+    """`into` [P]: the token that fills each slot of the buckets; `back` [N]: the slot of each token; `padding`: the
+    other slots.
 
     N tokens in the batch, P >= N slots; a padding slot repeats token 0, and nothing reads what is computed there.
     """

@@ -1,4 +1,6 @@
-"""The feed-forward network of the original Transformer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, eq. 2)."""
+"""The feed-forward network of the original Transformer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762, eq.
+2).
+"""
 
 from pydantic import Field
 from torch import Tensor, nn

@@ -1,7 +1,7 @@
 """Rotary positions (Su et al. 2021, https://arxiv.org/abs/2104.09864): queries and keys are turned by their place.
 
-Dimension i is paired with i + D/2, the layout of every published LLaMA-like checkpoint, rather than with i + 1 as the paper
-writes it; the two differ by a fixed permutation of the rows of the query and key matrices.
+Dimension i is paired with i + D/2, the layout of every published LLaMA-like checkpoint, rather than with i + 1 as the
+paper writes it; the two differ by a fixed permutation of the rows of the query and key matrices.
 """
 
 from typing import ClassVar

@@ -1,7 +1,7 @@
 """Dynamic NTK scaling: the base grows with the length at hand, once that passes the trained one.
 
-Described in YaRN (Peng et al. 2023, https://arxiv.org/abs/2309.00071, section 3.3 and appendix B). Keys that a cache holds
-keep the angles they were turned by, so past `trained` cached decoding and a full pass differ by design.
+Described in YaRN (Peng et al. 2023, https://arxiv.org/abs/2309.00071, section 3.3 and appendix B). Keys that a cache
+holds keep the angles they were turned by, so past `trained` cached decoding and a full pass differ by design.
 """
 
 from pydantic import Field

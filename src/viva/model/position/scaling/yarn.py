@@ -11,11 +11,12 @@ from viva.model.position.scaling import plain
 
 
 class Config(BaseConfig):
-    """`beta_fast`, `beta_slow`: rotations over the trained context above which a frequency stays, below which it is divided.
+    """`beta_fast`, `beta_slow`: rotations over the trained context above which a frequency stays, below which it is
+    divided.
 
-    `attention_factor` multiplies cos and sin; left out, it is 0.1 ln(factor) + 1 (eq. 22), or the ratio of two such terms
-    when both `mscale` and `mscale_all_dim` are given (DeepSeek's variant). `truncate` rounds the bounds outward, as
-    the authors' code does.
+    `attention_factor` multiplies cos and sin; left out, it is 0.1 ln(factor) + 1 (eq. 22), or the ratio of two such
+    terms when both `mscale` and `mscale_all_dim` are given (DeepSeek's variant). `truncate` rounds the bounds outward,
+    as the authors' code does.
     """
 
     factor: float = Field(ge=1)
