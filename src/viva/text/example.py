@@ -4,6 +4,8 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from tokenizers import Encoding
+
 from viva.text.marks import unshield
 from viva.text.tokenizer import Tokenizer
 
@@ -37,9 +39,15 @@ def encode(tokenizer: Tokenizer, drafts: list[Draft]) -> list[Example]:
     encoded = tokenizer.encode_marked([draft.text for draft in drafts])
     size = _sizer(tokenizer)
     return [
-        Example(ids, mask(offsets, draft.spans), sum(size(draft.text[start:end]) for start, end in draft.spans))
-        for draft, (ids, offsets) in zip(drafts, encoded, strict=True)
+        Example(found.ids, _mask(found, draft), sum(size(draft.text[start:end]) for start, end in draft.spans))
+        for draft, found in zip(drafts, encoded, strict=True)
     ]
+
+
+def _mask(found: Encoding, draft: Draft) -> list[bool]:
+    if draft.spans == [(0, len(draft.text))]:
+        return [True] * len(found.ids)  # the offsets of a long document take longer than its encoding
+    return mask(found.offsets, draft.spans)
 
 
 def mask(offsets: list[tuple[int, int]], spans: list[tuple[int, int]]) -> list[bool]:

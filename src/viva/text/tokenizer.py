@@ -14,7 +14,6 @@ from viva.text import marks, template
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.stream import Stream
 
-Marked = tuple[list[int], list[tuple[int, int]]]  # ids, and the span of characters behind each
 EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
 
 
@@ -62,14 +61,13 @@ class Tokenizer:
         """`encode` of each text, on all cores."""
         return [found.ids for found in self.core.encode_batch_fast(texts, add_special_tokens=False)]
 
-    def encode_marked(self, texts: list[str]) -> list[Marked]:
-        """(ids, spans) of each marked text: special tokens count unless shielded (`text/marks.py`)."""
+    def encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding]:
+        """Each marked text's `ids` and `offsets`: special tokens count unless shielded (`text/marks.py`)."""
         found = self._marked_core.encode_batch(texts, add_special_tokens=False)
-        pairs = [(encoding.ids, encoding.offsets) for encoding in found]
-        for text, pair in zip(texts, pairs, strict=True):
+        for text, encoding in zip(texts, found, strict=True):
             if marks.BREAK in text:
-                self._require_shielded(text, pair)
-        return pairs
+                self._require_shielded(text, encoding)
+        return found
 
     def shield(self, text: str) -> str:
         """A person's text, made safe to stand in a marked text."""
@@ -172,10 +170,10 @@ class Tokenizer:
         core.encode_special_tokens = False
         return core
 
-    def _require_shielded(self, text: str, pair: Marked) -> None:
+    def _require_shielded(self, text: str, encoding: tokenizers.Encoding) -> None:
         """A token that is looked for after normalisation would be found in spite of the BREAK."""
         special = set(self.specials.values())
-        for number, (start, end) in zip(*pair, strict=True):
+        for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if number in special and marks.BREAK in text[start:end]:
                 must = "special tokens must be found before normalisation, so that a message cannot forge one"
                 found = f"{marks.unshield(text[start:end])!r} with `normalized: true`"

@@ -1,0 +1,1 @@
+"""Where rows come from: one file a kind, each with a `Config` that is a `text.row.Corpus`."""

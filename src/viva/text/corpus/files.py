@@ -1,0 +1,163 @@
+"""Text, jsonl and parquet files: one file, a folder, or a glob. Text and jsonl may be gzipped."""
+
+import gzip
+import hashlib
+import json
+import zlib
+from collections.abc import Iterator
+from functools import cached_property
+from glob import glob
+from pathlib import Path
+from typing import BinaryIO
+
+from pydantic import Field
+
+from viva.base.errors import Refusal, nearest
+from viva.text.row import Corpus, Row
+
+TEXT = (".txt", ".md", ".py")
+ENDINGS = [*TEXT, ".jsonl", *(ending + ".gz" for ending in (*TEXT, ".jsonl")), ".parquet"]
+
+
+class Config(Corpus):
+    """path: a file, a folder (all of its files with a known ending, at any depth) or a glob.
+
+    A text file is one row {"text": ...}; with `piece`, it is cut at line ends into rows of at least that many
+    characters, so that one large file can be split into train and held-out rows. A line of a jsonl file and a row
+    of a parquet file is a row each.
+    """
+
+    path: str
+    piece: int | None = Field(None, ge=1)
+
+    def rows(self) -> Iterator[Row]:
+        for file in self.files:
+            yield from _read(file, self.piece)
+
+    def digest(self) -> str:
+        """A hash of the bytes of the files, which is quicker than one of their rows."""
+        found = hashlib.sha256(f"{self.piece} {len(self.files)}".encode())
+        for file in self.files:
+            with open(file, "rb") as content:
+                found.update(f"{_ending(file)} ".encode() + hashlib.file_digest(content, "sha256").digest())
+        return found.hexdigest()
+
+    def notes(self) -> list[str]:
+        passed = [file.name for file in self._found if not _ending(file)]
+        return [f"{len(passed)} files of {self.path} have no known ending: {', '.join(passed[:5])}"] if passed else []
+
+    @cached_property
+    def files(self) -> list[Path]:
+        """The files that are read, sorted by path."""
+        found = [file for file in self._found if _ending(file)]
+        if not found:
+            names = ", ".join(file.name for file in self._found[:5]) or "no file"
+            raise Refusal(
+                f"{self.path} must hold files that end in {', '.join(ENDINGS)}", names, "convert or rename them"
+            )
+        return found
+
+    @cached_property
+    def _found(self) -> list[Path]:
+        path = Path(self.path).expanduser()
+        if path.is_dir():
+            inside = (file for file in path.rglob("*") if file.is_file())
+            return sorted(file for file in inside if not file.name.startswith("."))
+        if path.is_file():
+            _require_content(path)
+            return [path]
+        matches = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+        found = sorted(Path(name) for name in matches if Path(name).is_file())
+        if not found:
+            raise Refusal("data.path must be an existing file, folder or glob", repr(self.path), _near(path))
+        return found
+
+
+def _require_content(file: Path) -> None:
+    if file.stat().st_size == 0:
+        raise Refusal(f"{file} must hold text", "an empty file", "check how it was written, or give another")
+
+
+def _near(path: Path) -> str:
+    beside = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
+    return f"in {path.parent}, {nearest(path.name, beside)}" if beside else "correct the path"
+
+
+def _ending(file: Path) -> str | None:
+    return next((ending for ending in ENDINGS if file.name.lower().endswith(ending)), None)
+
+
+def _read(file: Path, piece: int | None) -> Iterator[Row]:
+    ending = _ending(file)
+    if ending == ".parquet":
+        yield from _parquet(file)
+        return
+    try:
+        with gzip.open(file) if ending.endswith(".gz") else open(file, "rb") as content:
+            yield from _jsonl(file, content) if ".jsonl" in ending else _text(file, content, piece)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise Refusal(f"{file} must be whole gzip data", error, "fetch it again") from None
+
+
+def _text(file: Path, content: BinaryIO, piece: int | None) -> Iterator[Row]:
+    if piece is None:
+        yield Row({"text": _decoded(file, content.read(), 0)}, f"{file}:1")
+        return
+    lines, first, size = [], 1, 0
+    for number, line in _lines(file, content):
+        lines.append(line)
+        size += len(line)
+        if size >= piece:
+            yield Row({"text": "".join(lines)}, f"{file}:{first}")
+            lines, first, size = [], number + 1, 0
+    if lines:
+        yield Row({"text": "".join(lines)}, f"{file}:{first}")
+
+
+def _jsonl(file: Path, content: BinaryIO) -> Iterator[Row]:
+    for number, line in _lines(file, content):
+        if line.strip():
+            yield Row(_object(line, f"{file}:{number}"), f"{file}:{number}")
+
+
+def _lines(file: Path, content: BinaryIO) -> Iterator[tuple[int, str]]:
+    """(number, line) of each line; they end at \\n only, as JSON strings may hold the other line ends of Unicode."""
+    offset = 0
+    for number, line in enumerate(content, start=1):
+        yield number, _decoded(file, line, offset)
+        offset += len(line)
+
+
+def _decoded(file: Path, content: bytes, offset: int) -> str:
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as error:
+        found = f"byte 0x{content[error.start]:02x} at offset {offset + error.start}"
+        fix = f"save it as UTF-8, for example `iconv -f GB18030 -t UTF-8 {file.name}`, or leave the file out"
+        raise Refusal(f"{file} must be UTF-8 text", found, fix) from None
+
+
+def _object(line: str, where: str) -> dict:
+    fix = 'write one JSON object a line, such as {"text": "..."}'
+    try:
+        found = json.loads(line)
+    except ValueError as error:
+        raise Refusal(f"{where} must be a JSON object", f"{line.strip()[:60]!r} ({error})", fix) from None
+    if not isinstance(found, dict):
+        raise Refusal(f"{where} must be a JSON object", f"a {type(found).__name__}", fix)
+    return found
+
+
+def _parquet(file: Path) -> Iterator[Row]:
+    import pyarrow  # heavy, and needed for this ending only
+    from pyarrow import parquet
+
+    try:
+        table = parquet.ParquetFile(file)
+        number = 0
+        for batch in table.iter_batches(batch_size=1024):
+            for data in batch.to_pylist():
+                number += 1
+                yield Row(data, f"{file}:{number}")
+    except (pyarrow.ArrowException, OSError) as error:
+        raise Refusal(f"{file} must be a whole parquet file", error, "fetch or write it again") from None

@@ -1,0 +1,170 @@
+"""Documents tokenised once, kept in files that are read in place (memory-mapped), never pickled."""
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from viva.base.choice import tagged
+from viva.base.errors import Refusal
+from viva.base.files import whole_folder
+from viva.text.example import Example
+from viva.text.fields import Format
+from viva.text.fingerprint import Fingerprint, digest
+from viva.text.row import Corpus, Row
+from viva.text.split import Part, split
+from viva.text.tokenizer import Tokenizer
+
+VERSION = 1  # of the files' layout and of what is written into them
+CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
+HEADER, IDS, MASK, LENGTHS, BYTES = "header.json", "ids.bin", "mask.bin", "lengths.bin", "bytes.bin"
+
+
+@dataclass(frozen=True)
+class Counts:
+    """rows: read from the corpus; elsewhere: of another part of the split; empty: without any text;
+    documents: kept. rows = elsewhere + empty + documents. learned: tokens that the mask lets through."""
+
+    rows: int
+    elsewhere: int
+    empty: int
+    documents: int
+    tokens: int
+    learned: int
+
+
+class Documents:
+    """Token ids and loss masks by document.
+
+    docs[i] is (ids [n] of unsigned integers, mask [n] of bool); lengths [documents] counts tokens, bytes
+    [documents] the UTF-8 bytes of the learned text.
+    """
+
+    def __init__(self, folder: Path, header: dict):
+        self.folder = folder
+        self.counts = Counts(**header["counts"])
+        self.notes: list[str] = header["notes"]
+        self.fingerprint = Fingerprint.model_validate(header["fingerprint"])
+        documents, tokens = self.counts.documents, self.counts.tokens
+        self.lengths = _mapped(folder / LENGTHS, np.int64, documents)
+        self.bytes = _mapped(folder / BYTES, np.int64, documents)
+        self._ids = _mapped(folder / IDS, np.dtype(header["dtype"]), tokens)
+        self._mask = _mapped(folder / MASK, np.bool_, tokens)
+        self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
+
+    @classmethod
+    def open(cls, folder: str | Path, tokenizer: Tokenizer) -> "Documents":
+        """The documents in `folder`; refused if they were made with another tokenizer."""
+        folder = Path(folder)
+        try:
+            header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
+        except (OSError, ValueError) as error:
+            raise Refusal(f"{folder} must be a token cache", error, "delete it; it is built again") from None
+        if header["version"] != VERSION:
+            raise Refusal(f"{folder} must have version {VERSION}", header["version"], "delete it; it is built again")
+        documents = cls(folder, header)
+        documents.fingerprint.require(tokenizer.fingerprint, f"the token cache {folder}")
+        return documents
+
+    def __len__(self) -> int:
+        return self.counts.documents
+
+    def __getitem__(self, document: int) -> tuple[np.ndarray, np.ndarray]:
+        start, end = self._starts[document], self._starts[document + 1]
+        return self._ids[start:end], self._mask[start:end]
+
+
+def build(
+    corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: str | Path, part: Part = "all", valid: float = 0.0
+) -> Documents:
+    """The documents of one part of a corpus, from the cache in `folder` if the same were made there before.
+
+    Built with bounded memory in a temporary folder that is renamed at the end: a kill leaves nothing half.
+    """
+    parts = [VERSION, corpus.digest(), tagged(form), part, valid, tokenizer.fingerprint.model_dump(mode="json")]
+    place = Path(folder) / digest(parts)[:24]
+    if not place.exists():
+        with whole_folder(place) as temporary:
+            _write(corpus, form, tokenizer, temporary, part, valid)
+    return Documents.open(place, tokenizer)
+
+
+def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, part: Part, valid: float) -> None:
+    dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
+    rows = _Counted(corpus.rows())
+    taken = _Counted(split(rows, part, valid))
+    with open(folder / IDS, "wb") as ids, open(folder / MASK, "wb") as mask:
+        written = _Written(ids, mask, dtype)
+        for chunk in _chunks(taken):
+            written.add(form.examples(chunk, tokenizer))
+    if not written.lengths:
+        must = f"the {part} part of the data must hold at least one document with text"
+        found = f"{rows.count} rows, {taken.count} of them in this part, all empty"
+        raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
+    np.array(written.lengths, np.int64).tofile(folder / LENGTHS)
+    np.array(written.bytes, np.int64).tofile(folder / BYTES)
+    documents, tokens = len(written.lengths), sum(written.lengths)
+    counts = Counts(rows.count, rows.count - taken.count, taken.count - documents, documents, tokens, written.learned)
+    header = {
+        "version": VERSION,
+        "dtype": dtype.name,
+        "counts": asdict(counts),
+        "notes": corpus.notes(),
+        "fingerprint": tokenizer.fingerprint.model_dump(mode="json"),
+    }
+    (folder / HEADER).write_text(json.dumps(header), encoding="utf-8")
+
+
+class _Counted:
+    """An iterable that knows how many items it gave."""
+
+    def __init__(self, rows: Iterable[Row]):
+        self.rows, self.count = rows, 0
+
+    def __iter__(self) -> Iterator[Row]:
+        for row in self.rows:
+            self.count += 1
+            yield row
+
+
+class _Written:
+    """What went into the files so far."""
+
+    def __init__(self, ids: BinaryIO, mask: BinaryIO, dtype: np.dtype):
+        self.files, self.dtype = (ids, mask), dtype
+        self.lengths: list[int] = []
+        self.bytes: list[int] = []
+        self.learned = 0
+
+    def add(self, examples: Iterable[Example | None]) -> None:
+        for example in examples:
+            if example is not None:
+                self.files[0].write(np.array(example.ids, self.dtype).data)
+                self.files[1].write(np.array(example.mask, np.bool_).data)
+                self.lengths.append(len(example.ids))
+                self.bytes.append(example.bytes)
+                self.learned += sum(example.mask)
+
+
+def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    chunk, size = [], 0
+    for row in rows:
+        chunk.append(row)
+        size += sum(len(value) for value in row.data.values() if isinstance(value, str))
+        if len(chunk) == CHUNK_ROWS or size >= CHUNK_CHARACTERS:
+            yield chunk
+            chunk, size = [], 0
+    if chunk:
+        yield chunk
+
+
+def _mapped(file: Path, dtype: np.dtype, count: int) -> np.ndarray:
+    """The file's `count` numbers, read where they lie; a file of another size is refused."""
+    size = file.stat().st_size if file.is_file() else 0
+    if size != count * np.dtype(dtype).itemsize:
+        must = f"{file} must have {count * np.dtype(dtype).itemsize} bytes"
+        raise Refusal(must, size, f"delete {file.parent}; it is built again")
+    return np.memmap(file, dtype, "r", shape=(count,))

@@ -1,0 +1,74 @@
+"""What every format does: take text out of rows, refuse what is not text, make examples."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from viva.base.config import Config
+from viva.base.errors import Refusal
+from viva.text.example import Draft, Example, encode
+from viva.text.row import Row
+from viva.text.tokenizer import Tokenizer
+
+# The field by which the rows of each format are known, to name the one that would fit.
+TELLING = {"text": "text", "messages": "messages", "prompt": "completion", "alpaca": "instruction"}
+
+
+class Format(Config):
+    """The base of each file's Config in `text/format`."""
+
+    def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
+        """The marked text of a row and what is learned of it; None for a row without any text."""
+        raise NotImplementedError
+
+    def example(self, row: Row, tokenizer: Tokenizer) -> Example | None:
+        """One row as ids and mask; None for a row without any text."""
+        return self.examples([row], tokenizer)[0]
+
+    def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
+        """`example` of each row, encoded together."""
+        drafts = [self.draft(row, tokenizer) for row in rows]
+        made = iter(encode(tokenizer, [draft for draft in drafts if draft is not None]))
+        return [None if draft is None else next(made) for draft in drafts]
+
+
+def value(row: Row, name: str) -> Any:
+    """The value of a field that must be there."""
+    if name not in row.data:
+        found = f"the fields {', '.join(map(repr, row.data)) or '(none)'}"
+        raise Refusal(f"{row.where} must have the field {name!r}", found, _fitting(row, name))
+    return row.data[name]
+
+
+def text(row: Row, name: str, optional: bool = False) -> str:
+    """The text in a field; `optional` takes a missing or null one as ""."""
+    if optional and row.data.get(name) is None:
+        return ""
+    found = value(row, name)
+    if not isinstance(found, str):
+        fix = "fill in or remove that row" if found is None or found != found else "write it as a string"
+        raise Refusal(f"{row.where} must have text in the field {name!r}", repr(found)[:80], fix)
+    try:
+        found.encode()
+    except UnicodeEncodeError as error:
+        must = f"{row.where} must have whole Unicode characters in the field {name!r}"
+        raise Refusal(
+            must, f"a lone surrogate at character {error.start}", "write the character out as UTF-8"
+        ) from None
+    return found
+
+
+def ends(tokenizer: Tokenizer) -> tuple[str, str]:
+    """The strings of the tokens that begin and end a document; "" for a beginning that the tokenizer has not."""
+    if tokenizer.eos_id is None:
+        must = "a tokenizer must name an end token, or a model never learns to stop"
+        raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
+    return tokenizer.words.get("bos_token", ""), tokenizer.words["eos_token"]
+
+
+def _fitting(row: Row, name: str) -> str:
+    kinds = [kind for kind, telling in TELLING.items() if telling in row.data and telling != name]
+    if kinds:
+        return f"use the format {' or '.join(repr(kind) for kind in kinds)}, or correct the row"
+    strings = [key for key, value in row.data.items() if isinstance(value, str)]
+    named = f"name another field in the recipe (for example {strings[0]!r})" if strings else "add the field"
+    return f"{named}, or correct the row"

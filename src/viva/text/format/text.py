@@ -1,0 +1,18 @@
+"""Plain documents, for pretraining: every token is learned."""
+
+from viva.text.example import Draft
+from viva.text.fields import Format, ends, text
+from viva.text.row import Row
+from viva.text.tokenizer import Tokenizer
+
+
+class Config(Format):
+    """field: where the text is. A document is the begin token, the text, the end token."""
+
+    field: str = "text"
+
+    def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
+        content = text(row, self.field)
+        begin, end = ends(tokenizer)
+        whole = begin + tokenizer.shield(content) + end
+        return Draft(whole, [(0, len(whole))]) if content else None
