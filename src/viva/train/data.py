@@ -1,0 +1,126 @@
+"""Batches as a pure function of (seed, step): a resumed run replays nothing, and accumulation changes nothing."""
+
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+
+import numpy as np
+import torch
+from pydantic import PositiveInt
+
+from viva.base.config import Config
+from viva.base.errors import Refusal
+from viva.base.seed import derive
+from viva.text.documents import Documents
+from viva.text.pack import Long, Report, Span, alone, pack, spans
+from viva.train.batch import Batch
+from viva.train.loss import IGNORE
+
+Row = list[Span]
+
+
+class Batching(Config):
+    """`batch` rows of at most `context` tokens at once, `accumulate` times before each update.
+
+    `pack` lays several documents into a row, without sight of each other. `long` says what becomes of a document
+    longer than the context.
+    """
+
+    batch: PositiveInt = 8
+    accumulate: PositiveInt = 1
+    context: PositiveInt = 512
+    pack: bool = True
+    long: Long = "split"
+
+
+class Data:
+    """The rows of all epochs, one after another; step s takes the s-th `batch * accumulate` of them.
+
+    Epoch e's packing and order depend on (seed, e) alone, and every epoch has as many rows: best fit sees lengths only.
+    """
+
+    def __init__(self, documents: Documents, batching: Batching, pad: int, seed: int = 0):
+        self.documents, self.batching, self.pad, self.seed = documents, batching, pad, seed
+        self.spans, self.report = spans(documents.lengths, batching.context, batching.long)
+        if not self.spans:
+            must = f"the data must hold a document of 2 to {batching.context + 1} tokens"
+            raise Refusal(must, f"{len(documents)} documents, {self.report}", "raise the context or set long to split")
+        self._plans: dict[int, list[Row]] = {}
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows in an epoch."""
+        return len(self.epoch(0))
+
+    @property
+    def rows_a_step(self) -> int:
+        """Rows between two updates."""
+        return self.batching.batch * self.batching.accumulate
+
+    @property
+    def steps_an_epoch(self) -> float:
+        """Updates in which every document is read once."""
+        return self.rows / self.rows_a_step
+
+    def epoch(self, number: int) -> list[Row]:
+        """The rows of one epoch; a step needs two at most, so no more are kept."""
+        if number not in self._plans:
+            seed = derive(self.seed, "epoch", number)
+            rows = pack(self.spans, self.batching.context, seed) if self.batching.pack else alone(self.spans, seed)
+            last = {key: plan for key, plan in self._plans.items() if key == number - 1}
+            self._plans = {**last, number: rows}
+        return self._plans[number]
+
+    def micro_batches(self, step: int) -> list[Batch]:
+        """The batches of an update, `accumulate` of them."""
+        first = step * self.rows_a_step
+        return list(self._batches([self._row(place) for place in range(first, first + self.rows_a_step)]))
+
+    def once(self) -> Iterator[Batch]:
+        """Every document once, in batches of `batch` rows: for evaluation."""
+        return self._batches(self.epoch(0))
+
+    def notes(self) -> list[str]:
+        """What a user should know before training, in sentences."""
+        said = []
+        if self.rows < self.rows_a_step:
+            said.append(
+                f"an update reads {self.rows_a_step} rows, but the data has {self.rows}: documents repeat in it"
+            )
+        return said + list(_passed_over(self.report, self.batching.context))
+
+    def _row(self, place: int) -> Row:
+        epoch, at = divmod(place, self.rows)
+        return self.epoch(epoch)[at]
+
+    def _batches(self, rows: list[Row]) -> Iterator[Batch]:
+        size = self.batching.batch
+        return (self._batch(rows[at : at + size]) for at in range(0, len(rows), size))
+
+    def _batch(self, rows: Sequence[Row]) -> Batch:
+        """Rows on the left, padding up to the longest of them on the right."""
+        lengths = tuple(tuple(span.length for span in row) for row in rows)
+        shape = (len(rows), max(map(sum, lengths)))
+        ids, targets = np.full(shape, self.pad, np.int64), np.full(shape, IGNORE, np.int64)
+        for b, row in enumerate(rows):
+            at = 0
+            for span in row:
+                places = slice(at, at + span.length)
+                ids[b, places], targets[b, places] = self._read(span)
+                at += span.length
+        return Batch(torch.from_numpy(ids), torch.from_numpy(targets), lengths)
+
+    def _read(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
+        """Inputs and targets of a span: each token predicts the next, where the mask lets that be learned."""
+        ids, mask = self.documents[span.document]
+        end = span.start + span.length
+        targets = np.where(mask[span.start + 1 : end + 1], ids[span.start + 1 : end + 1].astype(np.int64), IGNORE)
+        return ids[span.start : end], targets
+
+
+def _passed_over(report: Report, context: int) -> Iterator[str]:
+    if report.split:
+        yield f"{report.split} documents are longer than the context of {context} tokens and are cut into pieces"
+    if report.dropped:
+        yield f"{report.dropped} documents ({report.dropped_tokens} tokens) are longer than the context and left out"
+    if report.short:
+        yield f"{report.short} documents have fewer than two tokens and teach nothing"
