@@ -111,7 +111,8 @@ def _cut(text: str) -> tuple[str, list[tuple[int, int]]]:
 def _turns(talk: _Talk, whole: str) -> Iterator[tuple[int, int]]:
     for turn, message in enumerate(talk.messages):
         if message["role"] == "assistant":
-            before, after = _cut(talk.text(turn, reply=True))[0], _cut(talk.text(turn + 1))[0]
+            before = _cut(talk.text(turn, reply=True))[0]
+            after = whole if turn + 1 == len(talk.messages) else _cut(talk.text(turn + 1))[0]
             _require_prefix(before, after, turn)
             _require_prefix(after, whole, turn)
             yield len(before), len(before) + _learned(talk.tokenizer, after[len(before) :])
