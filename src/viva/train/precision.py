@@ -26,6 +26,11 @@ class Precision:
         self.name, self.device, self.dtype = name, device, DTYPES[name]
         self.scaler = torch.amp.GradScaler(device, enabled=name == "fp16")
 
+    @property
+    def matrices(self) -> str:
+        """The dtype of matrix products, as torch names it."""
+        return str(self.dtype).removeprefix("torch.")
+
     def autocast(self) -> AbstractContextManager:
         """The context for a forward pass."""
         return nullcontext() if self.name == "fp32" else torch.autocast(self.device, self.dtype)

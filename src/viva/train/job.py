@@ -1,0 +1,87 @@
+"""What the loop is given, and what it changes: the settings, the parts of a run, and its state."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import torch
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from torch import nn
+
+from viva.base.choice import Choice
+from viva.train.data import Batching, Data
+from viva.train.objective import Objective
+from viva.train.optim import adamw
+from viva.train.precision import Name, Precision
+from viva.train.schedule import cosine
+
+LENGTHS = ("steps", "epochs", "minutes")
+
+
+class Train(Batching):
+    """How to train. Exactly one of `steps`, `epochs` and `minutes` says how long.
+
+    `lr` is the peak that the schedule is multiplied onto; `clip` bounds the global norm of the gradient, 0 does not.
+    `eval_every` and `save_every` count steps; `patience`: evaluations without improvement before the run stops;
+    `keep`: checkpoints kept beside the best. `recompute` trades a second forward for memory (Chen et al. 2016).
+    """
+
+    steps: PositiveInt | None = None
+    epochs: PositiveFloat | None = None
+    minutes: PositiveFloat | None = None
+    lr: PositiveFloat = 3e-4
+    optim: Choice("viva.train.optim") = adamw.Config()
+    schedule: Choice("viva.train.schedule") = cosine.Config()
+    clip: NonNegativeFloat = 1.0
+    precision: Name = "auto"
+    eval_every: PositiveInt | None = None
+    save_every: PositiveInt | None = None
+    patience: PositiveInt | None = None
+    keep: PositiveInt = 2
+    recompute: bool = False
+    compile: bool = False
+    tensorboard: bool = False
+    device: str | None = Field(None, pattern="^(cpu|cuda)$")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        given = [name for name in LENGTHS if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"must have exactly one of {', '.join(LENGTHS)}, but has {' and '.join(given) or 'none'}")
+        if self.patience and not self.eval_every:
+            raise ValueError("patience counts evaluations, but eval_every is not set")
+        return self
+
+
+@dataclass
+class State:
+    """How far a run is. Everything here is saved as JSON; what is not here is a function of the seed and the step.
+
+    `steps`: where the run ends, None while a run of `minutes` has not measured its pace; `best`: the lowest
+    held-out loss, reached at `best_step`; `stale`: evaluations since; `tokens`: read so far.
+    """
+
+    step: int = 0
+    steps: int | None = None
+    tokens: int = 0
+    best: float | None = None
+    best_step: int | None = None
+    stale: int = 0
+
+
+@dataclass(frozen=True)
+class Job:
+    """The parts of a run. `save(state)` writes a checkpoint; `log(state, record)` takes what a step measured."""
+
+    folder: Path
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    data: Data
+    objective: Objective
+    precision: Precision
+    train: Train
+    valid: Data | None = None
+    seed: int = 0
+    save: Callable[[State], object] = lambda state: None
+    log: Callable[[State, dict[str, Any]], None] = lambda state, record: None

@@ -1,0 +1,84 @@
+"""From a recipe to a trained model."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from viva.base import machine
+from viva.text.fingerprint import digest
+from viva.train import checkpoint, metrics, start
+from viva.train.flops import train_flops
+from viva.train.job import Job, State
+from viva.train.loop import fit
+from viva.train.precision import Precision
+from viva.train.recipe import Recipe, claim
+from viva.train.report import Report
+from viva.train.start import Parts
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run's folder, its last record, the checkpoint to use, and whether it came to its end."""
+
+    folder: Path
+    metrics: dict[str, Any]
+    checkpoint: Path
+    finished: bool
+
+
+def run(recipe: Recipe) -> Run:
+    """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one."""
+    out = claim(recipe)
+    checkpoint.clean(out)
+    parts = start.parts(recipe, out)
+    job, state = assembled(recipe, out, parts)
+    metrics.rewind(out, state.step)
+    peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
+    with Report(out, train_flops(parts.model, recipe.train.context), peak, recipe.train.tensorboard) as report:
+        report.say(*_opening(parts, job, state))
+        finished = fit(replace(job, log=report.log), state)
+        report.say(_closing(out, state, finished))
+    return Run(out, metrics.read(out)[-1], checkpoint.best(out), finished)
+
+
+def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
+    """The job, and the state it begins in."""
+    train, device = recipe.train, recipe.train.device or machine.device()
+    model = parts.model.to(device)
+    model.decoder.recompute = train.recompute
+    if train.compile:
+        for layer in model.decoder.layers:
+            layer.compile()
+    before = checkpoint.facts(parts.begun) if parts.begun else None
+    job = Job(
+        folder=out,
+        model=model,
+        optimizer=train.optim.build(model),
+        data=parts.train,
+        objective=recipe.objective.build(),
+        precision=Precision(before["precision"] if before else train.precision, device),
+        train=train,
+        valid=parts.valid,
+        seed=recipe.seed,
+    )
+    notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.folder.name, "parent": recipe.init}
+    save = lambda state: checkpoint.save(job, state, parts.config, parts.tokenizer, notes)  # noqa: E731
+    return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()
+
+
+def _opening(parts: Parts, job: Job, state: State) -> list[str]:
+    """What is about to happen, in sentences."""
+    said = [f"passed over {reason}" for reason in parts.passed]
+    if parts.begun:
+        said.append(f"going on from {parts.begun}, step {state.step}")
+    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
+    said.append(f"{parameters / 1e6:.2f} M parameters, {parts.train.documents.counts.tokens:,} tokens of text")
+    said.append(f"precision {job.precision.name}: {job.precision.why}")
+    return said + parts.train.documents.notes + parts.train.notes()
+
+
+def _closing(out: Path, state: State, finished: bool) -> str:
+    if not finished:
+        return f"stopped as asked after step {state.step}, saved in {out}; the same command goes on from there"
+    best = "" if state.best is None else f", the lowest held-out loss {state.best:.3f} at step {state.best_step}"
+    return f"finished after step {state.step}{best}; saved in {out}"

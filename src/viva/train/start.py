@@ -1,0 +1,118 @@
+"""What a run begins with: tokenizer, documents and model, new or from a checkpoint."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from viva.base.config import Config
+from viva.base.errors import Refusal
+from viva.model import folder
+from viva.model.init import initialise
+from viva.model.transformer import Transformer
+from viva.text import bpe, documents
+from viva.text.documents import Documents
+from viva.text.split import split
+from viva.text.tokenizer import Tokenizer
+from viva.train import checkpoint
+from viva.train.data import Data
+from viva.train.recipe import Recipe
+
+TOKENIZER, TOKENS = "tokenizer", "tokens"  # folders in that of the run
+
+
+def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
+    """The tokenizer that the recipe names, or one trained on the rows that are not held out, kept in `out`."""
+    if isinstance(recipe.tokenizer, str):
+        return Tokenizer.load(recipe.tokenizer)
+    if recipe.init is not None and recipe.tokenizer is None:
+        return Tokenizer.load(folder.located(recipe.init))
+    if not (out / TOKENIZER / "tokenizer.json").is_file():
+        rows = split(recipe.data.rows(), "train", recipe.valid)
+        made = bpe.train((string for row in rows for string in strings(row.data)), recipe.tokenizer or bpe.Config())
+        made.save(out / TOKENIZER)
+    return Tokenizer.load(out / TOKENIZER)
+
+
+def strings(data: Any) -> Iterator[str]:
+    """Every text in a row, however deep.
+
+    >>> list(strings({"messages": [{"role": "user", "content": "hi"}], "id": 1}))
+    ['user', 'hi']
+    """
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict | list):
+        for below in data.values() if isinstance(data, dict) else data:
+            yield from strings(below)
+
+
+def data(recipe: Recipe, tokens: Tokenizer, out: Path) -> tuple[Documents, Documents | None]:
+    """The documents to train on, and the held-out ones if the recipe holds any out."""
+    make = lambda part: documents.build(recipe.data, recipe.format, tokens, out / TOKENS, part, recipe.valid)  # noqa: E731
+    return make("train"), make("valid") if recipe.valid else None
+
+
+def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
+    """A new model of the recipe's sizes, or the one it goes on from; with its config."""
+    if recipe.init is not None:
+        loaded = folder.load(folder.located(recipe.init), torch.float32)
+        config, found = loaded.config, owned(loaded.model)
+    else:
+        config = recipe.model
+        if config.vocab is None:
+            config = config.model_copy(update={"vocab": tokens.vocab_size})
+        found = initialise(Transformer(config.spec()), recipe.seed)
+    _require_fit(found, recipe, tokens)
+    return config, found
+
+
+def resumed(path: Path, tokens: Tokenizer) -> tuple[Config, Transformer]:
+    """The model of a checkpoint, whose tokenizer must be the recipe's."""
+    loaded = folder.load(path)
+    loaded.tokenizer.fingerprint.require(tokens.fingerprint, str(path))
+    return loaded.config, owned(loaded.model)
+
+
+def owned(found: Transformer) -> Transformer:
+    """The model with weights of its own memory, aligned as new ones are.
+
+    Read from a file they are a map of it at any address, and where a tensor begins decides how kernels round.
+    """
+    for parameter in found.parameters():
+        parameter.data = parameter.data.clone()
+    return found
+
+
+def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
+    if found.spec.vocab < tokens.vocab_size:
+        fix = "leave model.vocab out, or use the tokenizer of the model"
+        raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)
+    if found.spec.context < recipe.train.context:
+        fix = "lower train.context, or raise the model's"
+        raise Refusal(f"train.context must be at most the model's {found.spec.context}", recipe.train.context, fix)
+
+
+@dataclass(frozen=True)
+class Parts:
+    """The parts of a run, in memory; `begun` is the checkpoint that they come from, `passed` the newer, broken ones."""
+
+    tokenizer: Tokenizer
+    config: Config
+    model: Transformer
+    train: Data
+    valid: Data | None
+    begun: Path | None
+    passed: list[str]
+
+
+def parts(recipe: Recipe, out: Path) -> Parts:
+    """Everything that a run in `out` begins with, from its newest valid checkpoint if there is one."""
+    begun, passed = checkpoint.newest(out)
+    tokens = tokenizer(recipe, out)
+    config, found = resumed(begun, tokens) if begun else model(recipe, tokens)
+    pad = tokens.pad_id or 0  # fills rows; never learned, never seen by a token that is
+    train, valid = (docs and Data(docs, recipe.train, pad, recipe.seed) for docs in data(recipe, tokens, out))
+    return Parts(tokens, config, found, train, valid, begun, passed)

@@ -1,0 +1,71 @@
+"""One update: gradients of all micro-batches, checked, clipped, applied."""
+
+import math
+from collections import Counter
+from typing import Any
+
+import torch
+
+from viva.base.errors import Refusal
+from viva.base.seed import derive
+from viva.train import guard
+from viva.train.batch import Batch
+from viva.train.job import Job, State
+
+ENDLESS = 10**9  # the length of a run whose end is not known yet: its schedule is still at its beginning
+
+
+def update(job: Job, state: State) -> dict[str, Any]:
+    """Take step `state.step`, and say what was measured on the way."""
+    batches = [batch.to(job.precision.device) for batch in job.data.micro_batches(state.step)]
+    count = _learned(batches, state.step)
+    metrics = _backward(job, state.step, batches, count)
+    norm = _finite_gradient(job, state.step, batches)
+    rate = _set_rate(job, state)
+    applied = job.precision.step(job.optimizer)
+    job.optimizer.zero_grad(set_to_none=True)
+    state.step += 1
+    tokens = sum(batch.tokens for batch in batches)
+    state.tokens += tokens
+    skipped = {} if applied else {"skipped": "fp16 overflow; the loss scale was halved"}
+    return {"step": state.step, **metrics, "lr": rate, "norm": norm, "tokens": tokens, **skipped}
+
+
+def _learned(batches: list[Batch], step: int) -> int:
+    count = sum(batch.count for batch in batches)
+    if not count:
+        fix = "check the format and the chat template with --dry-run: no token of these rows is to be learned"
+        raise Refusal(f"an update must have tokens to learn (step {step})", "a loss mask that hides them all", fix)
+    return count
+
+
+def _backward(job: Job, step: int, batches: list[Batch], count: int) -> dict[str, float]:
+    """Gradients of the mean over all `count` tokens, exact however they are spread over micro-batches."""
+    sums: Counter[str] = Counter()
+    for i, batch in enumerate(batches):
+        torch.manual_seed(derive(job.seed, "dropout", step, i))
+        with job.precision.autocast():
+            loss = job.objective(job.model, batch)
+        job.precision.backward(loss.sum / count)
+        sums.update({"loss": loss.sum.item(), **loss.metrics})
+    if not math.isfinite(sums["loss"]):
+        guard.refuse_loss(job.folder, job.model, step, batches, sums["loss"])
+    return {name: value / count for name, value in sums.items()}
+
+
+def _finite_gradient(job: Job, step: int, batches: list[Batch]) -> float:
+    """The global norm of the gradient, which is clipped to `train.clip` (Pascanu et al. 2013, algorithm 1)."""
+    job.precision.unscale(job.optimizer)
+    norm = guard.total_norm(job.model.parameters())
+    if not norm.isfinite() and not job.precision.may_overflow:
+        guard.refuse_gradient(job.folder, job.model, step, batches, norm.item())
+    if 0 < job.train.clip < norm:
+        torch.nn.utils.clip_grads_with_norm_(job.model.parameters(), job.train.clip, norm)
+    return norm.item()
+
+
+def _set_rate(job: Job, state: State) -> float:
+    rate = job.train.lr * job.train.schedule.factor(state.step, state.steps or ENDLESS)
+    for group in job.optimizer.param_groups:
+        group["lr"] = rate * group.get("scale", 1.0)
+    return rate
