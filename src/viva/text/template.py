@@ -73,7 +73,7 @@ def render(source: str, words: dict[str, str], messages: list[dict], reply: bool
         return compiled(source).render(
             **words, messages=messages, add_generation_prompt=reply, tools=tools, documents=None
         )
-    except (TemplateError, TypeError, ValueError, AttributeError, KeyError) as error:
+    except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         must = "a conversation must fit the model's chat template"
         raise Refusal(must, f"{error} (roles: {roles})", "change the conversation or the template") from None

@@ -50,7 +50,8 @@ class Tokenizer:
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
         write_text(Path(folder) / "tokenizer.json", self._json)
-        config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config}
+        # words: a token's attributes stand in tokenizer.json, and transformers takes them from there
+        config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config, **self.words}
         write_text(Path(folder) / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2) + "\n")
 
     def encode(self, text: str) -> list[int]:

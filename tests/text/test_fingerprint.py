@@ -1,0 +1,51 @@
+"""A tokenizer that changed is refused, and the message names what differs."""
+
+import json
+
+import pytest
+
+from viva.base.errors import Refusal
+from viva.text import bpe
+from viva.text.fingerprint import Fingerprint
+from viva.text.tokenizer import Tokenizer
+
+
+def _changed(ours, tmp_path, change):
+    ours.save(tmp_path)
+    file, config = (json.loads((tmp_path / name).read_text()) for name in ("tokenizer.json", "tokenizer_config.json"))
+    change(file, config)
+    (tmp_path / "tokenizer.json").write_text(json.dumps(file))
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    return Tokenizer.load(tmp_path).fingerprint
+
+
+def test_it_survives_json(ours):
+    again = Fingerprint.model_validate(json.loads(json.dumps(ours.fingerprint.model_dump(mode="json"))))
+    assert again == ours.fingerprint
+    again.require(ours.fingerprint, "the checkpoint")
+
+
+def test_another_vocabulary_is_refused_with_the_first_differing_id(ours):
+    other = bpe.train(["The other quick fox the other"] * 5, bpe.Config(vocab_size=280))
+    pairs = zip(ours.fingerprint.probe, other.fingerprint.probe, strict=False)
+    place, (a, b) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
+    says = rf"runs/x needs its own tokenizer: the id at place {place} of the probe text must be {a}, but found {b}\."
+    with pytest.raises(Refusal, match=says):
+        ours.fingerprint.require(other.fingerprint, "runs/x")
+
+
+CHANGES = {
+    "template": lambda file, config: config.update(chat_template="{{ messages }}"),
+    "roles": lambda file, config: config.update(eos_token="<|im_end|>"),
+    "specials": lambda file, config: config.update(mask_token="<mask>"),
+    "normalizer": lambda file, config: file.update(normalizer={"type": "NFC"}),
+    "merges": lambda file, config: file["model"]["merges"].pop(),
+}
+
+
+@pytest.mark.parametrize("part", CHANGES)
+def test_a_change_that_the_probe_does_not_show_is_refused_with_its_name(ours, tmp_path, part):
+    found = _changed(ours, tmp_path, CHANGES[part])
+    with pytest.raises(Refusal, match=f"its {part} must be|the id at place|must give"):
+        ours.fingerprint.require(found, "the checkpoint")
+    assert getattr(found, part) != getattr(ours.fingerprint, part)
