@@ -18,6 +18,10 @@ class Refusal(Exception):
         super().__init__(f"{must}, but found {self.found}. To fix it, {self.fix}.")
 
 
+class Notice(UserWarning):
+    """Something the user should know although the work goes on; the command line prints it as one line."""
+
+
 def nearest(word: str, known: list[str]) -> str:
     """A sentence that names the closest of `known` to `word`, and all of them.
 

@@ -28,8 +28,9 @@ class Contiguous:
         self.held: int | Tensor = 0
         self.capacity = capacity
         blocks = [spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)]
+        # zeros: where rows differ in length the mask gives weight 0 to slots not yet written, and 0 x NaN is NaN
         self.keys, self.values = (
-            [torch.empty(B, a.kv_heads, capacity, a.head_dim, dtype=dtype, device=device) for a in blocks]
+            [torch.zeros(B, a.kv_heads, capacity, a.head_dim, dtype=dtype, device=device) for a in blocks]
             for _ in range(2)
         )
 
@@ -56,3 +57,14 @@ class Contiguous:
     def keep(self, held: int | Tensor) -> None:
         """Forget what stands behind the first `held` tokens of each row; the next tokens take its place."""
         self.held = held
+
+    def take(self, rows: list[int]) -> None:
+        """Keep these rows alone, in this order; rows[i] is i, or one from behind the len(rows) that remain."""
+        moves = [(place, row) for place, row in enumerate(rows) if place != row]
+        for buffers in (self.keys, self.values):
+            for layer, buffer in enumerate(buffers):
+                for place, row in moves:
+                    buffer[place] = buffer[row]
+                buffers[layer] = buffer[: len(rows)]
+        if not isinstance(self.held, int):
+            self.held = self.held[rows]

@@ -1,0 +1,1 @@
+"""Text out of a model: filters of a distribution, decoding with a cache, streaming."""

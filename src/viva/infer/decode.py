@@ -1,0 +1,98 @@
+"""Rows of tokens that grow together, one token each a step, on a cache of keys and values."""
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from viva.base.errors import Refusal
+from viva.infer.draw import draw, uniforms
+from viva.infer.sampling import Sampling
+from viva.model.cache import Contiguous
+from viva.model.transformer import Transformer
+
+
+class Decoding:
+    """The prompts, by number, that are being continued.
+
+    `rows`: the numbers still alive, in the order of the batch. `limit`: how many tokens each may get. `logits` [B, V]:
+    what the last tokens were drawn from, before any filter.
+    """
+
+    def __init__(self, model: Transformer, prompts: dict[int, list[int]], sampling: Sampling):
+        self.model, self.sampling = model, sampling
+        self.rows = list(prompts)
+        self.limit = {row: _limit(model, prompt, sampling) for row, prompt in prompts.items()}
+        self.made = 0
+        self._ids = [torch.tensor(prompt, device=self._weight.device) for prompt in prompts.values()]
+        self._uniform = uniforms(sampling.seed, self.rows, max(self.limit.values())).to(self._weight.device)
+        self._seen = _seen(self._ids, model.spec.vocab) if sampling.repetition_penalty != 1 else None
+        self._tokens: Tensor | None = None  # [B, 1]: drawn, not yet read by the model
+
+    @property
+    def _weight(self) -> Tensor:
+        return self.model.embedding.weight
+
+    @torch.inference_mode()
+    def step(self) -> list[int]:
+        """The next token of each of `rows`."""
+        states = self._prefill() if self._tokens is None else self.model.hidden(self._tokens, cache=self._cache)[:, -1]
+        self.logits = self.model.logits(states)
+        tokens = draw(self.logits, self.sampling, self._uniform[:, self.made], self._seen)
+        self._tokens = tokens[:, None]
+        if self._seen is not None:
+            self._seen.scatter_(1, self._tokens, True)
+        self.made += 1
+        # one transfer a step: a row whose scores are not finite comes back as -1
+        found = tokens.masked_fill(~self.logits.amax(-1).isfinite(), -1).tolist()
+        if -1 in found:
+            row, fix = self.rows[found.index(-1)], "load the model in float32, or load an intact one"
+            raise Refusal("a model's scores must be finite", f"NaN or infinity at token {self.made} of row {row}", fix)
+        return found
+
+    def _prefill(self) -> Tensor:
+        """Read all prompts at once, the shorter ones padded on the right; the states [B, E] of their last tokens."""
+        lengths = [len(prompt) for prompt in self._ids]
+        last = torch.tensor(lengths, device=self._weight.device)
+        capacity = max(length + self.limit[row] - 1 for row, length in zip(self.rows, lengths, strict=True))
+        self._cache = Contiguous(self.model.spec, len(lengths), capacity, self._weight.dtype, self._weight.device)
+        states = self.model.hidden(pad_sequence(self._ids, batch_first=True), cache=self._cache)
+        if min(lengths) < max(lengths):
+            self._cache.keep(last)
+        return states[torch.arange(len(lengths)), last - 1]
+
+    def filled(self, row: int) -> bool:
+        """Whether `row` ends, or ended, because the model's context is full."""
+        return self.made >= self.limit[row] and self.limit[row] < self.sampling.max_new_tokens
+
+    @torch.inference_mode()
+    def drop(self, ended: set[int]) -> None:
+        """End these rows; rows from the end of the batch take their places."""
+        alive = [i for i, row in enumerate(self.rows) if row not in ended]
+        spare = [i for i in alive if i >= len(alive)]
+        places = [i if self.rows[i] not in ended else spare.pop() for i in range(len(alive))]
+        self.rows = [self.rows[i] for i in places]
+        self._cache.take(places)
+        self._tokens, self._uniform = self._tokens[places], self._uniform[places]
+        self._seen = None if self._seen is None else self._seen[places]
+
+
+def _seen(prompts: list[Tensor], vocab: int) -> Tensor:
+    """[B, V]: whether a token stands in a prompt."""
+    seen = torch.zeros(len(prompts), vocab, dtype=torch.bool, device=prompts[0].device)
+    for row, prompt in zip(seen, prompts, strict=True):
+        row[prompt] = True
+    return seen
+
+
+def _limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:
+    """How many tokens may follow `prompt`: the last needs no room, since the model does not read it."""
+    vocab, context = model.spec.vocab, model.spec.context
+    if not prompt:
+        raise Refusal("a prompt must have at least one token", "none", "write something, or begin with a begin token")
+    if not 0 <= min(prompt) <= max(prompt) < vocab:
+        fix = "use the tokenizer that belongs to the model"
+        raise Refusal(f"the ids of a prompt must be in [0, {vocab})", f"{min(prompt)} to {max(prompt)}", fix)
+    if len(prompt) > context:
+        fix = "shorten it, or use a model with a longer context"
+        raise Refusal(f"a prompt must fit the model's context of {context} tokens", f"{len(prompt)} tokens", fix)
+    return min(sampling.max_new_tokens, context - len(prompt) + 1)

@@ -1,0 +1,91 @@
+"""Replies to prompts: one as a stream of text, or many at once as tokens."""
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+from viva.base.errors import Notice, Refusal
+from viva.infer.decode import Decoding
+from viva.infer.sampling import Sampling
+from viva.infer.stop import Guard
+from viva.model.transformer import Transformer
+from viva.text.tokenizer import Tokenizer
+
+Finish = Literal["stop", "length"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """A step of a reply: the token drawn and the text that became certain by it, "" inside a character.
+
+    The last piece has a `finish`: "stop" (an id or a string that ends a reply) or "length" (no more tokens allowed);
+    with "length" it has no token.
+    """
+
+    text: str
+    token: int | None
+    finish: Finish | None = None
+
+
+def stream(model: Transformer, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -> Iterator[Piece]:
+    """Continue `prompt`, piece by piece; a stop id or stop string ends the reply and is no part of its text."""
+    decoding = Decoding(model, {0: prompt}, sampling)
+    decoder, guard = tokenizer.stream(), Guard(sampling.stop)
+    for _ in range(decoding.limit[0]):
+        (token,) = decoding.step()
+        if token in tokenizer.stops:
+            yield Piece(guard.push(decoder.end()) + guard.end(), token, "stop")
+            return
+        text = guard.push(decoder.push(token))
+        yield Piece(text, token, "stop" if guard.hit else None)
+        if guard.hit:
+            return
+    _tell(model, int(decoding.filled(0)))
+    yield Piece(guard.push(decoder.end()) + guard.end(), None, "length")
+
+
+def generate_batch(
+    model: Transformer,
+    prompts: list[list[int]],
+    sampling: Sampling,
+    stops: frozenset[int] = frozenset(),
+    rows: int = 64,
+) -> list[list[int]]:
+    """The tokens that follow each prompt, an id of `stops` at the end included; `rows` prompts are in work at a time.
+
+    The reply to prompt i is the one it would get alone under the i-th stream of the seed, whatever stands beside it.
+    """
+    if sampling.stop:
+        fix = "end the replies by ids, or generate one by one"
+        raise Refusal("stop strings must be left out for a batch of tokens", list(sampling.stop), fix)
+    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # rows of like length waste no padding
+    replies: dict[int, list[int]] = {i: [] for i in order}
+    filled = 0
+    for start in range(0, len(order), rows):
+        decoding = Decoding(model, {i: prompts[i] for i in order[start : start + rows]}, sampling)
+        filled += _together(decoding, replies, stops)
+    _tell(model, filled)
+    return [replies[i] for i in range(len(prompts))]
+
+
+def _together(decoding: Decoding, replies: dict[int, list[int]], stops: frozenset[int]) -> int:
+    """Decode until every row has ended; how many of them ended because the context was full."""
+    filled = 0
+    while decoding.rows:
+        for row, token in zip(decoding.rows, decoding.step(), strict=True):
+            replies[row].append(token)
+        stopped = {row for row in decoding.rows if replies[row][-1] in stops}
+        spent = {row for row in decoding.rows if decoding.made == decoding.limit[row]}
+        filled += sum(decoding.filled(row) for row in spent - stopped)
+        if stopped | spent:
+            decoding.drop(stopped | spent)
+    return filled
+
+
+def _tell(model: Transformer, filled: int) -> None:
+    if filled:
+        which = "the reply" if filled == 1 else f"{filled} replies"
+        warnings.warn(
+            Notice(f"{which} ended because the model's context of {model.spec.context} tokens is full"), stacklevel=3
+        )

@@ -1,0 +1,19 @@
+"""Temperature (Ackley, Hinton and Sejnowski 1985): p_i = softmax(l / t)_i, sharper below 1, flatter above."""
+
+from pydantic import Field
+from torch import Tensor
+
+from viva.base.config import Config as BaseConfig
+
+
+class Config(BaseConfig):
+    """`temperature` t; 1 is the model's own distribution, 0 its most likely token (greedy)."""
+
+    temperature: float = Field(0.7, ge=0)
+
+
+def apply(config: Config, logits: Tensor, seen: Tensor | None = None) -> Tensor:
+    """l / t. At 0 the logits are left alone: the draw itself takes the largest."""
+    if config.temperature in (0, 1):
+        return logits
+    return logits / config.temperature

@@ -1,0 +1,24 @@
+"""Top-p, nucleus sampling (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751, eq. 2)."""
+
+from pydantic import Field
+from torch import Tensor
+
+from viva.base.config import Config as BaseConfig
+
+
+class Config(BaseConfig):
+    """`top_p` is the mass of the nucleus, in (0, 1]; 1 keeps all."""
+
+    top_p: float = Field(1.0, gt=0, le=1)
+
+
+def apply(config: Config, logits: Tensor, seen: Tensor | None = None) -> Tensor:
+    """Keep the smallest set of most likely tokens whose probabilities sum to at least p.
+
+    A token remains when those more likely than it sum to less than p; the first always does.
+    """
+    if config.top_p == 1:
+        return logits
+    p, order = logits.softmax(-1).sort(dim=-1, descending=True)
+    outside = p.cumsum(-1) - p >= config.top_p
+    return logits.masked_fill(outside.scatter(-1, order, outside), -float("inf"))

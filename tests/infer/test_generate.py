@@ -1,0 +1,175 @@
+"""Generation: against transformers token for token, batches against single prompts, sampler against trainer."""
+
+import pytest
+import torch
+import transformers
+
+from viva.base.choice import names, variant
+from viva.base.errors import Notice, Refusal
+from viva.infer.decode import Decoding
+from viva.infer.generate import generate_batch, stream
+from viva.infer.sampling import Sampling
+from viva.model import folder as checkpoint
+from viva.model.arch import llama
+from viva.model.init import initialise
+from viva.model.transformer import Transformer
+from viva.text import bpe
+
+FAMILIES = [name for name in names("viva.model.arch") if name != "custom"]
+GREEDY = Sampling(temperature=0, max_new_tokens=24)
+PROMPTS = [[5, 9, 2], [7], [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], [1, 60, 33], [2, 2], [40, 41, 42, 43]]
+
+
+def model_of(config, noise: float = 0.3) -> Transformer:
+    """Weights large enough that the most likely token depends on what was read."""
+    model = initialise(Transformer(config.spec()), seed=1).eval()
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * noise)
+    return model
+
+
+@pytest.fixture(scope="module")
+def model() -> Transformer:
+    return model_of(llama.TINY)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_greedy_equals_transformers(family, tmp_path):
+    config = variant("viva.model.arch", family).TINY
+    ours = model_of(config)
+    checkpoint.save(tmp_path / "saved", config, ours)
+    twin = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved").eval()
+    replies = generate_batch(ours, PROMPTS, GREEDY)
+    for prompt, reply in zip(PROMPTS, replies, strict=True):
+        theirs = twin.generate(
+            torch.tensor([prompt]), do_sample=False, max_new_tokens=24, eos_token_id=None, pad_token_id=0
+        )
+        assert reply == theirs[0, len(prompt) :].tolist()
+    assert len({tuple(reply) for reply in replies}) > 1  # the prompts matter
+
+
+@pytest.mark.parametrize("given", [{"temperature": 0}, {"temperature": 1, "top_p": 0.9}, {"repetition_penalty": 1.5}])
+@pytest.mark.parametrize("rows", [2, 64])
+def test_a_batch_equals_its_rows_alone(model, given, rows):
+    """Rows end at different times, by length and by stop id, and others take their places."""
+    sampling = Sampling(max_new_tokens=24, seed=3, **given)
+    stops = frozenset(range(0, 64, 9))
+    together = generate_batch(model, PROMPTS, sampling, stops, rows)
+    for row, prompt in enumerate(PROMPTS):
+        decoding = Decoding(model, {row: prompt}, sampling)
+        alone = [decoding.step()[0]]
+        while alone[-1] not in stops and len(alone) < 24:
+            alone += decoding.step()
+        assert together[row] == alone
+    assert len({len(reply) for reply in together}) > 2
+
+
+def test_sampler_and_trainer_agree_on_log_probabilities():
+    """On weights of an ordinary size; log-probabilities near -4, where neighbouring fp32 numbers are 5e-7 apart."""
+    model = model_of(llama.TINY, noise=0.05)
+    decoding = Decoding(model, dict(enumerate(PROMPTS)), Sampling(temperature=1, max_new_tokens=24, seed=0))
+    tokens, scores = zip(*((decoding.step(), decoding.logits.log_softmax(-1)) for _ in range(24)), strict=True)
+    model.train()
+    for row, prompt in enumerate(PROMPTS):
+        reply = [step[row] for step in tokens]
+        trained = model(torch.tensor([prompt + reply]))[0].log_softmax(-1).detach()
+        for i, token in enumerate(reply):
+            assert abs(scores[i][row, token] - trained[len(prompt) - 1 + i, token]) <= 1e-6
+
+
+def test_the_seed_decides_the_text(model):
+    warm = {"temperature": 1.0, "max_new_tokens": 12}
+    again = [generate_batch(model, PROMPTS, Sampling(seed=5, **warm)) for _ in range(2)]
+    assert again[0] == again[1] != generate_batch(model, PROMPTS, Sampling(seed=6, **warm))
+    assert generate_batch(model, PROMPTS, Sampling(**warm)) != generate_batch(model, PROMPTS, Sampling(**warm))
+    twice = generate_batch(model, [PROMPTS[0]] * 2, Sampling(seed=5, **warm))
+    assert twice[0] != twice[1]  # equal prompts draw from streams of their own
+
+
+def test_prompts_that_cannot_be_read_are_refused(model):
+    with pytest.raises(Refusal, match="fit the model's context of 64 tokens, but found 65 tokens"):
+        generate_batch(model, [[1] * 65], GREEDY)
+    with pytest.raises(Refusal, match="at least one token"):
+        generate_batch(model, [[]], GREEDY)
+    with pytest.raises(Refusal, match=r"in \[0, 64\), but found 3 to 64"):
+        generate_batch(model, [[3, 64]], GREEDY)
+    with pytest.raises(Refusal, match="stop strings"):
+        generate_batch(model, [[3]], Sampling(stop="."))
+
+
+def test_the_end_of_the_context_is_told(model):
+    """A prompt of 60 in a context of 64: the model reads 63 tokens and writes the last of five."""
+    with pytest.warns(Notice, match="the reply ended because the model's context of 64 tokens is full"):
+        (reply,) = generate_batch(model, [[1] * 60], GREEDY)
+    assert len(reply) == 5
+    with pytest.warns(Notice):
+        (reply,) = generate_batch(model, [[1] * 64], GREEDY)
+    assert len(reply) == 1
+
+
+def test_scores_that_are_not_finite_are_refused(model):
+    broken = model_of(llama.TINY)
+    with torch.no_grad():
+        broken.decoder.layers[1].ffn.down.weight[3, 3] = float("nan")
+    for temperature in (0, 1):
+        with pytest.raises(Refusal, match="scores must be finite"):
+            generate_batch(broken, PROMPTS, Sampling(temperature=temperature))
+
+
+class Script(torch.nn.Module):
+    """A model that says what it is told, whatever it reads."""
+
+    def __init__(self, tokens: list[int], vocab: int):
+        super().__init__()
+        self.spec = llama.TINY.model_copy(update={"vocab": vocab}).spec()
+        self.embedding, self.tokens = torch.nn.Embedding(vocab, 1), iter(tokens)
+
+    def hidden(self, ids, layout=None, cache=None):
+        return torch.zeros(*ids.shape, 1)
+
+    def logits(self, hidden):
+        return torch.nn.functional.one_hot(torch.tensor([next(self.tokens)]), self.spec.vocab) * 100.0
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return bpe.train(["nothing to merge"], bpe.Config(vocab_size=300))
+
+
+def said(tokenizer, text: str, *ids: int, **sampling):
+    model = Script([*tokenizer.encode(text), *ids, 0, 0, 0], tokenizer.vocab_size)
+    return list(stream(model, tokenizer, [1], Sampling(temperature=0, **sampling)))
+
+
+def test_streaming_never_emits_half_a_character(tokenizer):
+    text = "naïve 你好 🙂 done"
+    pieces = said(tokenizer, text, tokenizer.eos_id)
+    assert "".join(piece.text for piece in pieces) == text
+    assert not any("\ufffd" in piece.text for piece in pieces)
+    assert "" in [piece.text for piece in pieces]
+    assert [piece.finish for piece in pieces[-2:]] == [None, "stop"]
+
+
+@pytest.mark.parametrize("end", ["<|endoftext|>", "<|im_end|>"])
+def test_a_stop_id_ends_the_reply_and_is_no_part_of_its_text(tokenizer, end):
+    pieces = said(tokenizer, "two words", tokenizer.id(end))
+    assert "".join(piece.text for piece in pieces) == "two words"
+    assert (pieces[-1].finish, pieces[-1].token) == ("stop", tokenizer.id(end))
+
+
+def test_a_stop_string_across_tokens_ends_the_reply(tokenizer):
+    pieces = said(tokenizer, "answer: 7 END and more", stop=["END"])
+    assert "".join(piece.text for piece in pieces) == "answer: 7 "
+    assert pieces[-1].finish == "stop"
+
+
+def test_length_ends_with_what_was_held_back(tokenizer):
+    pieces = said(tokenizer, "EN", max_new_tokens=2, stop=["END"])
+    assert "".join(piece.text for piece in pieces) == "EN"
+    assert pieces[-1].finish == "length"
+
+
+def test_a_character_cut_by_the_length_shows_as_broken(tokenizer):
+    assert said(tokenizer, "🙂", max_new_tokens=3)[-1].text == "\ufffd"
