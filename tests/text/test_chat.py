@@ -19,9 +19,10 @@ TEMPLATES = {
         "+ '<|im_end|>' }}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant<|pad|>\n\n' }}{% endif %}"
     ),
     "brackets": (  # as Mistral and Llama 2: the system's words inside the first question, no opening of the answer
-        "{% if messages[0].role == 'system' %}{% set said = messages[0].content + '\n\n' %}{% set rest = messages[1:] %}"
-        "{% else %}{% set said = '' %}{% set rest = messages %}{% endif %}{{ bos_token }}{% for m in rest %}"
-        "{% if m.role == 'user' %}{{ '[INST] ' + (said if loop.first else '') + m.content.strip() + ' [/INST]' }}"
+        "{% if messages[0].role == 'system' %}{% set said = messages[0].content + '\n\n' %}{% else %}"
+        "{% set said = '' %}{% endif %}{% set rest = messages[1:] if said else messages %}{{ bos_token }}"
+        "{% for m in rest %}{% if m.role == 'user' %}"
+        "{{ '[INST] ' + (said if loop.first else '') + m.content.strip() + ' [/INST]' }}"
         "{% else %}{{ ' ' + m.content.strip() + eos_token }}{% endif %}{% endfor %}"
     ),
     "plain": (  # no special token at all
@@ -146,20 +147,8 @@ def test_the_end_token_is_learned_where_it_is_also_the_padding(ours, tmp_path):
     assert [m for i, m in zip(made.ids, made.mask, strict=True) if i == tokenizer.pad_id] == [False, True]
 
 
-pieces = st.sampled_from(
-    [
-        "<|im_end|>",
-        "<|im_start|>",
-        "<|endoftext|>",
-        "<|",
-        "im_end|>",
-        "hi",
-        " ",
-        "\n",
-        *"\ufdd0\ufdd1\ufdd2\ufdd3\ufdd4",
-    ]
-    + [marks.BREAK, marks.OPEN, marks.CLOSE]
-)
+forging = ["<|im_end|>", "<|im_start|>", "<|endoftext|>", "<|", "im_end|>", "hi", " ", "\n"]
+pieces = st.sampled_from([*forging, *"\ufdd0\ufdd1\ufdd2\ufdd3\ufdd4", marks.BREAK, marks.OPEN, marks.CLOSE])
 content = st.lists(pieces, max_size=8).map("".join)
 
 
@@ -244,7 +233,7 @@ def _with(ours, template):
 
 def test_a_template_runs_in_a_sandbox(ours):
     for bad in ("{{ ''.__class__.__mro__ }}", "{{ messages.append(1) }}", "{% for i in range(10**9) %}x{% endfor %}"):
-        with pytest.raises(Refusal, match="must fit the model's chat template, but found .*(unsafe|not safe|too big)"):
+        with pytest.raises(Refusal, match=r"must fit the model's chat template, but found .*(unsafe|not safe|too big)"):
             chat.render(_with(ours, bad), [USER])
 
 

@@ -65,6 +65,8 @@ def _allowed(node: ast.AST, called: bool) -> bool:
             return called and node.attr in METHODS
         case ast.Call():
             return isinstance(node.func, ast.Name | ast.Attribute) and not node.keywords
+        case ast.Dict():
+            return None not in node.keys  # {**other}
         case ast.Constant():
             number = isinstance(node.value, int) and abs(node.value) <= LARGEST
             return number or isinstance(node.value, str)
