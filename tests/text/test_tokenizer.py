@@ -109,8 +109,16 @@ def test_the_template_is_found_where_transformers_finds_it(ours, tmp_path, place
     folder = _foreign(ours, tmp_path, **({"chat_template": inline} if inline else {}))
     if place in ("file", "both"):
         (folder / "chat_template.jinja").write_text(template)
-    theirs = AutoTokenizer.from_pretrained(folder).get_chat_template()
-    assert Tokenizer.load(folder).template == template == theirs
+    for _ in ("as it came", "saved over itself"):
+        theirs = AutoTokenizer.from_pretrained(folder).get_chat_template()
+        assert Tokenizer.load(folder).template == template == theirs
+        Tokenizer.load(folder).save(folder)
+
+
+def test_saving_replaces_a_template_that_was_there(ours, tmp_path):
+    (tmp_path / "chat_template.jinja").write_text("old")
+    ours.save(tmp_path)
+    assert AutoTokenizer.from_pretrained(tmp_path).get_chat_template() == ours.template
 
 
 def test_tokens_that_only_the_configuration_names_are_added_as_transformers_adds_them(ours, tmp_path):

@@ -6,15 +6,13 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, normalizers
+from tokenizers import normalizers
 
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
-from viva.text import marks, template
+from viva.text import marks, special, template
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.stream import Stream
-
-EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
 
 
 class Tokenizer:
@@ -28,8 +26,7 @@ class Tokenizer:
         """`core` does the work; `config` is what tokenizer_config.json holds, the template included."""
         core.no_truncation()  # a file may ask for it; here nothing is cut without a word
         core.no_padding()
-        for token in _named(config):
-            _make_special(core, token)
+        special.add_specials(core, config)
         core.encode_special_tokens = True
         self.core, self.config = core, config
 
@@ -45,7 +42,7 @@ class Tokenizer:
             core = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exceptions
             raise Refusal(f"{file} must be a tokenizer.json", error, "fetch or save it again") from None
-        return cls(core, _config(file.parent))
+        return cls(core, special.read(file.parent))
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
@@ -53,6 +50,7 @@ class Tokenizer:
         # words: a token's attributes stand in tokenizer.json, and transformers takes them from there
         config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config, **self.words}
         write_text(Path(folder) / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2) + "\n")
+        (Path(folder) / "chat_template.jinja").unlink(missing_ok=True)  # it would come before the one just written
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, all of it plain text."""
@@ -129,8 +127,7 @@ class Tokenizer:
     @cached_property
     def words(self) -> dict[str, str]:
         """The special tokens that a template may name: `bos_token`, `eos_token`, ..."""
-        found = {key: _content(value) for key, value in self.config.items() if key.endswith("_token")}
-        return {key: word for key, word in found.items() if word}
+        return special.words(self.config)
 
     @cached_property
     def fingerprint(self) -> Fingerprint:
@@ -173,67 +170,9 @@ class Tokenizer:
 
     def _require_shielded(self, text: str, encoding: tokenizers.Encoding) -> None:
         """A token that is looked for after normalisation would be found in spite of the BREAK."""
-        special = set(self.specials.values())
+        numbers = set(self.specials.values())
         for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
-            if number in special and marks.BREAK in text[start:end]:
+            if number in numbers and marks.BREAK in text[start:end]:
                 must = "special tokens must be found before normalisation, so that a message cannot forge one"
                 found = f"{marks.unshield(text[start:end])!r} with `normalized: true`"
                 raise Refusal(must, found, "set `normalized` to false for it in tokenizer.json")
-
-
-def _config(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json with the template as one string; a chat_template.jinja beside it comes first."""
-    config = _read(folder / "tokenizer_config.json")
-    if "added_tokens_decoder" not in config:
-        config |= _read(folder / "special_tokens_map.json")
-    found = config.get("chat_template")
-    if isinstance(found, list):  # an older form: several templates by name
-        found = {entry["name"]: entry["template"] for entry in found}
-    if isinstance(found, dict):
-        found = found.get("default")
-    if (folder / "chat_template.jinja").is_file():
-        found = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    return {**config, "chat_template": found} if found else {k: v for k, v in config.items() if k != "chat_template"}
-
-
-def _read(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Refusal(f"{file} must be valid JSON", error, "fetch or save it again") from None
-
-
-def _content(token: Any) -> str | None:
-    """The string of a token that is given as a string or as {"content": ..., "lstrip": ...}."""
-    return token.get("content") if isinstance(token, dict) else token if isinstance(token, str) else None
-
-
-def _named(config: dict[str, Any]) -> list[AddedToken]:
-    """Every token that the configuration makes special: those added by id, those with a role, the extra ones."""
-    added = sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0]))
-    named = [token for _, token in added if token.get("special")]
-    named += [config[key] for key in config if key.endswith("_token") and _content(config[key])]
-    for key in EXTRA:
-        extra = config.get(key) or []
-        named += extra.values() if isinstance(extra, dict) else extra
-    return [_token(token) for token in named]
-
-
-def _token(token: Any) -> AddedToken:
-    if isinstance(token, str):
-        return AddedToken(token, special=True, normalized=False)
-    kept = {key: token[key] for key in ("single_word", "lstrip", "rstrip", "normalized") if key in token}
-    return AddedToken(token["content"], special=True, **kept)
-
-
-def _make_special(core: tokenizers.Tokenizer, token: AddedToken) -> None:
-    """Add `token`; one that is in the file already keeps its id and its way of matching."""
-    for known in core.get_added_tokens_decoder().values():
-        if known.content == token.content:
-            if known.special:
-                return
-            known.special = True
-            token = known
-    core.add_special_tokens([token])

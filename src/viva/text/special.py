@@ -1,0 +1,78 @@
+"""tokenizer_config.json as Hugging Face writes it: the chat template, and which tokens are special."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import tokenizers
+from tokenizers import AddedToken
+
+from viva.base.errors import Refusal
+
+EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
+
+
+def read(folder: Path) -> dict[str, Any]:
+    """tokenizer_config.json with the template as one string; a chat_template.jinja beside it comes first."""
+    config = _json(folder / "tokenizer_config.json")
+    if "added_tokens_decoder" not in config:
+        config |= _json(folder / "special_tokens_map.json")
+    found = config.get("chat_template")
+    if isinstance(found, list):  # an older form: several templates by name
+        found = {entry["name"]: entry["template"] for entry in found}
+    if isinstance(found, dict):
+        found = found.get("default")
+    if (folder / "chat_template.jinja").is_file():
+        found = (folder / "chat_template.jinja").read_text(encoding="utf-8")
+    return {**config, "chat_template": found} if found else {k: v for k, v in config.items() if k != "chat_template"}
+
+
+def _json(file: Path) -> dict[str, Any]:
+    if not file.is_file():
+        return {}
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Refusal(f"{file} must be valid JSON", error, "fetch or save it again") from None
+
+
+def word(token: Any) -> str | None:
+    """The string of a token that is given as a string or as {"content": ..., "lstrip": ...}."""
+    return token.get("content") if isinstance(token, dict) else token if isinstance(token, str) else None
+
+
+def words(config: dict[str, Any]) -> dict[str, str]:
+    """The tokens with a role, as strings: `bos_token`, `eos_token`, `pad_token`, ..."""
+    found = {key: word(value) for key, value in config.items() if key.endswith("_token")}
+    return {key: value for key, value in found.items() if value}
+
+
+def add_specials(core: tokenizers.Tokenizer, config: dict[str, Any]) -> None:
+    """Make special in `core` what `config` calls special.
+
+    A token that is in the file keeps its id and its way of matching; a new one gets the next id.
+    """
+    known = {token.content: token for token in core.get_added_tokens_decoder().values()}
+    for token in _named(config):
+        token = known.get(token.content, token)
+        if token.content not in known or not token.special:
+            token.special = True
+            core.add_special_tokens([token])
+
+
+def _named(config: dict[str, Any]) -> list[AddedToken]:
+    """Every token that the configuration makes special: those added by id, those with a role, the extra ones."""
+    added = sorted(config.get("added_tokens_decoder", {}).items(), key=lambda item: int(item[0]))
+    named = [token for _, token in added if token.get("special")]
+    named += [config[key] for key in words(config)]
+    for key in EXTRA:
+        extra = config.get(key) or []
+        named += extra.values() if isinstance(extra, dict) else extra
+    return [_token(token) for token in named]
+
+
+def _token(token: Any) -> AddedToken:
+    if isinstance(token, str):
+        return AddedToken(token, special=True, normalized=False)
+    kept = {key: token[key] for key in ("single_word", "lstrip", "rstrip", "normalized") if key in token}
+    return AddedToken(token["content"], special=True, **kept)
