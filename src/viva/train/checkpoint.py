@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import warnings
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from viva.base.config import Config
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.model import folder
 from viva.text.tokenizer import Tokenizer
 from viva.train.job import Job, State
@@ -57,19 +58,29 @@ def newest(run: Path) -> tuple[Path | None, list[str]]:
 
 
 def best(run: Path) -> Path:
-    """The checkpoint to use: the one with the lowest held-out loss if it is still there and valid, else the newest."""
-    path, _ = newest(run)
+    """The checkpoint to use: the one with the lowest held-out loss if it is still there and valid, else the newest.
+
+    A `Notice` says which were passed over, and why.
+    """
+    path, passed = newest(run)
     if path is None:
         raise Refusal(
             f"{run} must hold a checkpoint", "none", "train first; the first one is saved after save_every steps"
         )
     step = facts(path)["state"]["best_step"]
     chosen = path if step is None else place(run, step)
-    return chosen if fault(chosen) is None else path
+    reason = None if chosen == path else fault(chosen)
+    if reason is not None:
+        passed, chosen = [*passed, f"{chosen.name}, the best: {reason}"], path
+    for reason in passed:
+        warnings.warn(Notice(f"passed over {reason}; using {chosen}"), stacklevel=2)
+    return chosen
 
 
 def fault(path: Path) -> str | None:
     """Why a checkpoint of a run is not valid, or None. The manifest is written last, so there must be one."""
+    if not path.is_dir():
+        return "no such folder"
     if not any(path.iterdir()):
         return "an empty folder"
     if not (path / folder.MANIFEST).is_file():
