@@ -48,13 +48,36 @@ def read_rate(on: str) -> float:
 
 
 @cache
+def weight_rate(dtype: str, on: str) -> float:
+    """How many weights of `dtype` device `on` applies to one vector a second, from beyond its caches, in 1e9/s.
+
+    It bounds how fast a model decodes one text. A dtype without a fast path can be slower in spite of its size.
+    """
+    import torch
+
+    columns = 4096
+    matrix = torch.ones(READ_BYTES[on] // (4 * columns), columns, device=on, dtype=getattr(torch, dtype))
+    return matrix.numel() / _shortest(lambda: torch.nn.functional.linear(matrix[:1], matrix), on) / 1e9
+
+
+@cache
 def faster(on: str, among: tuple[str, ...] = ("float32", "bfloat16")) -> Choice:
     """The dtype of `among` whose matrix product is the fastest on device `on`; the first wins unless beaten by 20 %."""
     rates = {dtype: matrix_rate(dtype, on) for dtype in among}
-    best = max(rates, key=rates.get)
-    name = best if rates[best] > 1.2 * rates[among[0]] else among[0]
-    shown = ", ".join(f"{dtype} {rate:.0f}" for dtype, rate in rates.items())
-    return Choice(name, f"matrix products on this {on} reach {shown} GFLOP/s")
+    return _fastest(rates, f"matrix products on this {on} reach", "GFLOP/s")
+
+
+@cache
+def decodes_faster(on: str, among: tuple[str, ...]) -> Choice:
+    """The dtype of `among` in which device `on` decodes the fastest; the first wins unless beaten by 20 %."""
+    rates = {dtype: weight_rate(dtype, on) for dtype in among}
+    return _fastest(rates, f"matrix-vector products on this {on} read", "billion weights/s")
+
+
+def _fastest(rates: dict[str, float], what: str, unit: str) -> Choice:
+    first, best = next(iter(rates)), max(rates, key=rates.get)
+    shown = ", ".join(f"{dtype} {rate:.3g}" for dtype, rate in rates.items())
+    return Choice(best if rates[best] > 1.2 * rates[first] else first, f"{what} {shown} {unit}")
 
 
 def memory() -> int:
