@@ -47,10 +47,10 @@ def test_few_rows_are_used(sizes, seed):
 
 
 def test_the_best_fit_is_taken():
-    """Worked: context 10. 7 opens a row (room 3), 6 another (room 4); 4 goes into the room of 4, 3 into that of 3.
-    First fit in the order of the list [6, 3, 4, 7] would leave 6 + 3, 4, 7: three rows."""
-    rows = pack([Span(d, 0, size) for d, size in enumerate([6, 3, 4, 7])], 10, seed=0)
-    assert sorted(sorted(s.length for s in row) for row in rows) == [[3, 7], [4, 6]]
+    """Worked: context 10. 6 and 5 open rows with rooms 4 and 5; 4 goes into the room of 4, 3 and 2 into that of 5.
+    Worst fit would put 4 into the room of 5 and 3 into that of 4, and need a third row for 2."""
+    rows = pack([Span(d, 0, size) for d, size in enumerate([6, 3, 4, 2, 5])], 10, seed=0)
+    assert sorted(sorted(s.length for s in row) for row in rows) == [[2, 3, 5], [4, 6]]
 
 
 def test_order_depends_on_the_seed_alone():
