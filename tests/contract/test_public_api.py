@@ -133,7 +133,8 @@ def test_unknown_dtype_and_folder_are_refused(saved):
 def run(tmp_path_factory):
     """A whole run by the public door, of six steps with a checkpoint every two."""
     home = tmp_path_factory.mktemp("run")
-    (home / "text.txt").write_text("to be or not to be, that is the question\n" * 40, encoding="utf-8")
+    lines = [f"{n} times to be or not to be, that is the question number {n * n}\n" for n in range(60)]
+    (home / "text.txt").write_text("".join(lines), encoding="utf-8")
     recipe = {
         "out": str(home / "out"),
         "model": {"kind": "llama", "width": 16, "layers": 1, "heads": 2, "context": 32},
