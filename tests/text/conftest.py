@@ -1,9 +1,14 @@
 """A small tokenizer of our own, and its twin in transformers."""
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from viva.text import bpe
 from viva.text.tokenizer import Tokenizer
+
+# A busy machine is slow, not wrong.
+settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("steady")
 
 TEXTS = [
     "The quick brown fox jumps over the lazy dog, and the dog doesn't mind at all. It is what it is.\n" * 3,
