@@ -4,22 +4,25 @@ The paper divides the score of a token that occurred by theta; where scores are 
 are multiplied, as every implementation since has done.
 """
 
-import torch
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from viva.base.config import Config as BaseConfig
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class Config(BaseConfig):
-    """`repetition_penalty` theta; above 1 repeats less, 1 changes nothing."""
+    """theta > 0; 1 changes nothing."""
 
-    repetition_penalty: float = Field(1.0, gt=0)
+    repetition_penalty: float = Field(1.0, gt=0, description="above 1 repeats less")
 
 
-def apply(config: Config, logits: Tensor, seen: Tensor | None = None) -> Tensor:
+def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
     """l / theta where l > 0, l * theta where l < 0, for the tokens `seen` in the prompt or the reply."""
     theta = config.repetition_penalty
     if theta == 1:
         return logits
-    return torch.where(seen, torch.where(logits > 0, logits / theta, logits * theta), logits)
+    return (logits / theta).where(logits > 0, logits * theta).where(seen, logits)

@@ -1,18 +1,22 @@
 """Top-k (Fan et al. 2018, https://arxiv.org/abs/1805.04833, section 5.4): only the k most likely tokens remain."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from viva.base.config import Config as BaseConfig
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class Config(BaseConfig):
-    """`top_k` tokens remain; None keeps all."""
+    """k >= 1; None keeps all."""
 
-    top_k: int | None = Field(None, ge=1)
+    top_k: int | None = Field(None, ge=1, description="draw among the k most likely tokens alone")
 
 
-def apply(config: Config, logits: Tensor, seen: Tensor | None = None) -> Tensor:
+def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
     """Keep l_i >= the k-th largest l; tokens that tie with it remain too."""
     if config.top_k is None or config.top_k >= logits.shape[-1]:
         return logits

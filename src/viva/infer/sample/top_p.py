@@ -1,18 +1,22 @@
 """Top-p, nucleus sampling (Holtzman et al. 2020, https://arxiv.org/abs/1904.09751, eq. 2)."""
 
+from typing import TYPE_CHECKING
+
 from pydantic import Field
-from torch import Tensor
 
 from viva.base.config import Config as BaseConfig
 
+if TYPE_CHECKING:
+    from torch import Tensor
+
 
 class Config(BaseConfig):
-    """`top_p` is the mass of the nucleus, in (0, 1]; 1 keeps all."""
+    """p in (0, 1]; 1 keeps all."""
 
-    top_p: float = Field(1.0, gt=0, le=1)
+    top_p: float = Field(1.0, gt=0, le=1, description="draw among the likeliest tokens that hold this probability")
 
 
-def apply(config: Config, logits: Tensor, seen: Tensor | None = None) -> Tensor:
+def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
     """Keep the smallest set of most likely tokens whose probabilities sum to at least p.
 
     A token remains when those more likely than it sum to less than p; the first always does.
