@@ -26,7 +26,8 @@ HEADER, IDS, MASK, LENGTHS, BYTES = "header.json", "ids.bin", "mask.bin", "lengt
 @dataclass(frozen=True)
 class Counts:
     """rows: read from the corpus; elsewhere: of another part of the split; empty: without any text;
-    documents: kept. rows = elsewhere + empty + documents. learned: tokens that the mask lets through."""
+    documents: kept. rows = elsewhere + empty + documents. learned: tokens that the mask lets through, the first
+    of a document among them though nothing predicts it."""
 
     rows: int
     elsewhere: int

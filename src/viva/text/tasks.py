@@ -60,58 +60,71 @@ def is_held_out(expression: str) -> bool:
 
 
 def add(rng: random.Random) -> str:
+    """Two numbers below 30."""
     return f"{rng.randint(0, 29)} + {rng.randint(0, 29)}"
 
 
 def subtract(rng: random.Random) -> str:
+    """Two numbers below 30; the difference may be negative."""
     return f"{rng.randint(0, 29)} - {rng.randint(0, 29)}"
 
 
 def multiply(rng: random.Random) -> str:
+    """A number below 200, times 0, 1, 2 or 10."""
     return f"{rng.randint(0, 199)} * {rng.choice([0, 1, 2, 10])}"
 
 
 def divide(rng: random.Random) -> str:
+    """The tens, the last digit or the parity of a number below 500."""
     return f"{rng.randint(0, 499)} {rng.choice(['// 10', '% 10', '% 2'])}"
 
 
 def compare(rng: random.Random) -> str:
+    """Two numbers below 100."""
     return f"{rng.randint(0, 99)} {rng.choice(['<', '<=', '>', '>='])} {rng.randint(0, 99)}"
 
 
 def logic(rng: random.Random) -> str:
+    """Two comparisons of digits, each perhaps negated, joined by `and` or `or`."""
     left, right = (f"{rng.choice(['', 'not '])}{rng.randint(0, 9)} < {rng.randint(0, 9)}" for _ in range(2))
     return f"{left} {rng.choice(['and', 'or'])} {right}"
 
 
 def length(rng: random.Random) -> str:
+    """How many digits a list or a string holds."""
     return f"len({rng.choice([_digits(rng, 1, 6), _quoted(rng, 1, 6)])})"
 
 
 def extreme(rng: random.Random) -> str:
+    """The largest or smallest of two to four digits."""
     return f"{rng.choice(['max', 'min'])}({_digits(rng, 2, 4)})"
 
 
 def total(rng: random.Random) -> str:
+    """The sum of two or three digits."""
     return f"sum({_digits(rng, 2, 3)})"
 
 
 def order(rng: random.Random) -> str:
+    """Two to four digits in order."""
     return f"sorted({_digits(rng, 2, 4)})"
 
 
 def index(rng: random.Random) -> str:
+    """One element of a list of numbers below 100, or of a string of digits."""
     size = rng.randint(2, 4)
     sequence = rng.choice([repr([rng.randint(0, 99) for _ in range(size)]), _quoted(rng, size, size)])
     return f"{sequence}[{rng.randint(-1, size - 1)}]"
 
 
 def cut(rng: random.Random) -> str:
+    """The beginning, the end or the reverse of three or four digits."""
     sequence = rng.choice([_digits(rng, 3, 4), _quoted(rng, 3, 4)])
     return f"{sequence}[{rng.choice([':1', ':2', '1:', '2:', '-1:', '-2:', ':-1', '::-1'])}]"
 
 
 def member(rng: random.Random) -> str:
+    """Whether a digit or a word is in a list."""
     known = rng.choice([WORDS, range(10)])
     sequence = rng.sample(known, rng.randint(2, 4))
     sought = rng.choice([rng.choice(sequence), rng.choice(known)])
@@ -119,16 +132,19 @@ def member(rng: random.Random) -> str:
 
 
 def lookup(rng: random.Random) -> str:
+    """A value of a dict with two or three letters as keys."""
     keys = rng.sample("abcdexyz", rng.randint(2, 3))
     return f"{ {key: rng.randint(0, 99) for key in keys}!r}[{rng.choice(keys)!r}]"
 
 
 def case(rng: random.Random) -> str:
+    """A word in other letters: all large, all small, the first one large."""
     word = rng.choice([str.lower, str.capitalize, str.upper])(rng.choice(WORDS))
     return f"{word!r}.{rng.choice(['upper', 'lower', 'capitalize'])}()"
 
 
 def join(rng: random.Random) -> str:
+    """Two lists, or two strings, of digits laid end to end."""
     sequence = rng.choice([_digits, _quoted])
     return f"{sequence(rng, 1, 3)} + {sequence(rng, 1, 3)}"
 
