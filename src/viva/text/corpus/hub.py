@@ -1,7 +1,8 @@
 """A data set of the Hugging Face hub, or any that the `datasets` library can build."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from viva.base.errors import Refusal
@@ -24,10 +25,14 @@ class Config(Corpus):
     rows_max: int | None = None
 
     def rows(self) -> Iterator[Row]:
-        for number, data in enumerate(self._load()):
-            if number == self.rows_max:
-                return
-            yield Row(dict(data), f"{self.name}/{self.split}:{number + 1}")
+        try:
+            for number, data in enumerate(islice(self._load(), self.rows_max), start=1):
+                yield Row(dict(data), f"{self.name}/{self.split}:{number}")
+        except Exception as error:  # the library raises its own, the hub's, the network's and bare ones
+            what = "a data set must be one that `datasets.load_dataset` can load"
+            said = " ".join(str(error).split())[:300]
+            fix = "check name, subset and split, and the network; or download it and use the corpus `files`"
+            raise Refusal(what, f"{self.name!r}, split {self.split!r}: {type(error).__name__}: {said}", fix) from error
 
     def digest(self) -> str:
         """A hash of the rows; of a stream, only of what was asked for, since it is not to be read twice.
@@ -36,20 +41,14 @@ class Config(Corpus):
         """
         return hashlib.sha256(self.model_dump_json().encode()).hexdigest() if self.streaming else super().digest()
 
-    def _load(self) -> Any:
+    def _load(self) -> Iterable[dict[str, Any]]:
         from datasets import load_dataset  # takes seconds to import
 
-        try:
-            return load_dataset(
-                self.name,
-                self.subset,
-                split=self.split,
-                revision=self.revision,
-                data_files=self.data_files,
-                streaming=self.streaming,
-            )
-        except Exception as error:  # the library raises its own, the hub's, the network's and bare ones
-            what = "a data set must be one that `datasets.load_dataset` can load"
-            said = " ".join(str(error).split())[:300]
-            fix = "check name, subset and split, and the network; or download it and use the corpus `files`"
-            raise Refusal(what, f"{self.name!r}, split {self.split!r}: {type(error).__name__}: {said}", fix) from error
+        return load_dataset(
+            self.name,
+            self.subset,
+            split=self.split,
+            revision=self.revision,
+            data_files=self.data_files,
+            streaming=self.streaming,
+        )
