@@ -1,10 +1,12 @@
-"""Elementwise non-linearities by name."""
+"""Elementwise non-linearities by name, and the product by which a gate uses one."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
+import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
@@ -15,3 +17,41 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),  # its approximation there, used by GPT-2
     "silu": functional.silu,  # x sigmoid(x), section 2 of the same paper
 }
+
+ROWS = 128  # rows at a time, so that the passes over them find them in the cache
+
+
+def gated(activation: Activation, gate: Tensor, up: Tensor) -> Tensor:
+    """act(gate) * up, elementwise. With silu, training keeps the two arguments and nothing in between."""
+    if activation == "silu" and torch.is_grad_enabled():
+        return _SwiGLU.apply(gate, up)
+    return ACTIVATIONS[activation](gate) * up
+
+
+class _SwiGLU(torch.autograd.Function):
+    """With s = sigmoid(g) and a = g s: y = a u, dl/du = dl/dy a, dl/dg = dl/dy u (a + s (1 - a)); in fp32."""
+
+    @staticmethod
+    def forward(ctx, gate: Tensor, up: Tensor) -> Tensor:
+        ctx.save_for_backward(gate, up)
+        out = torch.empty_like(gate)
+        for g, u, y in _rows(gate, up, out):
+            torch.mul(functional.silu(g), u, out=y)
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        gate, up = ctx.saved_tensors
+        by_gate, by_up = torch.empty_like(gate), torch.empty_like(up)
+        for g, u, d, dg, du in _rows(gate, up, grad, by_gate, by_up):
+            s = g.float().sigmoid()
+            a = g * s
+            torch.mul(a, d, out=du)
+            torch.mul(torch.addcmul(a, s, 1 - a).mul_(u), d, out=dg)
+        return by_gate, by_up
+
+
+def _rows(*tensors: Tensor):
+    """The same few rows of each, in turn."""
+    return zip(*(t.reshape(-1, t.shape[-1]).split(ROWS) for t in tensors), strict=True)

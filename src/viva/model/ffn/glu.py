@@ -4,7 +4,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
-from viva.model.activation import ACTIVATIONS, Activation
+from viva.model.activation import Activation, gated
 
 
 class Config(BaseConfig):
@@ -26,7 +26,7 @@ class GLU(nn.Module):
         self.gate = nn.Linear(width, config.hidden, bias=config.bias)
         self.up = nn.Linear(width, config.hidden, bias=config.bias)
         self.down = nn.Linear(config.hidden, width, bias=config.bias)
-        self.act = ACTIVATIONS[config.activation]
+        self.activation = config.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.act(self.gate(x)) * self.up(x))
+        return self.down(gated(self.activation, self.gate(x), self.up(x)))

@@ -1,8 +1,12 @@
 """RMSNorm (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467, eq. 4): scaled by the root mean square alone."""
 
-from torch import nn
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from viva.base.config import Config as BaseConfig
+
+ROWS = 256  # rows at a time, so that the passes over them find them in the cache
 
 
 class Config(BaseConfig):
@@ -11,4 +15,50 @@ class Config(BaseConfig):
     eps: float = 1e-6
 
     def build(self, width: int) -> nn.Module:
-        return nn.RMSNorm(width, eps=self.eps)
+        return RMSNorm(width, self.eps)
+
+
+class RMSNorm(nn.Module):
+    """y = x / sqrt(mean(x^2) + eps) * w over the last axis, in fp32; the result has x's dtype."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(width))
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        if torch.is_grad_enabled() and x.dtype == torch.float32:
+            return _RMSNorm.apply(x, self.weight, self.eps)
+        return nn.functional.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+
+
+class _RMSNorm(torch.autograd.Function):
+    """With n = x s, s = 1 / sqrt(mean(x^2) + eps) and h = dl/dy w: dl/dx = s (h - n mean(h n)), dl/dw = sum(dl/dy n).
+
+    torch composes the norm from five operations and keeps what each needs; this keeps x, and s, a number a row.
+    """
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
+        rows = x.reshape(-1, x.shape[-1])
+        y, scale = torch.empty_like(rows), torch.empty(rows.shape[0], 1, device=x.device)
+        for part, out, s in zip(rows.split(ROWS), y.split(ROWS), scale.split(ROWS), strict=True):
+            torch.linalg.vector_norm(part, dim=-1, keepdim=True, out=s)
+            s.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+            torch.mul(part, s, out=out).mul_(weight)
+        ctx.save_for_backward(x, weight, scale)
+        return y.view(x.shape)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad: Tensor):
+        x, weight, scale = ctx.saved_tensors
+        by_x, by_weight = torch.empty(scale.shape[0], x.shape[-1], device=x.device), torch.zeros_like(weight)
+        parts = (t.reshape(-1, t.shape[-1]).split(ROWS) for t in (x, grad, scale, by_x))
+        for part, g, s, out in zip(*parts, strict=True):
+            n = part * s
+            torch.mul(g, n, out=out)
+            by_weight += out.sum(0)
+            mean = out.mul_(weight).mean(-1, keepdim=True)
+            torch.mul(g, weight, out=out).sub_(n.mul_(mean)).mul_(s)
+        return by_x.view(x.shape), by_weight, None
