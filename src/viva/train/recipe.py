@@ -1,5 +1,6 @@
 """A recipe: everything that makes a run, in the folder it belongs to."""
 
+import shutil
 from pathlib import Path
 from typing import Any, Self
 
@@ -16,6 +17,7 @@ from viva.train.job import Train
 from viva.train.objective import causal
 
 FILE = "recipe.yaml"
+TOKENIZER = "tokenizer"  # the folder, in that of the run, of a tokenizer trained for it
 
 
 class Recipe(Config):
@@ -51,18 +53,27 @@ class Recipe(Config):
 
 
 def claim(recipe: Recipe) -> Path:
-    """The folder of the run, with the resolved recipe in it; one that holds another recipe is refused."""
+    """The folder of the run, with the resolved recipe in it.
+
+    Refused if a run of another recipe has checkpoints there. One that came to none is begun anew: what it made of
+    its recipe goes.
+    """
     out = Path(recipe.out)
-    if not (out / FILE).is_file():
-        write_text(out / FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
-        return out
-    before, now = (dict(leaves(tree)) for tree in (read_yaml(out / FILE), recipe.resolved()))
-    differing = [key for key in {**before, **now} if before.get(key) != now.get(key) and key != "out"]
-    if differing:
-        found = ", ".join(f"{key}={now.get(key)!r} (there: {before.get(key)!r})" for key in differing)
+    differing = _differing(read_yaml(out / FILE), recipe.resolved()) if (out / FILE).is_file() else ["all"]
+    if differing and any(out.glob("checkpoints/step-*")):
         fix = "give the same recipe to resume that run, or another `out` to begin a new one"
-        raise Refusal(f"the recipe must be the one that {out} was begun with", found, fix)
+        raise Refusal(f"the recipe must be the one that {out} was begun with", ", ".join(differing), fix)
+    if differing:
+        shutil.rmtree(out / TOKENIZER, ignore_errors=True)
+        write_text(out / FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
     return out
+
+
+def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """The leaves in which two recipes differ, with both values; where the run lies does not matter."""
+    there, here = dict(leaves(before)), dict(leaves(now))
+    keys = [key for key in {**there, **here} if there.get(key) != here.get(key) and key != "out"]
+    return [f"{key}={here.get(key)!r} (there: {there.get(key)!r})" for key in keys]
 
 
 def leaves(tree: Any, path: str = "") -> list[tuple[str, Any]]:

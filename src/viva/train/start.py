@@ -18,9 +18,9 @@ from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.data import Data
-from viva.train.recipe import Recipe
+from viva.train.recipe import TOKENIZER, Recipe
 
-TOKENIZER, TOKENS = "tokenizer", "tokens"  # folders in that of the run
+TOKENS = "tokens"  # the folder, in that of the run, of the token cache
 
 
 def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:

@@ -1,0 +1,94 @@
+"""What a recipe refuses, in the words a user sees."""
+
+import re
+
+import pytest
+import yaml
+
+from viva.base.config import parse
+from viva.base.errors import Refusal
+from viva.text import bpe
+from viva.train import start
+from viva.train.recipe import Recipe, claim
+from viva.train.run import run
+
+from .runs import WORDS, job, recipe, weights
+
+
+def refuses(text):
+    return pytest.raises(Refusal, match=re.escape(text))
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({"train.lrate": 1}, "train: unknown key 'lrate'; use 'lr' (the nearest) or another of: accumulate, batch"),
+    ({"train.lr": "fast"}, "train.lr: Input should be a valid number, unable to parse string as a number"),
+    ({"train.optim": "adamax"}, "optim must name a file of viva.train.optim, but found 'adamax'. To fix it, use"),
+    ({"train.minutes": 3}, "must have exactly one of steps, epochs, minutes, but has steps and minutes"),
+    ({"train.patience": 3}, "patience counts evaluations, but eval_every is not set"),
+    ({"init": "somewhere"}, "must have either `model`, to start anew, or `init`, to go on from a checkpoint"),
+    ({"valid": 0, "train.eval_every": 3}, "train.eval_every needs held-out rows: set `valid` to for example 0.02"),
+])  # fmt: skip
+def test_refused_before_anything_is_done(tmp_path, changes, text):
+    with refuses(text):
+        recipe(tmp_path, changes)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_resolved_recipe_is_saved_and_read_back_the_same(tmp_path):
+    given = recipe(tmp_path, {"train.optim": "muon", "train.lr": "3e-4"})
+    tree = yaml.safe_load((claim(given) / "recipe.yaml").read_text())
+    assert tree["train"]["optim"]["momentum"] == 0.95 and tree["train"]["lr"] == 3e-4
+    assert parse(Recipe, tree) == given
+
+
+def test_another_recipe_in_the_folder_of_a_run_is_refused(tmp_path):
+    run(recipe(tmp_path))
+    with refuses("found train.lr=0.5 (there: 0.01), train.optim.kind='muon' (there: 'adamw')"):
+        run(recipe(tmp_path, {"train.lr": 0.5, "train.optim": "muon"}))
+
+
+def test_a_recipe_that_came_to_nothing_can_be_corrected(tmp_path):
+    """The first try fails after its tokenizer was trained; the second wants another tokenizer."""
+    with refuses("must have a row for each of 300"):
+        run(recipe(tmp_path, {"model.vocab": 100}))
+    assert start.tokenizer(recipe(tmp_path), tmp_path / "run").vocab_size == 300
+    corrected = recipe(tmp_path, {"tokenizer.vocab_size": 280})
+    assert start.tokenizer(corrected, claim(corrected)).vocab_size == 280
+
+
+def test_a_context_beyond_the_model_is_refused(tmp_path):
+    with refuses("train.context must be at most the model's 32, but found 64"):
+        job(tmp_path, {"train.context": 64})
+
+
+def test_a_model_with_too_few_rows_for_the_tokenizer_is_refused(tmp_path):
+    with refuses("the model must have a row for each of 300 tokens, but found 100"):
+        job(tmp_path, {"model.vocab": 100})
+
+
+def test_a_tokenizer_changed_between_two_halves_of_a_run_is_refused(tmp_path):
+    folder = tmp_path / "tokenizer"
+    bpe.train(WORDS * 9, bpe.Config(vocab_size=280)).save(folder)
+    changes = {"tokenizer": str(folder), "train.save_every": 3}
+    run(recipe(tmp_path, changes))
+    bpe.train(["quick brown foxes jump"] * 9, bpe.Config(vocab_size=280)).save(folder)
+    with refuses("step-00000006 needs its own tokenizer: the id at place"):
+        run(recipe(tmp_path, changes))
+
+
+def test_going_on_from_a_checkpoint_keeps_its_weights_and_tokenizer(tmp_path):
+    base = run(recipe(tmp_path))
+    tuned = {"model": None, "init": str(base.checkpoint), "tokenizer": None}
+    given = recipe(tmp_path, tuned, "tuned")
+    parts = start.parts(given, claim(given))
+    assert parts.tokenizer.fingerprint == start.tokenizer(recipe(tmp_path), tmp_path / "run").fingerprint
+    before = weights(base.folder, 6)["model.embed_tokens.weight"]
+    assert parts.model.embedding.weight.equal(before)
+    after = run(given)
+    assert after.finished and not weights(after.folder, 6)["model.embed_tokens.weight"].equal(before)
+
+
+def test_a_finished_run_is_not_run_again(tmp_path):
+    first = run(recipe(tmp_path))
+    again = run(recipe(tmp_path))
+    assert again == first
