@@ -28,12 +28,12 @@ Prompt = str | list[dict]  # a text to go on with, or the messages of a conversa
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model with the tokenizer it was trained with. `source` is the folder it was read from."""
+    """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from."""
 
     config: Config
     model: Transformer
     own_tokenizer: Tokenizer | None
-    source: Path
+    source: str
 
     @property
     def spec(self) -> Spec:
@@ -76,7 +76,7 @@ class LanguageModel:
 
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open."""
-        folder.save(target, self.config, self.model, self.own_tokenizer, {"parent": str(self.source)})
+        folder.save(target, self.config, self.model, self.own_tokenizer, {"parent": self.source})
 
 
 def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageModel:
@@ -87,10 +87,11 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
     """
     path = located(name)
     loaded = folder.load(path, _dtype(dtype))
+    source = str(path.resolve()) if Path(name).exists() else str(name)
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, path)
+    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source)
 
 
 def located(name: str | Path) -> Path:
@@ -104,8 +105,9 @@ def located(name: str | Path) -> Path:
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer in a folder, a tokenizer.json, or that of a model on the hub."""
-    return Tokenizer.load(path if Path(path).exists() else folder.located(path))
+    """The tokenizer in a folder, in a tokenizer.json, of a run, or of a model on the hub."""
+    holds_one = Path(path).is_file() or (Path(path) / "tokenizer.json").is_file()
+    return Tokenizer.load(path if holds_one else located(path))
 
 
 def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:

@@ -148,7 +148,7 @@ def run(tmp_path_factory):
 
 def test_train_returns_the_run_and_load_opens_it(run):
     m = viva.load(run.folder)
-    assert m.source == run.checkpoint
+    assert m.source == str(run.checkpoint)
     assert isinstance(m.generate("to be", max_new_tokens=4), str)
     assert viva.train.__name__ == "viva.train"  # the folder, though it was called
 
@@ -160,4 +160,4 @@ def test_a_run_whose_newest_checkpoint_is_damaged_says_what_it_passed_over(run, 
     (newest / "model.safetensors").write_bytes(b"")
     with pytest.warns(viva.Notice, match=f"passed over {newest.name}"):
         m = viva.load(copy)
-    assert m.source != newest
+    assert m.source != str(newest)

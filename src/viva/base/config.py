@@ -119,7 +119,7 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
-        raise _refusal(error, name or schema.__name__) from None
+        raise refusal(error, name or schema.__name__) from None
 
 
 def read(schema: type[C], path: str | Path, overrides: Iterable[str] | dict[str, Any] = ()) -> C:
@@ -147,7 +147,7 @@ def _flat(error: ValidationError, above: tuple = ()) -> list[tuple[tuple, str, A
     return faults
 
 
-def _refusal(error: ValidationError, name: str) -> Refusal:
+def refusal(error: ValidationError, name: str) -> Refusal:
     """The faults of a recipe in one sentence each: section and key, what is wrong, what was given."""
     lines = []
     for where, message, given in _flat(error):

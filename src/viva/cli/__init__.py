@@ -1,0 +1,81 @@
+"""The command line: a verb for each thing a user does, one file each.
+
+A user's mistake is one sentence on stderr and exit code 2; `--debug` shows where it came from. Heavy imports stand
+inside the verbs, so that `viva --help` does not wait for torch.
+"""
+
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cyclopts import App, CycloptsError
+from pydantic import ValidationError
+
+from viva.base.config import refusal
+from viva.base.errors import Notice, Refusal
+from viva.cli import chat, doctor, generate, lineage, quickstart, tokenizer, train
+
+app = App(
+    name="viva",
+    help="The whole life of a large model: text, tokenizer, training, tuning, a model you talk to.",
+    help_epilogue="`viva VERB --help` shows an example. `--debug` shows where an error came from.",
+    help_format="markdown",
+    suppress_keyboard_interrupt=False,
+    result_action="return_value",
+    print_error=False,
+    exit_on_error=False,
+)
+for verb in (quickstart.quickstart, train.train, generate.generate, chat.chat):
+    app.command(verb, help_format="plaintext")
+app.command(tokenizer.app)
+for verb in (doctor.doctor, lineage.lineage):
+    app.command(verb, help_format="plaintext")
+
+
+def main(words: list[str] | None = None) -> int:
+    """Run the verb that the command line names; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
+    debug = "--debug" in words
+    try:
+        with _notices_as_lines():
+            code = app([word for word in words if word != "--debug"])
+        sys.stdout.flush()
+        return code or 0
+    except (Refusal, CycloptsError) as mistake:
+        if debug:
+            raise
+        print(f"viva: {_sentence(mistake)}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _sentence(mistake: Refusal | CycloptsError) -> str:
+    if isinstance(mistake, Refusal):
+        return str(mistake)
+    if isinstance(mistake.__cause__, ValidationError):
+        return str(refusal(mistake.__cause__, "the command line"))
+    mistake.verbose = False
+    return " ".join(str(mistake).split())
+
+
+@contextmanager
+def _notices_as_lines() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        ordinary = warnings.showwarning
+
+        def show(message, category, *where, **more) -> None:
+            if issubclass(category, Notice):
+                print(f"viva: {message}", file=sys.stderr)
+            else:
+                ordinary(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,30 @@
+"""`viva generate`: a text continued."""
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from viva.infer.sampling import Sampling
+
+Flags = Annotated[Sampling, Parameter(name="*", negative="")]
+
+
+def generate(model: str, prompt: str, *, dtype: str | None = None, sampling: Flags = Sampling()) -> None:  # noqa: B008
+    """Continue a text, shown as it is written.
+
+    Example: viva generate runs/quickstart "def add(a, b):" --temperature 0.5 --max-new-tokens 40
+
+    Parameters
+    ----------
+    model
+        a checkpoint or run folder, any Hugging Face folder of a known family, or a hub id
+    prompt
+        the text to go on from
+    dtype
+        float32, bfloat16 or float16; left out, what the file has, or float32 where that is faster
+    """
+    from viva import api
+
+    for piece in api.load(model, dtype).stream(prompt, **dict(sampling)):
+        print(piece, end="", flush=True)
+    print()

@@ -1,0 +1,32 @@
+"""A tiny model that every verb can use, and a way to run a verb in this process."""
+
+import pytest
+
+from viva.cli import main
+from viva.model import folder
+from viva.model.arch import llama
+from viva.model.init import initialise
+from viva.model.transformer import Transformer
+from viva.text import bpe
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory):
+    """A checkpoint folder of a random model with a tokenizer and chat template."""
+    path = tmp_path_factory.mktemp("models") / "tiny"
+    tokenizer = bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300))
+    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": 96})
+    folder.save(path, config, initialise(Transformer(config.spec())), tokenizer, {"step": 7, "data": "abc"})
+    return path
+
+
+@pytest.fixture
+def viva(capsys):
+    """Run a command line; returns (exit code, stdout, stderr)."""
+
+    def run(*words: object) -> tuple[int, str, str]:
+        code = main([str(word) for word in words])
+        shown = capsys.readouterr()
+        return code, shown.out, shown.err
+
+    return run

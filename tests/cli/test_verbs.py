@@ -1,0 +1,134 @@
+"""What each verb prints, in this process and on a tiny model."""
+
+import io
+import shutil
+import sys
+
+import pytest
+import yaml
+
+import viva as public
+from viva.base import machine
+
+COLD = ("--temperature", "0", "--max-new-tokens", "10")
+
+
+def test_generate_prints_what_the_api_says(viva, tiny):
+    m = public.load(tiny)
+    assert viva("generate", tiny, "some", *COLD) == (0, m.generate("some", temperature=0, max_new_tokens=10) + "\n", "")
+    warm = {"temperature": 1.0, "top_k": 9, "seed": 4, "max_new_tokens": 30, "stop": ["e", "a"]}
+    flags = ("--temperature", 1, "--top-k", 9, "--seed", 4, "--max-new-tokens", 30, "--stop", "e", "--stop", "a")
+    assert viva("generate", tiny, "some", *flags)[1] == m.generate("some", **warm) + "\n"
+
+
+def test_the_end_of_the_context_is_told_in_one_line(viva, tiny):
+    code, _, err = viva("generate", tiny, "some", "--temperature", "0", "--max-new-tokens", "500")
+    assert code == 0
+    assert err == "viva: the reply ended because the model's context of 96 tokens is full\n"
+
+
+def talk(viva, monkeypatch, tiny, text, *flags):
+    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
+    return viva("chat", tiny, *COLD, *flags)
+
+
+def test_chat_remembers_what_was_said(viva, monkeypatch, tiny):
+    m = public.load(tiny)
+    cold = {"temperature": 0, "max_new_tokens": 10}
+    messages = [{"role": "user", "content": "hi"}]
+    first = m.chat(messages, **cold)
+    messages += [{"role": "assistant", "content": first}, {"role": "user", "content": "and"}]
+    second = m.chat(messages, **cold)
+    assert talk(viva, monkeypatch, tiny, "hi\n\nand\n") == (0, f"{first}\n{second}\n", "")
+
+
+def test_chat_obeys_its_commands(viva, monkeypatch, tiny):
+    m = public.load(tiny)
+    cold = {"temperature": 0, "max_new_tokens": 10}
+    user, system = {"role": "user", "content": "hi"}, {"role": "system", "content": "be brief"}
+    plain, brief = m.chat([user], **cold), m.chat([system, user], **cold)
+    assert plain != brief
+    lines = "hi\n/reset\nhi\n/system be brief\nhi\n/reset\nhi\n/exit\nhi\n"
+    assert talk(viva, monkeypatch, tiny, lines)[1] == f"{plain}\n{plain}\n{brief}\n{brief}\n"
+    assert talk(viva, monkeypatch, tiny, "hi\n", "--system", "be brief")[1] == f"{brief}\n"
+
+
+def test_chat_refuses_an_unknown_command(viva, monkeypatch, tiny):
+    code, _, err = talk(viva, monkeypatch, tiny, "/rest\n")
+    assert code == 2
+    assert "a command must be one of /exit, /reset, /system, but found /rest. To fix it, use '/reset'" in err
+
+
+def test_tokenizer_train_and_encode(viva, tmp_path):
+    (tmp_path / "text.txt").write_text("low lower lowest\n" * 9, encoding="utf-8")
+    code, out, _ = viva("tokenizer", "train", tmp_path / "text.txt", "--out", tmp_path / "made", "--vocab-size", 270)
+    learned = public.load_tokenizer(tmp_path / "made")
+    assert (code, out) == (0, f"{learned.vocab_size} tokens, saved in {tmp_path / 'made'}\n")
+    _, out, _ = viva("tokenizer", "encode", tmp_path / "made", "low é")
+    *tokens, total = out.splitlines()
+    assert [int(line.split()[0]) for line in tokens] == learned.encode("low é")
+    assert total == f"{len(tokens)} tokens for 6 bytes"
+
+
+def test_lineage_tells_the_chain_and_whether_files_are_intact(viva, tiny, tmp_path):
+    public.load(tiny).save(tmp_path / "child")
+    code, out, _ = viva("lineage", tmp_path / "child")
+    assert code == 0
+    child, parent = out.split(f"{tiny}\n  model")
+    assert child.startswith(f"{tmp_path / 'child'}\n") and f"parent     {tiny}" in child
+    assert "step       7" in parent and "data       abc" in parent and "none: begun from new weights" in parent
+    assert out.count("verified by SHA-256") == 2
+
+
+def test_lineage_of_a_damaged_checkpoint_is_an_error(viva, tiny, tmp_path):
+    shutil.copytree(tiny, tmp_path / "copy")
+    weights = tmp_path / "copy" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
+    code, out, _ = viva("lineage", tmp_path / "copy")
+    assert code == 2
+    assert "model.safetensors has changed since it was written" in out
+
+
+def test_doctor_measures_and_says_why_not(viva, monkeypatch):
+    monkeypatch.setattr(machine, "matrix_rate", lambda dtype, on: 123.0)
+    monkeypatch.setattr(machine, "weight_rate", lambda dtype, on: 4.5)
+    code, out, _ = viva("doctor")
+    assert code == 0
+    lines = dict(line.split(None, 1) for line in out.splitlines())
+    assert lines["Python"].startswith(sys.version.split()[0])
+    for dtype in ("float32", "bfloat16", "float16"):
+        assert lines[dtype].startswith("matrix products 123 GFLOP/s, decoding 4.50 billion weights/s")
+    assert {"torch", "threads", "memory", "disk", "CUDA", "tensorboard"} <= set(lines)
+    if machine.device() == "cpu":
+        assert lines["CUDA"].startswith("not used: this torch is built for")
+
+
+@pytest.fixture
+def recipe(tmp_path):
+    lines = [f"{n} times to be or not to be, that is the question number {n * n}\n" for n in range(60)]
+    (tmp_path / "text.txt").write_text("".join(lines), encoding="utf-8")
+    tree = {
+        "out": str(tmp_path / "run"),
+        "model": {"kind": "llama", "width": 16, "layers": 1, "heads": 2, "context": 32},
+        "tokenizer": {"vocab_size": 270},
+        "data": {"kind": "files", "path": str(tmp_path / "text.txt"), "piece": 80},
+        "valid": 0.2,
+        "train": {"steps": 9, "context": 32, "batch": 4},
+    }
+    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(tree), encoding="utf-8")
+    return tmp_path / "tiny.yaml"
+
+
+def test_train_then_generate_from_the_run(viva, recipe):
+    code, out, _ = viva("train", recipe, "train.steps=2")
+    assert code == 0
+    run = recipe.parent / "run"
+    assert f"talk to it: viva generate {run}" in out
+    assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
+    assert viva("generate", run, "to be", *COLD)[0] == 0
+
+
+def test_an_unknown_key_in_an_override_names_the_nearest(viva, recipe):
+    code, _, err = viva("train", recipe, "train.lrr=1")
+    assert code == 2
+    assert "train: unknown key 'lrr'; use 'lr' (the nearest)" in err
