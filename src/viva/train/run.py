@@ -48,7 +48,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     model.decoder.recompute = train.recompute
     if train.compile:
         for layer in model.decoder.layers:
-            layer.compile()
+            layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
     job = Job(
         folder=out,
