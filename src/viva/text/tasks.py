@@ -60,28 +60,28 @@ def is_held_out(expression: str) -> bool:
 
 
 def add(rng: random.Random) -> str:
-    """Two numbers below 30."""
-    return f"{rng.randint(0, 29)} + {rng.randint(0, 29)}"
+    """A number below 50 and a digit."""
+    return f"{rng.randint(0, 49)} + {rng.randint(0, 9)}"
 
 
 def subtract(rng: random.Random) -> str:
-    """Two numbers below 30; the difference may be negative."""
-    return f"{rng.randint(0, 29)} - {rng.randint(0, 29)}"
+    """A number below 50 less a digit; the difference may be negative."""
+    return f"{rng.randint(0, 49)} - {rng.randint(0, 9)}"
 
 
 def multiply(rng: random.Random) -> str:
-    """A number below 200, times 0, 1, 2 or 10."""
-    return f"{rng.randint(0, 199)} * {rng.choice([0, 1, 2, 10])}"
+    """A number below 150, times 0, 1, 2 or 10."""
+    return f"{rng.randint(0, 149)} * {rng.choice([0, 1, 2, 10])}"
 
 
 def divide(rng: random.Random) -> str:
-    """The tens, the last digit or the parity of a number below 500."""
-    return f"{rng.randint(0, 499)} {rng.choice(['// 10', '% 10', '% 2'])}"
+    """The tens, the last digit or the parity of a number below 300."""
+    return f"{rng.randint(0, 299)} {rng.choice(['// 10', '% 10', '% 2'])}"
 
 
 def compare(rng: random.Random) -> str:
-    """Two numbers below 100."""
-    return f"{rng.randint(0, 99)} {rng.choice(['<', '<=', '>', '>='])} {rng.randint(0, 99)}"
+    """Two numbers below 50."""
+    return f"{rng.randint(0, 49)} {rng.choice(['<', '<=', '>', '>='])} {rng.randint(0, 49)}"
 
 
 def logic(rng: random.Random) -> str:
@@ -92,12 +92,12 @@ def logic(rng: random.Random) -> str:
 
 def length(rng: random.Random) -> str:
     """How many digits a list or a string holds."""
-    return f"len({rng.choice([_digits(rng, 1, 6), _quoted(rng, 1, 6)])})"
+    return f"len({rng.choice([_digits, _quoted])(rng, 1, 6)})"
 
 
 def extreme(rng: random.Random) -> str:
-    """The largest or smallest of two to four digits."""
-    return f"{rng.choice(['max', 'min'])}({_digits(rng, 2, 4)})"
+    """The largest or smallest of two or three digits."""
+    return f"{rng.choice(['max', 'min'])}({_digits(rng, 2, 3)})"
 
 
 def total(rng: random.Random) -> str:
@@ -106,21 +106,21 @@ def total(rng: random.Random) -> str:
 
 
 def order(rng: random.Random) -> str:
-    """Two to four digits in order."""
-    return f"sorted({_digits(rng, 2, 4)})"
+    """Two or three digits in order."""
+    return f"sorted({_digits(rng, 2, 3)})"
 
 
 def index(rng: random.Random) -> str:
-    """One element of a list of numbers below 100, or of a string of digits."""
+    """One element of a list or a string of digits."""
     size = rng.randint(2, 4)
-    sequence = rng.choice([repr([rng.randint(0, 99) for _ in range(size)]), _quoted(rng, size, size)])
-    return f"{sequence}[{rng.randint(-1, size - 1)}]"
+    sequence = rng.choice([_digits, _quoted])
+    return f"{sequence(rng, size, size)}[{rng.randint(-1, size - 1)}]"
 
 
 def cut(rng: random.Random) -> str:
     """The beginning, the end or the reverse of three or four digits."""
-    sequence = rng.choice([_digits(rng, 3, 4), _quoted(rng, 3, 4)])
-    return f"{sequence}[{rng.choice([':1', ':2', '1:', '2:', '-1:', '-2:', ':-1', '::-1'])}]"
+    sequence = rng.choice([_digits, _quoted])
+    return f"{sequence(rng, 3, 4)}[{rng.choice([':1', ':2', '1:', '2:', '-1:', '-2:', ':-1', '::-1'])}]"
 
 
 def member(rng: random.Random) -> str:
@@ -132,9 +132,9 @@ def member(rng: random.Random) -> str:
 
 
 def lookup(rng: random.Random) -> str:
-    """A value of a dict with two or three letters as keys."""
+    """One of the digits in a dict with two or three letters as keys."""
     keys = rng.sample("abcdexyz", rng.randint(2, 3))
-    return f"{ {key: rng.randint(0, 99) for key in keys}!r}[{rng.choice(keys)!r}]"
+    return f"{ {key: rng.randint(0, 9) for key in keys}!r}[{rng.choice(keys)!r}]"
 
 
 def case(rng: random.Random) -> str:
@@ -146,7 +146,7 @@ def case(rng: random.Random) -> str:
 def join(rng: random.Random) -> str:
     """Two lists, or two strings, of digits laid end to end."""
     sequence = rng.choice([_digits, _quoted])
-    return f"{sequence(rng, 1, 3)} + {sequence(rng, 1, 3)}"
+    return f"{sequence(rng, 1, 2)} + {sequence(rng, 1, 2)}"
 
 
 FAMILIES: dict[str, Callable[[random.Random], str]] = {
