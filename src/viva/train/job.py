@@ -23,8 +23,9 @@ class Train(Batching):
     """How to train. Exactly one of `steps`, `epochs` and `minutes` says how long.
 
     `lr` is the peak that the schedule is multiplied onto; `clip` bounds the global norm of the gradient, 0 does not.
-    `eval_every` and `save_every` count steps; `patience`: evaluations without improvement before the run stops;
-    `keep`: checkpoints kept beside the best. `recompute` trades a second forward for memory (Chen et al. 2016).
+    `eval_every` and `save_every` count steps, and there is a save at least every `save_minutes`; `patience`:
+    evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
+    a second forward for memory (Chen et al. 2016).
     """
 
     steps: PositiveInt | None = None
@@ -37,6 +38,7 @@ class Train(Batching):
     precision: Name = "auto"
     eval_every: PositiveInt | None = None
     save_every: PositiveInt | None = None
+    save_minutes: PositiveFloat = 10.0
     patience: PositiveInt | None = None
     keep: PositiveInt = 2
     recompute: bool = False

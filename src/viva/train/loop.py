@@ -19,24 +19,24 @@ def fit(job: Job, state: State) -> bool:
     job.model.train()
     if state.steps is None:
         state.steps = length(job.train, job.data)
-    saved, times = state.step, []
+    times, saved_at = [], time.monotonic()
+    ended = finished(job.train, state)
     with Asked() as asked:
-        while not asked and not finished(job.train, state):
+        while not ended:
             start = time.perf_counter()
             record = update(job, state)
             times.append(time.perf_counter() - start)
             if state.steps is None and len(times) >= PACE:
                 state.steps = paced(job.train.minutes, times, state.step)
-            last = state.step == state.steps
-            if job.valid and (last or due(job.train.eval_every, state.step)):
+            if job.valid and (state.step == state.steps or due(job.train.eval_every, state.step)):
                 record |= evaluate(job)
                 judge(state, record["valid_loss"])
             job.log(state, {**record, "seconds": times[-1]})
-            if last or asked or due(job.train.save_every, state.step) or state.best_step == state.step:
+            ended = bool(asked) or finished(job.train, state)
+            late = time.monotonic() - saved_at > 60 * job.train.save_minutes
+            if ended or late or due(job.train.save_every, state.step) or state.best_step == state.step:
                 job.save(state)
-                saved = state.step
-    if saved < state.step:
-        job.save(state)
+                saved_at = time.monotonic()
     return finished(job.train, state)
 
 

@@ -19,7 +19,7 @@ class Precision:
     """
 
     def __init__(self, name: Name, device: str):
-        self.why = "asked for"
+        self.why = "as the recipe, or the checkpoint, says"
         if name == "auto":
             chosen, self.why = faster(device)
             name = "bf16" if chosen == "bfloat16" else "fp32"
