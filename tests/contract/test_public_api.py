@@ -51,6 +51,14 @@ def saved(tokenizer, tmp_path_factory):
     return path
 
 
+def test_the_first_token_does_not_wait_for_the_compiler_nor_the_hub(saved):
+    code = f"import sys, viva; viva.load({str(saved)!r}).generate('some', max_new_tokens=2)\n"
+    heavy = ("torch._dynamo", "sympy", "huggingface_hub", "datasets", "pandas", "matplotlib", "rich", "transformers")
+    code += f"found = set({heavy!r}) & set(sys.modules); assert not found, found"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
 def test_logits_are_those_of_transformers(saved):
     m = viva.load(saved)
     ids = [m.tokenizer.encode("some words")]

@@ -18,6 +18,7 @@ from viva.base.errors import Refusal, nearest
 from viva.base.files import sha256, whole_folder, write_text
 from viva.model import tensors
 from viva.model.arch._family import Keys
+from viva.model.init import hollow
 from viva.model.transformer import Transformer
 from viva.text.tokenizer import Tokenizer
 
@@ -96,7 +97,7 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
     family = _family(keys)
     config = family.from_hf(keys)
     keys.finish()
-    with torch.device("meta"):
+    with hollow():
         model = Transformer(config.spec())
     tensors.load(folder, family, model, dtype)
     has_tokenizer = (folder / "tokenizer.json").is_file()

@@ -1,9 +1,12 @@
 """The starting weights of a new model."""
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 from viva.base.seed import derive
 from viva.model.transformer import Transformer
@@ -25,3 +28,19 @@ def initialise(model: Transformer, seed: int = 0) -> Transformer:
         if isinstance(module, nn.Linear) and module.bias is not None:
             module.bias.zero_()
     return model
+
+
+@contextmanager
+def hollow() -> Iterator[None]:
+    """A model built inside has shapes but neither memory nor values, for a checkpoint to fill."""
+    with torch.device("meta"), _NoInit():
+        yield
+
+
+class _NoInit(TorchFunctionMode):
+    """Leaves out torch.nn.init: drawing normal numbers on the meta device would import the compiler, for seconds."""
+
+    def __torch_function__(self, function, types, args=(), kwargs=None):
+        if getattr(function, "__module__", None) == "torch.nn.init":
+            return kwargs["tensor"] if kwargs and "tensor" in kwargs else args[0]
+        return function(*args, **(kwargs or {}))

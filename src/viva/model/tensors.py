@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import split_torch_state_dict_into_shards
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
@@ -39,6 +38,8 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
 
 def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> None:
     """Write model.safetensors, or shards of at most `shard` bytes with their index."""
+    from huggingface_hub import split_torch_state_dict_into_shards
+
     ours, theirs = dict(model.named_parameters()), {}
     for row in named(family, model):
         joined = torch.cat([ours[name].detach() for name in row.ours])
