@@ -81,9 +81,9 @@ def test_accumulation_reads_the_same_rows():
 
 
 def test_what_is_passed_over_is_said():
-    notes = data([list(range(12)), [1, 2, 3], [4]], batch=8).notes()
-    assert notes == [
-        "an update reads 8 rows, but the data has 2: documents repeat in it",
+    found = data([list(range(12)), [1, 2, 3], [4]], batch=8)
+    assert found.repeats() == ["an update reads 8 rows, but the data has 2: documents repeat in it"]
+    assert found.passed_over() == [
         "1 documents are longer than the context of 8 tokens and are cut into pieces",
         "1 documents have fewer than two tokens and teach nothing",
     ]

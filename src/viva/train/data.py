@@ -11,7 +11,7 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.base.seed import derive
 from viva.text.documents import Documents
-from viva.text.pack import Long, Report, Span, alone, pack, spans
+from viva.text.pack import Long, Span, alone, pack, spans
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 
@@ -79,14 +79,21 @@ class Data:
         """Every document once, in batches of `batch` rows: for evaluation."""
         return self._batches(self.epoch(0))
 
-    def notes(self) -> list[str]:
-        """What a user should know before training, in sentences."""
-        said = []
-        if self.rows < self.rows_a_step:
-            said.append(
-                f"an update reads {self.rows_a_step} rows, but the data has {self.rows}: documents repeat in it"
-            )
-        return said + list(_passed_over(self.report, self.batching.context))
+    def repeats(self) -> list[str]:
+        """Whether an update reads some document more than once, as a sentence if so."""
+        if self.rows >= self.rows_a_step:
+            return []
+        return [f"an update reads {self.rows_a_step} rows, but the data has {self.rows}: documents repeat in it"]
+
+    def passed_over(self) -> list[str]:
+        """What of the documents is cut or left out, in sentences."""
+        r, context = self.report, self.batching.context
+        said = [
+            (r.split, f"documents are longer than the context of {context} tokens and are cut into pieces"),
+            (r.dropped, f"documents ({r.dropped_tokens} tokens) are longer than the context and left out"),
+            (r.short, "documents have fewer than two tokens and teach nothing"),
+        ]
+        return [f"{count} {what}" for count, what in said if count]
 
     def _row(self, place: int) -> Row:
         epoch, at = divmod(place, self.rows)
@@ -115,12 +122,3 @@ class Data:
         end = span.start + span.length
         targets = np.where(mask[span.start + 1 : end + 1], ids[span.start + 1 : end + 1].astype(np.int64), IGNORE)
         return ids[span.start : end], targets
-
-
-def _passed_over(report: Report, context: int) -> Iterator[str]:
-    if report.split:
-        yield f"{report.split} documents are longer than the context of {context} tokens and are cut into pieces"
-    if report.dropped:
-        yield f"{report.dropped} documents ({report.dropped_tokens} tokens) are longer than the context and left out"
-    if report.short:
-        yield f"{report.short} documents have fewer than two tokens and teach nothing"

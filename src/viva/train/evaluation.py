@@ -5,6 +5,7 @@ from collections import Counter
 
 import torch
 
+from viva.base.errors import Refusal
 from viva.train.data import Data
 from viva.train.job import Job
 
@@ -21,6 +22,9 @@ def evaluate(job: Job) -> dict[str, float]:
         sums.update({"loss": loss.sum.item(), **loss.metrics})
         count += loss.count
     job.model.train()
+    if not count:
+        fix = "check the format with --dry-run, or hold out a larger share with `valid`"
+        raise Refusal("the held-out documents must have tokens to predict", "a loss mask that hides them all", fix)
     size = learned_bytes(job.valid)
     bits = {"bits_per_byte": sums["loss"] / math.log(2) / size} if size else {}
     return {f"valid_{name}": value for name, value in {**{k: v / count for k, v in sums.items()}, **bits}.items()}

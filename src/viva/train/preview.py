@@ -61,7 +61,7 @@ def counts(parts: Parts) -> list[str]:
                 f"{name}: {c.documents:,} documents of {c.rows:,} rows ({c.elsewhere:,} in the other part, {c.empty:,} "
                 f"empty), {c.tokens:,} tokens, {c.learned:,} of them learned, {data.rows:,} rows of a batch an epoch"
             )
-            said += [f"{name}: {note}" for note in data.documents.notes + data.notes()]
+            said += [f"{name}: {note}" for note in data.documents.notes + data.passed_over()]
     return said
 
 

@@ -74,7 +74,7 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
     parameters = sum(parameter.numel() for parameter in parts.model.parameters())
     said.append(f"{parameters / 1e6:.2f} M parameters, {parts.train.documents.counts.tokens:,} tokens of text")
     said.append(f"precision {job.precision.name}: {job.precision.why}")
-    return said + parts.train.documents.notes + parts.train.notes()
+    return said + parts.train.documents.notes + parts.train.repeats() + parts.train.passed_over()
 
 
 def _closing(out: Path, state: State, finished: bool) -> str:
