@@ -1,0 +1,1 @@
+"""What a model can do, measured on what it has not seen."""

@@ -1,0 +1,82 @@
+"""The two runs of the main job as recipes: what is trained, on what, for how long.
+
+Sizes, rates and shares of the time were chosen by trying; docs/results.md says what was tried.
+"""
+
+import sysconfig
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+OVERHEAD = 0.12  # of the time: training the tokenizer, reading the text, measuring the machine and the models
+PRETRAINING = 0.55  # of the time; tuning has the rest
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How large the job is: minutes for each stage, the model, the text and the share of it that is held
+    out, the vocabulary, held-out tasks asked of each family."""
+
+    pretraining: dict[str, Any]
+    tuning: dict[str, Any]
+    model: dict[str, Any]
+    data: dict[str, Any]
+    valid: float
+    vocab: int
+    asked: int
+
+
+def plan(minutes: float, fast: bool) -> Plan:
+    """The job in about `minutes` of compute; `fast` does everything once on a little of the text."""
+    if fast:
+        some = {"kind": "files", "path": str(Path(sysconfig.get_path("stdlib")) / "asyncio" / "*.py")}
+        model = {"kind": "llama", "width": 64, "layers": 2, "heads": 2, "context": 256}
+        return Plan({"steps": 20}, {"steps": 20}, model, some, valid=0.15, vocab=512, asked=2)
+    model = {"kind": "llama", "width": 256, "layers": 6, "heads": 4, "context": 512}
+    return Plan(
+        {"minutes": minutes * PRETRAINING},
+        {"minutes": minutes * (1 - PRETRAINING - OVERHEAD)},
+        model,
+        {"kind": "python"},
+        valid=0.03,
+        vocab=4096,
+        asked=50,
+    )
+
+
+def pretraining(plan: Plan, out: Path) -> dict[str, Any]:
+    """Next-token prediction on Python's own text; a few per cent of its documents are held out."""
+    return {
+        "out": str(out),
+        "tokenizer": {"vocab_size": plan.vocab},
+        "model": plan.model,
+        "data": plan.data,
+        "valid": plan.valid,
+        "train": {
+            **plan.pretraining,
+            "batch": 16,
+            "context": plan.model["context"],
+            "lr": 0.004,
+            "optim": {"kind": "muon"},
+            "schedule": {"kind": "wsd", "warmup": 10, "decay": 0.4},
+        },
+    }
+
+
+def tuning(plan: Plan, base: Path, out: Path) -> dict[str, Any]:
+    """Conversations about expressions, whose answers the interpreter gave."""
+    return {
+        "out": str(out),
+        "init": str(base),
+        "data": {"kind": "tasks", "count": 1000 if "steps" in plan.tuning else 100_000},
+        "format": {"kind": "messages"},
+        "valid": 0.01,
+        "train": {
+            **plan.tuning,
+            "batch": 16,
+            "context": plan.model["context"],
+            "lr": 0.002,
+            "optim": {"kind": "muon"},
+            "schedule": {"kind": "wsd", "warmup": 10, "decay": 0.4},
+        },
+    }
