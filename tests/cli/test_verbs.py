@@ -3,11 +3,14 @@
 import io
 import shutil
 import sys
+import types
+from pathlib import Path
 
 import pytest
 import yaml
 
 import viva as public
+from viva import api
 from viva.base import machine
 
 COLD = ("--temperature", "0", "--max-new-tokens", "10")
@@ -32,25 +35,42 @@ def talk(viva, monkeypatch, tiny, text, *flags):
     return viva("chat", tiny, *COLD, *flags)
 
 
-def test_chat_remembers_what_was_said(viva, monkeypatch, tiny):
-    m = public.load(tiny)
-    cold = {"temperature": 0, "max_new_tokens": 10}
-    messages = [{"role": "user", "content": "hi"}]
-    first = m.chat(messages, **cold)
-    messages += [{"role": "assistant", "content": first}, {"role": "user", "content": "and"}]
-    second = m.chat(messages, **cold)
-    assert talk(viva, monkeypatch, tiny, "hi\n\nand\n") == (0, f"{first}\n{second}\n", "")
+def test_chat_replies_as_the_api_does(viva, monkeypatch, tiny):
+    reply = public.load(tiny).chat([{"role": "user", "content": "hi"}], temperature=0, max_new_tokens=10)
+    assert talk(viva, monkeypatch, tiny, "hi\n") == (0, f"{reply}\n", "")
 
 
-def test_chat_obeys_its_commands(viva, monkeypatch, tiny):
-    m = public.load(tiny)
-    cold = {"temperature": 0, "max_new_tokens": 10}
-    user, system = {"role": "user", "content": "hi"}, {"role": "system", "content": "be brief"}
-    plain, brief = m.chat([user], **cold), m.chat([system, user], **cold)
-    assert plain != brief
-    lines = "hi\n/reset\nhi\n/system be brief\nhi\n/reset\nhi\n/exit\nhi\n"
-    assert talk(viva, monkeypatch, tiny, lines)[1] == f"{plain}\n{plain}\n{brief}\n{brief}\n"
-    assert talk(viva, monkeypatch, tiny, "hi\n", "--system", "be brief")[1] == f"{brief}\n"
+class Parrot:
+    """A model that repeats what it was told last; `heard` is every conversation it was given."""
+
+    def __init__(self):
+        self.heard = []
+
+    def stream(self, messages, **sampling):
+        self.heard.append([(message["role"], message["content"]) for message in messages])
+        yield from ("you said ", messages[-1]["content"])
+
+
+@pytest.fixture
+def parrot(monkeypatch):
+    model = Parrot()
+    monkeypatch.setattr(api, "load", lambda name, dtype: model)
+    return model
+
+
+def test_chat_remembers_what_was_said(viva, monkeypatch, parrot):
+    assert talk(viva, monkeypatch, "m", "hi\n\nand\n") == (0, "you said hi\nyou said and\n", "")
+    assert parrot.heard[1] == [("user", "hi"), ("assistant", "you said hi"), ("user", "and")]
+
+
+def test_chat_obeys_its_commands(viva, monkeypatch, parrot):
+    lines = "a\n/reset\nb\n/system be brief\nc\nd\n/reset\ne\n/system\nf\n/exit\ng\n"
+    assert talk(viva, monkeypatch, "m", lines, "--system", "be kind")[0] == 0
+    kind, brief = ("system", "be kind"), ("system", "be brief")
+    first = [[*system, ("user", word)] for system, word in [([kind], "a"), ([kind], "b"), ([brief], "c")]]
+    assert parrot.heard[:3] == first
+    assert parrot.heard[3] == [*first[2], ("assistant", "you said c"), ("user", "d")]
+    assert parrot.heard[4:] == [[brief, ("user", "e")], [("user", "f")]]
 
 
 def test_chat_refuses_an_unknown_command(viva, monkeypatch, tiny):
@@ -132,3 +152,20 @@ def test_an_unknown_key_in_an_override_names_the_nearest(viva, recipe):
     code, _, err = viva("train", recipe, "train.lrr=1")
     assert code == 2
     assert "train: unknown key 'lrr'; use 'lr' (the nearest)" in err
+
+
+def test_a_dry_run_shows_what_is_learned_and_leaves_nothing(viva, recipe):
+    code, out, _ = viva("train", recipe, "--dry-run")
+    assert code == 0
+    assert "an end token is the last thing learned in" in out
+    assert not (recipe.parent / "run").exists()
+
+
+def test_quickstart_passes_on_what_it_is_told(viva, monkeypatch):
+    told = []
+    module = types.ModuleType("viva.quickstart")
+    module.run = lambda *given: told.append(given)
+    monkeypatch.setitem(sys.modules, "viva.quickstart", module)
+    assert viva("quickstart", "--minutes", "0.5", "--fast", "--out", "there")[0] == 0
+    assert viva("quickstart")[0] == 0
+    assert told == [(0.5, True, Path("there")), (5.0, False, Path("runs/quickstart"))]

@@ -50,6 +50,17 @@ def test_greedy_equals_transformers(family, tmp_path):
     assert len({tuple(reply) for reply in replies}) > 1  # the prompts matter
 
 
+def test_the_repetition_penalty_counts_prompt_and_reply_as_in_transformers(model, tmp_path):
+    checkpoint.save(tmp_path / "saved", llama.TINY, model)
+    twin = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved").eval()
+    penalised = {"repetition_penalty": 1.8, "max_new_tokens": 24}
+    replies = generate_batch(model, PROMPTS, Sampling(temperature=0, **penalised))
+    for prompt, reply in zip(PROMPTS, replies, strict=True):
+        theirs = twin.generate(torch.tensor([prompt]), do_sample=False, eos_token_id=None, pad_token_id=0, **penalised)
+        assert reply == theirs[0, len(prompt) :].tolist()
+    assert replies != generate_batch(model, PROMPTS, GREEDY)
+
+
 @pytest.mark.parametrize("given", [{"temperature": 0}, {"temperature": 1, "top_p": 0.9}, {"repetition_penalty": 1.5}])
 @pytest.mark.parametrize("rows", [2, 64])
 def test_a_batch_equals_its_rows_alone(model, given, rows):
