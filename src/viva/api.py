@@ -123,7 +123,7 @@ def _widen(model: Transformer, device: str) -> None:
     stored = str(model.embedding.weight.dtype).removeprefix("torch.")
     if stored not in HALVES:
         return
-    chosen, why = machine.decodes_faster(device, ("float32", stored))
+    chosen, why = machine.decodes_faster(device, (stored, "float32"))
     if chosen != stored:
         model.to(getattr(torch, chosen))
         warnings.warn(Notice(f"the weights are widened from {stored} to {chosen}: {why}"), stacklevel=3)
