@@ -80,6 +80,22 @@ def _fastest(rates: dict[str, float], what: str, unit: str) -> Choice:
     return Choice(best if rates[best] > 1.2 * rates[first] else first, f"{what} {shown} {unit}")
 
 
+def keep_freed_memory() -> None:
+    """Let the C library keep what is freed for the next allocation of its size, where it is glibc.
+
+    By default it returns every large block to the system and asks for it again, a page fault for each 4 KiB: in a
+    training step on the CPU that costs as much as the elementwise operations themselves.
+    """
+    import ctypes
+
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return  # another C library: only slower
+    mallopt(-3, 2**30)  # M_MMAP_THRESHOLD: blocks up to 1 GiB come from the heap
+    mallopt(-1, 2**31 - 1)  # M_TRIM_THRESHOLD: the heap's free end stays
+
+
 def memory() -> int:
     """The physical memory of this machine in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")

@@ -53,10 +53,12 @@ def run(minutes: float = 5.0, fast: bool = False, out: Path = Path("runs/quickst
     plan, clock = stages.plan(minutes, fast), Clock()
     with clock.during("tokenizer and pretraining"):
         base = train(parse(Recipe, stages.pretraining(plan, out / "base")))
+    if not base.finished:
+        return  # asked to stop; what was said there tells how to go on
     with clock.during("tuning"):
         tuned = train(parse(Recipe, stages.tuning(plan, base.checkpoint, out)))
-    if not (base.finished and tuned.finished):
-        return  # asked to stop; what was said there tells how to go on
+    if not tuned.finished:
+        return
     with clock.during("evaluation"):
         findings = measured(plan, base, tuned, clock)
     write_text(out / REPORT, rendered(findings))

@@ -28,6 +28,7 @@ class Run:
 
 def run(recipe: Recipe) -> Run:
     """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one."""
+    machine.keep_freed_memory()
     out = claim(recipe)
     checkpoint.clean(out)
     parts = start.parts(recipe, out)

@@ -4,6 +4,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
+from viva.model.attend import halves
 from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
 from viva.model.mask.window import Window
@@ -22,6 +23,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned:
         return scaled_dot_product_attention(q.unflatten(1, (-1, groups)).flatten(2, 3), k, v).reshape(q.shape)
     if groups > 1:
         k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+    if causal and T == S and halves.suits(q, dropout):
+        return halves.attend(q, k, v)
     if causal and T == S:
         return scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
     allowed = mask.allows(places, torch.arange(S, device=q.device))[:, None]
