@@ -1,6 +1,6 @@
 """kill -9 at a hundred random instants of saving: after each, the newest valid checkpoint is whole, or there is none.
 
-    python benchmarks/kill_during_save.py [--kills 100]
+python benchmarks/kill_during_save.py [--kills 100]
 """
 
 import argparse

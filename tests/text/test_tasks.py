@@ -37,8 +37,8 @@ def test_rows_ask_for_their_expression_and_answer_it():
 
 
 def test_families_take_turns():
-    rows = list(tasks.Config(count=32, families=("add", "case")).rows())
-    assert [row.data["task"] for row in rows] == ["add", "case"] * 16
+    rows = list(tasks.Config(count=32, families=("add", "join")).rows())
+    assert [row.data["task"] for row in rows] == ["add", "join"] * 16
 
 
 def test_held_out_operands_are_never_trained_on():

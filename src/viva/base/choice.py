@@ -12,15 +12,15 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer
 from pydantic_core import PydanticCustomError
 
-from viva.base.config import Config
+from viva.base.config import Config, kind
 from viva.base.errors import Refusal, nearest
 
 
 @cache
 def names(package: str) -> list[str]:
-    """The variants in the folder of `package`, sorted: every module whose name has no leading underscore."""
+    """The variants in the folder of `package`, sorted: every module without a leading underscore."""
     found = iter_modules(import_module(package).__path__)
-    return sorted(module.name for module in found if not module.name.startswith("_"))
+    return sorted(module.name for module in found if not (module.ispkg or module.name.startswith("_")))
 
 
 def variant(package: str, name: str) -> ModuleType:
@@ -30,11 +30,6 @@ def variant(package: str, name: str) -> ModuleType:
         folder = package.rsplit(".", 1)[-1]
         raise Refusal(f"{folder} must name a file of {package}", repr(name), nearest(str(name), known))
     return import_module(f"{package}.{name}")
-
-
-def kind(config: Config) -> str:
-    """The key of a variant's config: the name of the file that defines its class."""
-    return type(config).__module__.rsplit(".", 1)[-1]
 
 
 def tagged(config: Config | None) -> dict[str, Any] | None:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from viva.base.errors import Refusal, nearest
@@ -33,16 +34,21 @@ class Config(BaseModel):
             if key not in cls.model_fields:
                 fix = nearest(str(key), sorted(cls.model_fields))
                 raise PydanticCustomError("unknown_key", "unknown key {key}; {fix}", {"key": repr(key), "fix": fix})
-        return {key: _filled_in(cls.model_fields[key].get_default(), value) for key, value in data.items()}
+        return {key: _filled_in(cls.model_fields[key], value) for key, value in data.items()}
 
 
-def _filled_in(default: Any, given: Any) -> Any:
+def kind(config: Config) -> str:
+    """The key of a variant's config: the name of the file that defines its class."""
+    return type(config).__module__.rsplit(".", 1)[-1]
+
+
+def _filled_in(field: FieldInfo, given: Any) -> Any:
     """`given`, with what it leaves out taken from the default section it stands in for."""
-    if isinstance(default, Config) and isinstance(given, dict) and "kind" not in given:
-        unknown = [key for key in given if key not in type(default).model_fields]
-        if not unknown:
-            return type(default).model_validate({**dict(default), **given})
-    return given
+    default = field.get_default()
+    if not isinstance(default, Config) or not isinstance(given, dict) or "kind" in given:
+        return given
+    variant = {} if field.annotation is type(default) else {"kind": kind(default)}
+    return {**variant, **dict(default), **given}
 
 
 class _OneKeyOnce(yaml.SafeLoader):

@@ -4,8 +4,9 @@ from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
-from viva.base.choice import Choice, kind
-from viva.base.config import Config
+from viva.base.choice import Choice
+from viva.base.config import Config, kind
+from viva.base.errors import Refusal
 from viva.model.position import none
 
 
@@ -30,7 +31,8 @@ class Attention(Config):
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.heads % self.kv_heads:
-            raise ValueError(f"kv_heads must divide heads, but {self.kv_heads} does not divide {self.heads}")
+            fix = "choose a divisor of heads: 1 is multi-query, heads itself multi-head attention"
+            raise Refusal("kv_heads must divide heads", f"{self.kv_heads} for {self.heads} heads", fix)
         return _acts_on(self, self.position, "attention")
 
 
@@ -81,5 +83,6 @@ class Spec(Config):
 
 def _acts_on(section: Config, position: Config, place: str):
     if place not in position.acts_on:
-        raise ValueError(f"position {kind(position)} acts on {position.acts_on[0]}, but is given for {place}")
+        must = f"position {kind(position)} must be given where it acts, on {position.acts_on[0]}"
+        raise Refusal(must, f"it on {place}", "move it there")
     return section

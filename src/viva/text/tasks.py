@@ -11,14 +11,6 @@ from viva.text.expression import evaluate
 
 HELD_OUT = 0.15  # the share of operand settings that training never sees
 
-WORDS = [
-    "apple", "bird", "blue", "bread", "cat", "cloud", "code", "dog", "door", "earth", "fire", "fish", "flower",
-    "gold", "green", "hand", "house", "ink", "iron", "key", "lamp", "leaf", "light", "lion", "milk", "moon", "mouse",
-    "night", "ocean", "paper", "pear", "pine", "queen", "rain", "red", "river", "road", "rose", "salt", "sand",
-    "ship", "silver", "snow", "song", "star", "stone", "sun", "table", "tea", "tiger", "tree", "water", "west",
-    "wind", "wolf", "wood", "word", "yellow",
-]  # fmt: skip
-
 QUESTIONS = (
     "What does `{}` evaluate to?",
     "What is the value of `{}`?",
@@ -60,18 +52,18 @@ def is_held_out(expression: str) -> bool:
 
 
 def add(rng: random.Random) -> str:
-    """A number below 50 and a digit."""
-    return f"{rng.randint(0, 49)} + {rng.randint(0, 9)}"
+    """A number below 250, plus 1, 2 or 10."""
+    return f"{rng.randint(0, 249)} + {rng.choice([1, 2, 10])}"
 
 
 def subtract(rng: random.Random) -> str:
-    """A number below 50 less a digit; the difference may be negative."""
-    return f"{rng.randint(0, 49)} - {rng.randint(0, 9)}"
+    """A number from 10 to 259, less 1, 2 or 10."""
+    return f"{rng.randint(10, 259)} - {rng.choice([1, 2, 10])}"
 
 
 def multiply(rng: random.Random) -> str:
-    """A number below 150, times 0, 1, 2 or 10."""
-    return f"{rng.randint(0, 149)} * {rng.choice([0, 1, 2, 10])}"
+    """A number below 150, times 0, 1, 10 or 100."""
+    return f"{rng.randint(0, 149)} * {rng.choice([0, 1, 10, 100])}"
 
 
 def divide(rng: random.Random) -> str:
@@ -80,8 +72,8 @@ def divide(rng: random.Random) -> str:
 
 
 def compare(rng: random.Random) -> str:
-    """Two numbers below 50."""
-    return f"{rng.randint(0, 49)} {rng.choice(['<', '<=', '>', '>='])} {rng.randint(0, 49)}"
+    """Two numbers below 20."""
+    return f"{rng.randint(0, 19)} {rng.choice(['<', '<=', '>', '>='])} {rng.randint(0, 19)}"
 
 
 def logic(rng: random.Random) -> str:
@@ -101,8 +93,8 @@ def extreme(rng: random.Random) -> str:
 
 
 def total(rng: random.Random) -> str:
-    """The sum of two or three digits."""
-    return f"sum({_digits(rng, 2, 3)})"
+    """The sum of three to six numbers from 0 to 2."""
+    return f"sum({[rng.randint(0, 2) for _ in range(rng.randint(3, 6))]})"
 
 
 def order(rng: random.Random) -> str:
@@ -111,36 +103,35 @@ def order(rng: random.Random) -> str:
 
 
 def index(rng: random.Random) -> str:
-    """One element of a list or a string of digits."""
-    size = rng.randint(2, 4)
+    """One element of a list or a string of two or three digits."""
+    size = rng.randint(2, 3)
     sequence = rng.choice([_digits, _quoted])
     return f"{sequence(rng, size, size)}[{rng.randint(-1, size - 1)}]"
 
 
 def cut(rng: random.Random) -> str:
-    """The beginning, the end or the reverse of three or four digits."""
-    sequence = rng.choice([_digits, _quoted])
-    return f"{sequence(rng, 3, 4)}[{rng.choice([':1', ':2', '1:', '2:', '-1:', '-2:', ':-1', '::-1'])}]"
+    """The beginning, the end or the reverse of three digits."""
+    return f"{rng.choice([_digits, _quoted])(rng, 3, 3)}[{rng.choice([':1', ':2', '1:', '2:', '::-1'])}]"
 
 
 def member(rng: random.Random) -> str:
-    """Whether a digit or a word is in a list."""
-    known = rng.choice([WORDS, range(10)])
-    sequence = rng.sample(known, rng.randint(2, 4))
-    sought = rng.choice([rng.choice(sequence), rng.choice(known)])
-    return f"{sought!r} {rng.choice(['in', 'not in'])} {sequence}"
+    """Whether a digit is in a list of two or three."""
+    sequence = rng.sample(range(10), rng.randint(2, 3))
+    sought = rng.choice([rng.choice(sequence), rng.randint(0, 9)])
+    return f"{sought} {rng.choice(['in', 'not in'])} {sequence}"
 
 
 def lookup(rng: random.Random) -> str:
-    """One of the digits in a dict with two or three letters as keys."""
-    keys = rng.sample("abcdexyz", rng.randint(2, 3))
+    """One of the two digits in a dict with letters as keys."""
+    keys = rng.sample("abcdexyz", 2)
     return f"{ {key: rng.randint(0, 9) for key in keys}!r}[{rng.choice(keys)!r}]"
 
 
-def case(rng: random.Random) -> str:
-    """A word in other letters: all large, all small, the first one large."""
-    word = rng.choice([str.lower, str.capitalize, str.upper])(rng.choice(WORDS))
-    return f"{word!r}.{rng.choice(['upper', 'lower', 'capitalize'])}()"
+def count(rng: random.Random) -> str:
+    """How often one of two digits stands in a string of three to five of them."""
+    digits = rng.sample("0123456789", 2)
+    string = "".join(rng.choice(digits) for _ in range(rng.randint(3, 5)))
+    return f"{string!r}.count({rng.choice(digits)!r})"
 
 
 def join(rng: random.Random) -> str:
@@ -153,7 +144,7 @@ FAMILIES: dict[str, Callable[[random.Random], str]] = {
     family.__name__: family
     for family in (
         add, subtract, multiply, divide, compare, logic, length, extreme, total, order, index, cut, member, lookup,
-        case, join,
+        count, join,
     )
 }  # fmt: skip
 

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from viva.base.choice import kind, names, variant
+from viva.base.choice import names, variant
+from viva.base.config import kind
 from viva.base.errors import Refusal, nearest
 from viva.model.arch._family import Keys
 from viva.model.position import rope

@@ -14,7 +14,8 @@ BLOCK = 128  # queries at a time
 
 def suits(q: Tensor, dropout: float) -> bool:
     """Whether this kernel is the faster one."""
-    return torch.is_grad_enabled() and q.device.type == "cpu" and q.dtype != torch.float32 and not dropout
+    half = q.dtype in (torch.bfloat16, torch.float16)
+    return half and torch.is_grad_enabled() and q.device.type == "cpu" and not dropout
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

@@ -1,0 +1,93 @@
+"""Strict configuration: what is accepted, how overrides are read, and the sentence for each refusal."""
+
+import pytest
+
+from viva.base.choice import Choice, names, tagged
+from viva.base.config import Config, overridden, parse, read
+from viva.base.errors import Refusal
+from viva.model.position import learned, none, rope
+from viva.model.position.scaling import linear
+
+
+class Inner(Config):
+    rate: float = 1.0
+    steps: int = 10
+    name: str = "x"
+    sizes: tuple[int, ...] = ()
+
+
+class Outer(Config):
+    inner: Inner = Inner(rate=2.0, steps=20)
+    position: Choice("viva.model.position") = rope.Config(theta=5.0)
+    limit: int | None = 3
+
+
+def refused(tree, *overrides) -> str:
+    with pytest.raises(Refusal) as caught:
+        parse(Outer, tree, overrides, name="r.yaml")
+    return str(caught.value)
+
+
+def test_overrides_are_read_by_the_type_of_the_field():
+    config = parse(Outer, {}, ["inner.rate=3e-4", "inner.name=007", "inner.sizes=[1, 2]", "limit=null"])
+    assert config.inner == Inner(rate=3e-4, steps=20, name="007", sizes=(1, 2))
+    assert config.limit is None
+
+
+def test_a_section_in_part_keeps_the_rest_of_its_default():
+    assert parse(Outer, {"inner": {"rate": 5}}).inner == Inner(rate=5.0, steps=20)
+    assert parse(Outer, {"position": {"scaling": {"kind": "linear", "factor": 2}}}).position == rope.Config(
+        theta=5.0, scaling=linear.Config(factor=2)
+    )
+
+
+def test_a_variant_is_named_by_its_file():
+    assert parse(Outer, {"position": "learned"}).position == learned.Config()
+    assert parse(Outer, {"position": "rope"}, ["position.theta=1e6"]).position == rope.Config(theta=1e6)
+    assert {"learned", "none", "rope", "sinusoidal"} == set(names("viva.model.position"))
+    config = parse(Outer, {"position": none.Config()})
+    assert config.model_dump()["position"] == {"kind": "none"} == tagged(config.position)
+    assert parse(Outer, config.model_dump(mode="json")) == config
+
+
+def test_configs_are_frozen():
+    with pytest.raises(ValueError, match="frozen"):
+        Inner().rate = 2.0
+
+
+@pytest.mark.parametrize(
+    ("tree", "overrides", "expected"),
+    [
+        ({"inner": {"rat": 1}}, [], "inner: unknown key 'rat'; use 'rate' (the nearest)"),
+        ({"iner": {}}, [], "unknown key 'iner'; use 'inner' (the nearest)"),
+        ({}, ["inner.steps=fast"], "inner.steps: Input should be a valid integer"),
+        ({"inner": {"rate": float("nan")}}, [], "inner.rate: Input should be a finite number"),
+        ({"position": "rop"}, [], "position: position must name a file of viva.model.position, but found 'rop'"),
+        ({"position": {"kind": "rope", "tetha": 1}}, [], "position: unknown key 'tetha'; use 'theta' (the nearest)"),
+        ({"position": {"kind": "rope", "scaling": {"kind": "linear"}}}, [], "position.scaling.factor: Field required"),
+        ({}, ["inner.rate"], "an override must have the form section.key=value, but found 'inner.rate'"),
+    ],
+)
+def test_refusals_name_the_section_and_the_nearest_key(tree, overrides, expected):
+    assert expected in refused(tree, *overrides)
+
+
+def test_yaml_that_repeats_a_key_or_is_no_mapping_is_refused(tmp_path):
+    file = tmp_path / "r.yaml"
+    file.write_text("limit: 1\nlimit: 2\n")
+    with pytest.raises(Refusal, match="'limit' twice"):
+        read(Outer, file)
+    file.write_text("- 1\n")
+    with pytest.raises(Refusal, match="must hold `key: value` lines, but found list"):
+        read(Outer, file)
+    file.write_text("a: [")
+    with pytest.raises(Refusal, match="must be valid YAML"):
+        read(Outer, file)
+    with pytest.raises(Refusal, match=r"must be an existing file.*r\.yaml"):
+        read(Outer, tmp_path / "q.yaml")
+
+
+def test_an_override_reaches_into_a_list():
+    assert overridden({"a": [{"b": 1}, {"b": 2}]}, "a.1.b", 3) == {"a": [{"b": 1}, {"b": 3}]}
+    with pytest.raises(Refusal, match="an index into a list of 1"):
+        overridden({"a": [1]}, "a.1", 3)

@@ -1,0 +1,54 @@
+"""Files are whole or absent, whatever happens while they are written."""
+
+import errno
+import hashlib
+
+import pytest
+
+from viva.base import files
+from viva.base.errors import Refusal
+from viva.base.seed import derive, stream
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    target = tmp_path / "a.txt"
+    files.write_text(target, "old")
+    with pytest.raises(RuntimeError), files.whole_file(target) as temporary:
+        temporary.write_text("new")
+        raise RuntimeError
+    assert target.read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_failed_folder_leaves_what_was_there(tmp_path):
+    target = tmp_path / "f"
+    with files.whole_folder(target) as new:
+        (new / "x").write_text("old")
+    with pytest.raises(RuntimeError), files.whole_folder(target) as new:
+        (new / "x").write_text("new")
+        raise RuntimeError
+    assert (target / "x").read_text() == "old" and [p.name for p in tmp_path.iterdir()] == ["f"]
+    with files.whole_folder(target) as new:
+        (new / "y").write_text("newer")
+    assert [p.name for p in target.iterdir()] == ["y"] and [p.name for p in tmp_path.iterdir()] == ["f"]
+
+
+def test_a_full_disk_is_a_sentence(tmp_path, monkeypatch):
+    def full(path):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(files, "sync", full)
+    with pytest.raises(Refusal, match=r"the disk must have room to write .*a\.txt, but found .* MiB free"):
+        files.write_text(tmp_path / "a.txt", "x")
+    assert [p.name for p in tmp_path.iterdir()] == []
+
+
+def test_sha256_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc")  # FIPS 180-2, appendix B.1
+    assert files.sha256(tmp_path / "a") == "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+    assert files.sha256(tmp_path / "a") == hashlib.sha256(b"abc").hexdigest()
+
+
+def test_streams_are_pure_functions_of_seed_and_name():
+    assert stream(1, "a").random() == stream(1, "a").random()
+    assert len({derive(s, n) for s in range(3) for n in ("a", "b", 1)}) == 9
+    assert derive(0, "a", "b") != derive(0, "ab")

@@ -1,0 +1,130 @@
+"""The checkpoint folder: what it refuses, and that sharded and prefix-less folders load all the same."""
+
+import json
+import re
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from viva.base.choice import names, variant
+from viva.base.errors import Refusal
+from viva.model import folder, tensors
+from viva.model.arch import gpt2, llama
+from viva.model.init import initialise
+from viva.model.spec import Attention
+from viva.model.transformer import Transformer
+
+TIED = llama.TINY.model_copy(update={"tied": True})
+
+
+@pytest.fixture
+def saved(tmp_path):
+    model = initialise(Transformer(llama.TINY.spec()))
+    folder.save(tmp_path / "m", llama.TINY, model)
+    (tmp_path / "m" / "viva.json").unlink()  # as a folder from elsewhere, whose files may be edited
+    return tmp_path / "m"
+
+
+def edit(path, **changes):
+    hf = json.loads((path / "config.json").read_text()) | changes
+    (path / "config.json").write_text(json.dumps({key: value for key, value in hf.items() if value != "absent"}))
+
+
+def refusal(path) -> str:
+    with pytest.raises(Refusal) as caught:
+        folder.load(path)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", names("viva.model.arch"))
+def test_every_family_round_trips_bit_for_bit(name, tmp_path):
+    config = variant("viva.model.arch", name).TINY
+    model = initialise(Transformer(config.spec()), seed=3).bfloat16()
+    folder.save(tmp_path / "m", config, model)
+    loaded = folder.load(tmp_path / "m")
+    assert loaded.config.spec() == config.spec()
+    for key, tensor in model.state_dict().items():
+        assert torch.equal(tensor, loaded.model.state_dict()[key]) and tensor.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"model_type": "lama"}, "must be a known family, but found 'lama'. To fix it, load a model of type 'llama'"),
+        ({"rope_scaling": {"rope_type": "yearn", "factor": 2.0}}, "rope_type in .* must be known, but found 'yearn'"),
+        ({"rope_scaling": {"rope_type": "linear", "factr": 2.0}}, "rope fields of linear in .* must be known"),
+        ({"attention_sink": True}, "every key of .* must be understood, but found attention_sink=True"),
+        ({"hidden_act": "gelu"}, "hidden_act in .* must be 'silu', but found 'gelu'"),
+        ({"hidden_size": "absent"}, "must have the key hidden_size"),
+        ({"num_hidden_layers": 3}, "missing: model.layers.2.input_layernorm.weight"),
+        ({"num_hidden_layers": 1}, "unexpected: model.layers.1.input_layernorm.weight"),
+        ({"intermediate_size": 64}, r"but found \(48, 32\) for .*, where config.json asks for \(64, 32\)"),
+        ({"tie_word_embeddings": True}, "tied embeddings in .* must be one matrix"),
+        ({"num_key_value_heads": 3}, "kv_heads must divide heads, but found 3 for 4 heads"),
+    ],
+)
+def test_a_config_that_does_not_fit_is_refused(saved, changes, expected):
+    edit(saved, **changes)
+    assert re.search(expected, refusal(saved))
+
+
+def test_pickles_and_absent_weights_are_refused(saved):
+    (saved / "model.safetensors").rename(saved / "pytorch_model.bin")
+    assert "weights must be safetensors" in refusal(saved) and "pytorch_model.bin" in refusal(saved)
+    (saved / "pytorch_model.bin").unlink()
+    assert "must hold model.safetensors" in refusal(saved)
+
+
+def test_a_cut_file_is_refused(saved):
+    content = (saved / "model.safetensors").read_bytes()
+    (saved / "model.safetensors").write_bytes(content[:-8])
+    assert "must be an intact safetensors file" in refusal(saved)
+
+
+def test_shards_with_an_index_load(tmp_path):
+    model = initialise(Transformer(llama.TINY.spec()))
+    (tmp_path / "m").mkdir()
+    folder.save(tmp_path / "whole", llama.TINY, model)
+    (tmp_path / "m" / "config.json").write_text((tmp_path / "whole" / "config.json").read_text())
+    tensors.save(tmp_path / "m", llama, model, shard="10KB")
+    assert len(list((tmp_path / "m").glob("*.safetensors"))) > 2
+    loaded = folder.load(tmp_path / "m").model.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+    index = tmp_path / "m" / "model.safetensors.index.json"
+    listed = json.loads(index.read_text())
+    del listed["weight_map"]["model.norm.weight"]
+    index.write_text(json.dumps(listed))
+    assert "must list what its shards hold, but found model.norm.weight" in refusal(tmp_path / "m")
+
+
+def test_a_folder_without_the_base_prefix_loads(tmp_path):
+    """GPT-2's own files say `wte.weight`, and carry the causal mask as a tensor."""
+    model = initialise(Transformer(gpt2.TINY.spec()))
+    folder.save(tmp_path / "m", gpt2.TINY, model)
+    (tmp_path / "m" / "viva.json").unlink()
+    file = tmp_path / "m" / "model.safetensors"
+    bare = {key.removeprefix("transformer."): value for key, value in load_file(file).items()}
+    save_file({**bare, "h.0.attn.bias": torch.ones(1)}, file)
+    loaded = folder.load(tmp_path / "m").model.state_dict()
+    assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+
+
+def test_tied_weights_are_saved_once(tmp_path):
+    folder.save(tmp_path / "m", TIED, initialise(Transformer(TIED.spec())))
+    assert "lm_head.weight" not in load_file(tmp_path / "m" / "model.safetensors")
+
+
+def test_the_reasons_for_ignored_keys_are_kept(saved):
+    edit(saved, transformers_version="9", use_cache=True)
+    ignored = folder.load(saved).ignored
+    assert ignored["transformers_version"] == "says who wrote the file" and "use_cache" in ignored
+
+
+def test_impossible_specs_are_refused():
+    with pytest.raises(Refusal, match="kv_heads must divide heads, but found 3 for 8 heads"):
+        Attention(heads=8, kv_heads=3, head_dim=4)
+    with pytest.raises(Refusal, match="position learned must be given where it acts, on embeddings"):
+        Attention(heads=8, kv_heads=8, head_dim=4, position="learned")
+    with pytest.raises(Refusal, match="heads must divide width, but found 3 heads for width 32"):
+        llama.TINY.model_copy(update={"heads": 3, "kv_heads": 3, "head_dim": None}).spec()

@@ -1,0 +1,98 @@
+"""Positions: the angles of every rotary scaling are transformers', and each scheme does what its paper says."""
+
+import math
+
+import pytest
+import torch
+from transformers import LlamaConfig
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+from viva.base.choice import names
+from viva.base.errors import Refusal
+from viva.model.layout import Layout
+from viva.model.position import learned, rope, sinusoidal
+from viva.model.position.scaling import default, dynamic, linear, llama3, yarn
+
+D, CONTEXT, THETA = 64, 32768, 1e6
+CASES = {
+    "default": default.Config(),
+    "linear": linear.Config(factor=4.0),
+    "dynamic": dynamic.Config(factor=4.0, trained=CONTEXT),
+    "llama3": llama3.Config(factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0, trained=8192),
+    "yarn": yarn.Config(factor=4.0, trained=CONTEXT),  # Qwen2's, from 32K to 128K
+    "yarn-deepseek": yarn.Config(factor=40.0, trained=4096, mscale=1.0, mscale_all_dim=0.8),
+    "yarn-as-given": yarn.Config(factor=4.0, trained=4096, attention_factor=1.3, truncate=False, beta_fast=16.0),
+}
+
+
+def test_every_scaling_is_here():
+    assert {name.split("-")[0] for name in CASES} == set(names("viva.model.position.scaling"))
+
+
+@pytest.mark.parametrize("length", [1000, 131072])
+@pytest.mark.parametrize("name", CASES)
+def test_final_angles_equal_the_twin(name, length):
+    """Frequencies to 1e-6, relatively, and the angles cos and sin are taken of at the last place."""
+    kind, scaling = name.split("-")[0], CASES[name]
+    fields = {"original_max_position_embeddings" if k == "trained" else k: v for k, v in scaling if v is not None}
+    config = LlamaConfig(
+        hidden_size=D * 4,
+        num_attention_heads=4,
+        max_position_embeddings=CONTEXT,
+        rope_parameters={"rope_type": kind, "rope_theta": THETA, **fields},
+    )
+    if kind == "default":
+        theirs, factor = 1.0 / THETA ** (torch.arange(0, D, 2).float() / D), 1.0
+    else:
+        theirs, factor = ROPE_INIT_FUNCTIONS[kind](config, "cpu", seq_len=length)
+    mine, my_factor = scaling.angles(THETA, D, length)
+    torch.testing.assert_close(mine, theirs, rtol=1e-6, atol=0)
+    assert my_factor == pytest.approx(factor, rel=1e-6)
+    if kind != "dynamic":
+        torch.testing.assert_close(mine * (length - 1), theirs * (length - 1), rtol=1e-6, atol=0)
+
+
+def test_yarn_by_hand():
+    """factor 4, D = 64, theta = 1e6, trained on 32768: below index 64 ln(32768 / (32 * 2 pi)) / (2 ln 1e6) = 11.8 a
+    frequency stays, above 64 ln(32768 / (2 pi)) / (2 ln 1e6) = 19.8 it is divided by 4; temperature 0.1 ln 4 + 1."""
+    mine, factor = CASES["yarn"].angles(THETA, D, CONTEXT)
+    plain, _ = CASES["default"].angles(THETA, D, CONTEXT)
+    assert torch.equal(mine[:12], plain[:12])
+    torch.testing.assert_close(mine[20:], plain[20:] / 4)
+    assert factor == pytest.approx(0.1 * math.log(4) + 1)
+
+
+def test_rope_scores_depend_on_the_distance_alone():
+    """q_m . k_n = q_(m+s) . k_(n+s) (Su et al. 2021, eq. 16), and the gradient is the opposite turn."""
+    turner = rope.Config().build(16, 64)
+    q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
+
+    def score(m: int, n: int) -> torch.Tensor:
+        turned = (turner(x, turner.table(Layout.one_document(1, place))) for x, place in ((q, m), (k, n)))
+        return torch.mul(*turned).sum()
+
+    torch.testing.assert_close(score(3, 7), score(40, 44), rtol=1e-4, atol=1e-5)
+    assert not torch.isclose(score(3, 7), score(3, 8))
+    x = torch.randn(1, 5, 2, 16, requires_grad=True)
+    table = turner.table(Layout.one_document(5))
+    weight = torch.randn(x.shape)
+    (gradient,) = torch.autograd.grad((turner(x, table) * weight).sum(), x)
+    torch.testing.assert_close(turner(gradient, table), weight)
+
+
+def test_sinusoids_by_hand():
+    """PE(1, 0..3) for E = 4: sin 1, cos 1, sin 0.01, cos 0.01."""
+    found = sinusoidal.Config().build(4, 8)(Layout.one_document(2))[0, 1]
+    torch.testing.assert_close(found, torch.tensor([math.sin(1), math.cos(1), math.sin(0.01), math.cos(0.01)]))
+
+
+def test_positions_of_packed_rows_begin_anew():
+    layout = Layout.packed(((2, 3), (4,)), 6)
+    assert layout.positions.tolist() == [[0, 1, 0, 1, 2, 0], [0, 1, 2, 3, 0, 1]]
+
+
+def test_learned_positions_end():
+    table = learned.Config().build(4, 8)
+    assert table(Layout.one_document(8)).shape == (1, 8, 4)
+    with pytest.raises(Refusal, match="reads at most 8 tokens, but found 9"):
+        table(Layout.one_document(9))
