@@ -77,6 +77,6 @@ def training(plan: Plan, lr: float) -> dict[str, Any]:
         "context": plan.model["context"],
         "lr": lr,
         "precision": "fp32",
-        "optim": {"kind": "muon"},
-        "schedule": {"kind": "wsd", "warmup": 10, "decay": 0.4},
+        "optim": {"kind": "muon", "others": 0.3},
+        "schedule": {"kind": "wsd", "warmup": 10, "decay": 0.8},
     }
