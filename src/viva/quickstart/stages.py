@@ -54,7 +54,7 @@ def pretraining(plan: Plan, out: Path) -> dict[str, Any]:
         "model": plan.model,
         "data": plan.data,
         "valid": plan.valid,
-        "train": training(plan, lr=0.006) | plan.pretraining,
+        "train": training(plan, lr=0.006, tables=1.0, decay=0.4) | plan.pretraining,
     }
 
 
@@ -66,17 +66,19 @@ def tuning(plan: Plan, base: Path, out: Path) -> dict[str, Any]:
         "data": {"kind": "tasks", "count": plan.tasks},
         "format": {"kind": "messages"},
         "valid": 0.01,
-        "train": training(plan, lr=0.01) | plan.tuning,
+        "train": training(plan, lr=0.01, tables=0.3, decay=0.8) | plan.tuning,
     }
 
 
-def training(plan: Plan, lr: float) -> dict[str, Any]:
-    """What the two have in common. A model this small runs as fast in fp32, and then the same everywhere."""
+def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, Any]:
+    """What the two have in common. `tables`: the embeddings' rate as a multiple of `lr`; `decay`: the share of the steps
+    in which rates fall. A model this small runs as fast in fp32, and then with the same rounding everywhere.
+    """
     return {
         "batch": 8,
         "context": plan.model["context"],
         "lr": lr,
         "precision": "fp32",
-        "optim": {"kind": "muon", "others": 0.3},
-        "schedule": {"kind": "wsd", "warmup": 10, "decay": 0.8},
+        "optim": {"kind": "muon", "others": tables},
+        "schedule": {"kind": "wsd", "warmup": 10, "decay": decay},
     }
