@@ -71,8 +71,8 @@ def tuning(plan: Plan, base: Path, out: Path) -> dict[str, Any]:
 
 
 def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, Any]:
-    """What the two have in common. `tables`: the embeddings' rate as a multiple of `lr`; `decay`: the share of the steps
-    in which rates fall. A model this small runs as fast in fp32, and then with the same rounding everywhere.
+    """What the two have in common. `tables`: the embeddings' rate as a multiple of `lr`; `decay`: the share of the
+    steps in which rates fall. A model this small runs as fast in fp32, and then with the same rounding everywhere.
     """
     return {
         "batch": 8,
