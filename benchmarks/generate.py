@@ -117,9 +117,7 @@ def main() -> None:
             return
         contestants = {"viva": viva, "transformers": transformers, "bandwidth": bandwidth}
         results = rounds.play({name: partial(make, folder) for name, make in contestants.items()}, chosen.turns)
-    print(
-        f"{TOKENS} tokens after {len(PROMPT)}, fp32, {torch.get_num_threads()} threads, {chosen.turns} turns"
-    )
+    print(f"{TOKENS} tokens after {len(PROMPT)}, fp32, {torch.get_num_threads()} threads, {chosen.turns} turns")
     for name, result in results.items():
         ratio = result.median / results["viva"].median
         print(f"{name:14}{TOKENS / result.median:9.1f} tokens/s, viva is {ratio:5.2f}x  {result.facts or ''}")

@@ -28,9 +28,10 @@ def main(folder: Path) -> None:
     from viva.train.step import update
 
     work, state = job(folder)
-    update(work, state)
+    if not state.step:
+        update(work, state)  # so that the optimizer has something to remember
     print("saving", flush=True)
-    for step in range(1, 100_000):
+    for step in range(state.step, state.step + 100_000):
         fill(work, step)
         state.step = step
         work.save(state)

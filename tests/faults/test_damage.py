@@ -115,7 +115,5 @@ def test_a_write_that_fails_midway_leaves_the_last_checkpoint(tmp_path, trained)
 
 def test_an_optimizer_that_groups_otherwise_is_refused(tmp_path, trained):
     work, _ = job(tmp_path, {"train.optim": "muon"}, "other")
-    with pytest.raises(
-        Refusal, match=r"groups of .*step-00000006 must be those of the run, but found \[\["
-    ):
+    with pytest.raises(Refusal, match=r"groups of .*step-00000006 must be those of the run, but found \[\["):
         checkpoint.restore(checkpoint.place(trained, 6), work)

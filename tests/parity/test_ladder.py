@@ -21,6 +21,7 @@ from viva.model.arch._family import Keys
 from viva.model.cache import Contiguous
 from viva.model.init import initialise
 from viva.model.layout import Layout
+from viva.model.linear.joined import pieces
 from viva.model.position import rope
 from viva.model.position.scaling import dynamic, linear, llama3, yarn
 from viva.model.transformer import Transformer
@@ -111,9 +112,9 @@ def test_gradients(pair, tmp_path):
     x = ids(config.vocab, B, T)
     cross_entropy(ours(x)[:, :-1].flatten(0, 1), x[:, 1:].flatten()).backward()
     twin(x, labels=x).loss.backward()
-    mine, theirs = dict(ours.named_parameters()), dict(twin.named_parameters())
+    mine, theirs = pieces(ours, lambda parameter: parameter.grad), dict(twin.named_parameters())
     for row in tensors.named(variant(FAMILIES, name), ours):
-        joined = torch.cat([mine[part].grad for part in row.ours])
+        joined = torch.cat([mine[part] for part in row.ours])
         expected = theirs[row.theirs].grad
         torch.testing.assert_close(
             joined.T if row.transposed else joined, expected, atol=ATOL, rtol=1e-4, msg=row.theirs

@@ -7,6 +7,7 @@ import torch
 
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal
+from viva.model.linear.joined import Joined, pieces
 from viva.train import optim
 from viva.train.optim import adamw, muon
 
@@ -81,6 +82,23 @@ def test_muon_is_torch_muon_and_adamw():
     for name, expected in theirs.named_parameters():
         # an update of 0.01 * 0.2 * sqrt(64) * 0.15 a step, rounded to bf16's 8 bits in every product
         torch.testing.assert_close(found[name], expected, rtol=0, atol=2e-4)
+
+
+def test_muon_steps_joined_matrices_as_if_each_stood_alone():
+    """torch.optim.Muon over q, k, v as parameters of their own against ours over the one that holds them."""
+    model, joined = torch.nn.Module(), Joined(32, {"q": 32, "k": 16, "v": 16})
+    model.qkv, model.head_weight = joined, torch.empty(0)
+    alone = {name: torch.nn.Parameter(piece.detach().clone()) for name, piece in pieces(joined).items()}
+    ours = muon.Config(dtype="bfloat16").build(model)
+    theirs = torch.optim.Muon(list(alone.items()), weight_decay=0.1, adjust_lr_fn="match_rms_adamw", lr=0.01)
+    for step in range(3):
+        joined.weight.grad = torch.randn(64, 32, generator=torch.Generator().manual_seed(step))
+        for name, gradient in pieces(joined, lambda weight: weight.grad).items():
+            alone[name].grad = gradient.clone()
+        ours.param_groups[0]["lr"] = 0.01
+        ours.step(), theirs.step()
+    for name, found in pieces(joined).items():
+        torch.testing.assert_close(found.detach(), alone[name].detach(), rtol=0, atol=2e-4)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

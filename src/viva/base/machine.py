@@ -31,20 +31,20 @@ def matrix_rate(dtype: str, on: str) -> float:
     """The peak of a square matrix product in `dtype` (a torch name such as bfloat16) on device `on`, in GFLOP/s."""
     import torch
 
+    from viva.base.product import product
+
     side = SIDE[on]
-    left, out = (torch.ones(side, side, dtype=getattr(torch, dtype), device=on) for _ in range(2))
-    return 2 * side**3 / _shortest(lambda: torch.mm(left, left, out=out), on) / 1e9
+    square = torch.ones(side, side, dtype=getattr(torch, dtype), device=on)
+    return 2 * side**3 / shortest(lambda: product(square, square), on) / 1e9
 
 
 @cache
 def read_rate(on: str) -> float:
-    """The rate at which device `on` reads memory beyond its caches (a matrix-vector product in fp32), in GB/s."""
+    """The rate at which device `on` reads memory beyond its caches (a sum in fp32), in GB/s."""
     import torch
 
-    columns = 4096
-    matrix = torch.ones(READ_BYTES[on] // (4 * columns), columns, device=on)
-    vector = torch.ones(columns, device=on)
-    return READ_BYTES[on] / _shortest(lambda: torch.mv(matrix, vector), on) / 1e9
+    numbers = torch.ones(READ_BYTES[on] // 4, device=on)
+    return READ_BYTES[on] / shortest(numbers.sum, on) / 1e9
 
 
 @cache
@@ -55,28 +55,31 @@ def weight_rate(dtype: str, on: str) -> float:
     """
     import torch
 
+    from viva.base.product import product
+
     columns = 4096
     matrix = torch.ones(READ_BYTES[on] // (4 * columns), columns, device=on, dtype=getattr(torch, dtype))
-    return matrix.numel() / _shortest(lambda: torch.nn.functional.linear(matrix[:1], matrix), on) / 1e9
+    return matrix.numel() / shortest(lambda: product(matrix[:1], matrix), on) / 1e9
 
 
 @cache
 def faster(on: str, among: tuple[str, ...] = ("float32", "bfloat16")) -> Choice:
     """The dtype of `among` whose matrix product is the fastest on device `on`; the first wins unless beaten by 20 %."""
     rates = {dtype: matrix_rate(dtype, on) for dtype in among}
-    return _fastest(rates, f"matrix products on this {on} reach", "GFLOP/s")
+    return fastest(rates, f"matrix products on this {on} reach", "GFLOP/s")
 
 
 @cache
 def decodes_faster(on: str, among: tuple[str, ...]) -> Choice:
     """The dtype of `among` in which device `on` decodes the fastest; the first wins unless beaten by 20 %."""
     rates = {dtype: weight_rate(dtype, on) for dtype in among}
-    return _fastest(rates, f"matrix-vector products on this {on} read", "billion weights/s")
+    return fastest(rates, f"matrix-vector products on this {on} read", "billion weights/s")
 
 
-def _fastest(rates: dict[str, float], what: str, unit: str) -> Choice:
+def fastest(rates: dict[str, float], what: str, unit: str) -> Choice:
+    """The name with the highest of `rates`; the first wins unless beaten by 20 %."""
     first, best = next(iter(rates)), max(rates, key=rates.get)
-    shown = ", ".join(f"{dtype} {rate:.3g}" for dtype, rate in rates.items())
+    shown = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
     return Choice(best if rates[best] > 1.2 * rates[first] else first, f"{what} {shown} {unit}")
 
 
@@ -101,13 +104,13 @@ def memory() -> int:
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
 
 
-def _shortest(run: Callable[[], object], on: str) -> float:
-    """The shortest of the repetitions of `run` that fit into MEASURED_S, in seconds."""
+def shortest(run: Callable[[], object], on: str, budget: float = MEASURED_S) -> float:
+    """The shortest of the repetitions of `run` that fit into `budget` seconds, in seconds."""
     import torch
 
     wait = torch.cuda.synchronize if on == "cuda" else lambda: None
     run(), wait()
-    times, end = [], time.perf_counter() + MEASURED_S
+    times, end = [], time.perf_counter() + budget
     while not times or time.perf_counter() < end:
         start = time.perf_counter()
         run(), wait()

@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from viva.model.again import cheap
+
 Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
@@ -24,7 +26,7 @@ ROWS = 128  # rows at a time, so that the passes over them find them in the cach
 def gated(activation: Activation, gate: Tensor, up: Tensor) -> Tensor:
     """act(gate) * up, elementwise. With silu, training keeps the two arguments and nothing in between."""
     if activation == "silu" and torch.is_grad_enabled():
-        return _SwiGLU.apply(gate, up)
+        return cheap(_SwiGLU.apply(gate, up), _swiglu, gate, up)
     return ACTIVATIONS[activation](gate) * up
 
 
@@ -34,22 +36,26 @@ class _SwiGLU(torch.autograd.Function):
     @staticmethod
     def forward(ctx, gate: Tensor, up: Tensor) -> Tensor:
         ctx.save_for_backward(gate, up)
-        out = torch.empty_like(gate)
-        for g, u, y in _rows(gate, up, out):
-            torch.mul(functional.silu(g), u, out=y)
-        return out
+        return _swiglu(gate, up)
 
     @staticmethod
     @once_differentiable
     def backward(ctx, grad: Tensor):
         gate, up = ctx.saved_tensors
-        by_gate, by_up = torch.empty_like(gate), torch.empty_like(up)
+        by_gate, by_up = (torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) for _ in range(2))
         for g, u, d, dg, du in _rows(gate, up, grad, by_gate, by_up):
             s = g.float().sigmoid()
             a = g * s
             torch.mul(a, d, out=du)
             torch.mul(torch.addcmul(a, s, 1 - a).mul_(u), d, out=dg)
         return by_gate, by_up
+
+
+def _swiglu(gate: Tensor, up: Tensor) -> Tensor:
+    out = torch.empty(gate.shape, dtype=gate.dtype, device=gate.device)
+    for g, u, y in _rows(gate, up, out):
+        torch.mul(functional.silu(g), u, out=y)
+    return out
 
 
 def _rows(*tensors: Tensor):

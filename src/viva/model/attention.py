@@ -4,6 +4,8 @@ from torch import Tensor, nn
 
 from viva.model.attend import attend
 from viva.model.flow import Flow
+from viva.model.linear.dense import Linear
+from viva.model.linear.joined import Joined
 from viva.model.mask.causal import Causal
 from viva.model.mask.document import Document
 from viva.model.mask.window import Window
@@ -17,17 +19,16 @@ class Attention(nn.Module):
         super().__init__()
         self.spec = spec
         self.mask = Causal() & Window(spec.window) if spec.window else Causal()
-        self.q = nn.Linear(width, spec.heads * spec.head_dim, bias=spec.bias)
-        self.k = nn.Linear(width, spec.kv_heads * spec.head_dim, bias=spec.bias)
-        self.v = nn.Linear(width, spec.kv_heads * spec.head_dim, bias=spec.bias)
-        self.out = nn.Linear(spec.heads * spec.head_dim, width, bias=spec.out_bias)
+        queries, keys = (n * spec.head_dim for n in (spec.heads, spec.kv_heads))
+        self.qkv = Joined(width, {"q": queries, "k": keys, "v": keys}, bias=spec.bias)
+        self.out = Linear(queries, width, bias=spec.out_bias)
         self.q_norm = spec.qk_norm.build(spec.head_dim) if spec.qk_norm else None
         self.k_norm = spec.qk_norm.build(spec.head_dim) if spec.qk_norm else None
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
         """x [B, T, E] -> [B, T, E]."""
         D = self.spec.head_dim
-        q, k, v = (project(x).unflatten(-1, (-1, D)) for project in (self.q, self.k, self.v))  # [B, T, H or G, D]
+        q, k, v = (y.unflatten(-1, (-1, D)) for y in self.qkv(x))  # [B, T, H or G, D]
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if flow.turns[layer] is not None:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from viva.base.errors import Refusal
 from viva.model.arch._family import Held
+from viva.model.linear.joined import assemble, pieces
 from viva.model.transformer import Transformer
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
@@ -25,7 +26,7 @@ BUFFERS = (
 
 def named(family: Any, model: Transformer) -> Iterator[Held]:
     """The family's table for this model: a row for each of their tensors, layers written out, absent ones left out."""
-    ours = dict(model.named_parameters())
+    ours = pieces(model)
     if not family.TENSORS:
         yield from (Held(name, (name,)) for name in ours)
     for row in family.TENSORS:
@@ -40,7 +41,7 @@ def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> N
     """Write model.safetensors, or shards of at most `shard` bytes with their index."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
-    ours, theirs = dict(model.named_parameters()), {}
+    ours, theirs = pieces(model), {}
     for row in named(family, model):
         joined = torch.cat([ours[name].detach() for name in row.ours])
         theirs[row.theirs] = (joined.T if row.transposed else joined).contiguous()
@@ -69,14 +70,13 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
         raise Refusal(
             f"the tensors of {folder} must be those of its config.json", found, "use the config.json they came with"
         )
-    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
+    shapes, found = {name: piece.shape for name, piece in pieces(model).items()}, {}
     for row in rows:
         joined = stored.pop(row.theirs)
         parts = _parted(row, joined.T if row.transposed else joined, shapes, folder)
         for name, part in zip(row.ours, parts, strict=True):
-            module, _, leaf = name.rpartition(".")
-            weight = part.contiguous() if dtype is None else part.to(dtype).contiguous()
-            setattr(model.get_submodule(module), leaf, torch.nn.Parameter(weight))
+            found[name] = part.contiguous() if dtype is None else part.to(dtype).contiguous()
+    assemble(model, found)
 
 
 def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Path) -> list[Tensor]:

@@ -1,10 +1,10 @@
 """The Transformer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762), built from a Spec."""
 
 from torch import Tensor, nn
-from torch.nn import functional
 
 from viva.model.cache import Cache
 from viva.model.layout import Layout
+from viva.model.linear.dense import Linear, linear
 from viva.model.spec import Spec
 from viva.model.stack import Stack
 
@@ -19,7 +19,7 @@ class Transformer(nn.Module):
         self.position = spec.position.build(spec.width, spec.context)
         self.dropout = nn.Dropout(spec.dropout)
         self.decoder = Stack(spec.decoder, spec.width, spec.context)
-        self.head = None if spec.tied else nn.Linear(spec.width, spec.vocab, bias=False)
+        self.head = None if spec.tied else Linear(spec.width, spec.vocab, bias=False)
 
     @property
     def head_weight(self) -> Tensor:
@@ -41,7 +41,7 @@ class Transformer(nn.Module):
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores over the vocabulary, [..., E] -> [..., V]."""
-        return functional.linear(hidden, self.head_weight)
+        return linear(hidden, self.head_weight)
 
     def forward(self, ids: Tensor, layout: Layout | None = None, cache: Cache | None = None) -> Tensor:
         return self.logits(self.hidden(ids, layout, cache))

@@ -5,6 +5,8 @@ from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
 from viva.model.activation import Activation, gated
+from viva.model.linear.dense import Linear
+from viva.model.linear.joined import Joined
 
 
 class Config(BaseConfig):
@@ -23,10 +25,9 @@ class GLU(nn.Module):
 
     def __init__(self, config: Config, width: int):
         super().__init__()
-        self.gate = nn.Linear(width, config.hidden, bias=config.bias)
-        self.up = nn.Linear(width, config.hidden, bias=config.bias)
-        self.down = nn.Linear(config.hidden, width, bias=config.bias)
+        self.gate_up = Joined(width, {"gate": config.hidden, "up": config.hidden}, bias=config.bias)
+        self.down = Linear(config.hidden, width, bias=config.bias)
         self.activation = config.activation
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(gated(self.activation, self.gate(x), self.up(x)))
+        return self.down(gated(self.activation, *self.gate_up(x)))

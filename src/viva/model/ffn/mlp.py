@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
 from viva.model.activation import ACTIVATIONS, Activation
+from viva.model.linear.dense import Linear
 
 
 class Config(BaseConfig):
@@ -25,8 +26,8 @@ class MLP(nn.Module):
 
     def __init__(self, config: Config, width: int):
         super().__init__()
-        self.up = nn.Linear(width, config.hidden, bias=config.bias)
-        self.down = nn.Linear(config.hidden, width, bias=config.bias)
+        self.up = Linear(width, config.hidden, bias=config.bias)
+        self.down = Linear(config.hidden, width, bias=config.bias)
         self.act = ACTIVATIONS[config.activation]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from viva.base.config import Config as BaseConfig
+from viva.model.again import cheap
 
 ROWS = 256  # rows at a time, so that the passes over them find them in the cache
 
@@ -28,7 +29,8 @@ class RMSNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.dtype == torch.float32:
-            return _RMSNorm.apply(x, self.weight, self.eps)
+            y = _RMSNorm.apply(x, self.weight, self.eps)
+            return cheap(y, lambda x, weight: _normed(x, weight, self.eps)[0], x, self.weight)
         return nn.functional.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
 
 
@@ -40,14 +42,9 @@ class _RMSNorm(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, eps: float) -> Tensor:
-        rows = x.reshape(-1, x.shape[-1])
-        y, scale = torch.empty_like(rows), torch.empty(rows.shape[0], 1, device=x.device)
-        for part, out, s in zip(rows.split(ROWS), y.split(ROWS), scale.split(ROWS), strict=True):
-            torch.linalg.vector_norm(part, dim=-1, keepdim=True, out=s)
-            s.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-            torch.mul(part, s, out=out).mul_(weight)
+        y, scale = _normed(x, weight, eps)
         ctx.save_for_backward(x, weight, scale)
-        return y.view(x.shape)
+        return y
 
     @staticmethod
     @once_differentiable
@@ -62,3 +59,14 @@ class _RMSNorm(torch.autograd.Function):
             mean = out.mul_(weight).mean(-1, keepdim=True)
             torch.mul(g, weight, out=out).sub_(n.mul_(mean)).mul_(s)
         return by_x.view(x.shape), by_weight, None
+
+
+def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
+    """y of x's shape and s [rows, 1]."""
+    rows = x.reshape(-1, x.shape[-1])
+    y, scale = torch.empty_like(rows), torch.empty(rows.shape[0], 1, device=x.device)
+    for part, out, s in zip(rows.split(ROWS), y.split(ROWS), scale.split(ROWS), strict=True):
+        torch.linalg.vector_norm(part, dim=-1, keepdim=True, out=s)
+        s.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
+        torch.mul(part, s, out=out).mul_(weight)
+    return y.view(x.shape), scale

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from viva.base.product import product
 from viva.train.loss import IGNORE
 
 ELEMENTS = 2**21  # logits held at once (8 MiB in fp32): small enough to stay near the cache
-ROWS = 256  # but never fewer rows than a matrix product needs to run at its peak
+ROWS = 512  # but never fewer rows than a matrix product needs to run at its peak
 
 
 def linear_cross_entropy(
@@ -63,13 +64,13 @@ def _forward(hidden, weight, targets, smoothing, chunk, wanted, dtypes) -> tuple
     learned = (targets != IGNORE).nonzero().squeeze(1)  # the other rows never reach a product
     for rows in learned.split(chunk):
         states = hidden[rows]
-        logits = (states.to(low) @ table.t()).to(wide)
+        logits = product(states.to(low), table).to(wide)
         total += _loss_into_gradient(logits, targets[rows], smoothing)
         gradient = logits.to(back)
         if grad_hidden is not None:
-            grad_hidden[rows] = (gradient @ table_back).to(wide)
+            grad_hidden[rows] = product(gradient, table_back.T).to(wide)
         if grad_weight is not None:
-            _add_product(grad_weight, gradient.t(), states.to(back))
+            grad_weight += product(gradient.T, states.to(back).T)
     return total, grad_hidden, grad_weight
 
 
@@ -79,14 +80,6 @@ def _product_dtypes(hidden: Tensor) -> tuple[torch.dtype, torch.dtype]:
     low = torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else hidden.dtype
     # A sum over many tokens overflows fp16 here, before any loss scale could be applied or lowered.
     return low, torch.float32 if low == torch.float16 else low
-
-
-def _add_product(total: Tensor, left: Tensor, right: Tensor) -> None:
-    """total += left @ right, without a temporary where the dtypes agree."""
-    if total.dtype == left.dtype:
-        total.addmm_(left, right)
-    else:
-        total += left @ right
 
 
 def _loss_into_gradient(logits: Tensor, targets: Tensor, smoothing: float) -> Tensor:

@@ -5,6 +5,7 @@ update is scaled to the root mean square of AdamW's (Liu et al. 2025, eq. 4), so
 """
 
 from collections import defaultdict
+from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import torch
@@ -14,12 +15,16 @@ from torch.optim.adamw import adamw
 
 from viva.base.config import Config as Base
 from viva.base.machine import faster
+from viva.model.linear.joined import Joined
 from viva.train.optim import Named, groups, trainable
 
 # x -> a x + b x^3 + c x^5, chosen by Jordan for the steepest slope at 0 that still keeps [0, 1] near 1
 A, B, C = 3.4445, -4.7750, 2.0315
 # Stacking saves launches where matrices are small; beyond this many elements its copies leave the cache.
 STACKED = 2**22
+
+
+Pair = tuple[Tensor, Tensor]  # a matrix and the direction in which it is to go
 
 
 class Config(Base):
@@ -45,6 +50,8 @@ class Config(Base):
             dtype = faster(next(model.parameters()).device.type).name
         muon = {"params": hidden, "weight_decay": self.weight_decay, "scale": 1.0, "muon": True}
         muon |= {"momentum": self.momentum, "iterations": self.iterations, "dtype": dtype}
+        joined = {id(module.weight): module.outs for module in model.modules() if isinstance(module, Joined)}
+        muon["rows"] = [list(joined.get(id(matrix), matrix.shape[:1])) for _, matrix in hidden]
         adam = {"scale": self.others, "muon": False, "betas": self.betas, "eps": self.eps}
         rest = [group | adam for group in groups(others, self.weight_decay)]
         return Muon([muon, *rest] if hidden else rest, {})
@@ -67,20 +74,26 @@ class Muon(torch.optim.Optimizer):
     def step(self, closure=None) -> None:
         """Update every parameter that has a gradient."""
         for group in self.param_groups:
-            parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
             if group["muon"]:
-                self._muon(parameters, group)
-            elif parameters:
+                self._muon(group)
+            elif parameters := [parameter for parameter in group["params"] if parameter.grad is not None]:
                 self._adamw(parameters, group)
 
-    def _muon(self, parameters: list[Tensor], group: dict) -> None:
-        for alike in _stacks(parameters):
-            directions = torch.stack([self._nesterov(parameter, group["momentum"]) for parameter in alike])
+    def _muon(self, group: dict) -> None:
+        for alike in _stacks(self._directions(group)):
+            directions = torch.stack([direction for _, direction in alike])
             updates = orthogonalised(directions.to(getattr(torch, group["dtype"])), group["iterations"])
-            rate = group["lr"] * 0.2 * max(alike[0].shape) ** 0.5
-            for parameter, update in zip(alike, updates, strict=True):
-                parameter.mul_(1 - group["lr"] * group["weight_decay"])
-                parameter.add_(update.to(parameter.dtype), alpha=-rate)
+            rate = group["lr"] * 0.2 * max(directions.shape[1:]) ** 0.5
+            for (matrix, _), update in zip(alike, updates, strict=True):
+                matrix.mul_(1 - group["lr"] * group["weight_decay"])
+                matrix.add_(update.to(matrix.dtype), alpha=-rate)
+
+    def _directions(self, group: dict) -> Iterator[Pair]:
+        """Each matrix with its direction; q, k and v, though they lie in one parameter, are three matrices."""
+        for parameter, rows in zip(group["params"], group["rows"], strict=True):
+            if parameter.grad is not None:
+                direction = self._nesterov(parameter, group["momentum"])
+                yield from zip(parameter.split(rows), direction.split(rows), strict=True)
 
     def _nesterov(self, parameter: Tensor, momentum: float) -> Tensor:
         state = self.state[parameter]
@@ -113,11 +126,11 @@ class Muon(torch.optim.Optimizer):
         )
 
 
-def _stacks(parameters: list[Tensor]) -> list[list[Tensor]]:
-    """The parameters in lists of one shape, each with at most STACKED elements or a single matrix."""
+def _stacks(pairs: Iterable[Pair]) -> list[list[Pair]]:
+    """Lists of matrices of one shape, each with at most STACKED elements or a single matrix."""
     by_shape = defaultdict(list)
-    for parameter in parameters:
-        by_shape[parameter.shape].append(parameter)
+    for pair in pairs:
+        by_shape[pair[0].shape].append(pair)
     stacks = []
     for shape, alike in by_shape.items():
         count = max(1, STACKED // shape.numel())

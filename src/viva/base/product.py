@@ -1,0 +1,53 @@
+"""y = x W^T + b by the library that this machine runs it fastest with.
+
+torch multiplies fp32 matrices by its BLAS, on x86 Intel's MKL, which takes a slow path on other makers' processors. It
+also carries oneDNN, which does not. Which of the two is faster here is measured, once a process, when a product is
+first large enough for it to matter.
+"""
+
+from functools import cache
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from viva.base import machine
+
+LARGE = 2**21  # multiplications from which a call into oneDNN, some 10 us, is worth it
+FEW = 16  # rows up to which reading the weights, not multiplying them, takes the time
+SIDE = {True: (1, 2**14, 1024), False: (1024, 1024, 1024)}  # rows, outputs, inputs of what is measured
+MEASURED_S = 0.1  # for each library
+
+
+def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., in], weight [out, in], bias [out] -> [..., out]; x and weight may be transposed views.
+
+    Values alone: whoever needs gradients calls it inside an autograd.Function.
+    """
+    large = x.numel() * weight.shape[0] >= LARGE
+    if large and x.device.type == "cpu" and x.dtype == torch.float32:
+        return KERNELS[fastest(x.numel() <= FEW * x.shape[-1]).name](x, weight, bias)
+    return functional.linear(x, weight, bias)
+
+
+def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """By oneDNN, in fp32 proper; the operator behind torch.compile's linear layers."""
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+
+
+KERNELS = {"BLAS": functional.linear}
+if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # absent from a torch built without oneDNN
+    KERNELS["oneDNN"] = onednn
+
+
+@cache
+def fastest(few: bool) -> machine.Choice:
+    """The name of the faster of KERNELS for `few` rows of x, or for many; BLAS unless beaten by 20 %."""
+    rows, outputs, inputs = SIDE[few]
+    x, weight = torch.ones(rows, inputs), torch.ones(outputs, inputs)
+    times = {
+        name: machine.shortest(lambda kernel=kernel: kernel(x, weight), "cpu", MEASURED_S)
+        for name, kernel in KERNELS.items()
+    }
+    rates = {name: 2 * rows * outputs * inputs / seconds / 1e9 for name, seconds in times.items()}
+    return machine.fastest(rates, f"fp32 products of {'few' if few else 'many'} rows reach", "GFLOP/s")

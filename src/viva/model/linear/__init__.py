@@ -1,0 +1,1 @@
+"""Linear maps: the product itself, one map, several maps of one input."""

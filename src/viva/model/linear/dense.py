@@ -1,0 +1,80 @@
+"""One linear map, y = x W^T + b, and its gradients by the faster product."""
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+from torch.nn import functional
+
+from viva.base.product import product
+from viva.model.again import Again
+
+
+class Linear(nn.Linear):
+    """x [..., in] -> [..., out]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return linear(x, self.weight, self.bias)
+
+
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """x [..., in], weight [out, in], bias [out] -> [..., out]."""
+    if not ours(x):
+        return functional.linear(x, weight, bias)
+    if not torch.is_grad_enabled():
+        return product(x, weight, bias)
+    return trained(x, weight, bias, (weight.shape[0],))[0]
+
+
+def ours(x: Tensor) -> bool:
+    """Whether products of `x` may be ours: fp32 on a CPU. The rest is left to torch, its compiler and its autocast."""
+    plain = x.device.type == "cpu" and x.dtype == torch.float32
+    return plain and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+
+
+def trained(x: Tensor, weight: Tensor, bias: Tensor | None, outs: tuple[int, ...]) -> tuple[Tensor, ...]:
+    """x W^T + b, a tensor for each of the `outs` rows of W, with their gradients. A cheap `x` is not kept."""
+    return _Linear.apply(x, weight, bias, outs, getattr(x, "again", None))
+
+
+class _Linear(torch.autograd.Function):
+    """dl/dx = dl/dy W, dl/dW = (dl/dy)^T x, dl/db = sum(dl/dy)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, outs: tuple[int, ...], again: Again | None):
+        ctx.outs, ctx.make = outs, again and again.make
+        ctx.save_for_backward(weight, *(again.of if again else (x,)))
+        biases = (None,) * len(outs) if bias is None else bias.split(outs)
+        return tuple(product(x, w, b) for w, b in zip(weight.split(outs), biases, strict=True))
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, *grads: Tensor):
+        weight, *of = ctx.saved_tensors
+        by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
+        rows = [grad.flatten(0, -2) for grad in grads]
+        return (
+            _by_input(grads, weight.split(ctx.outs)) if by_x else None,
+            _by_weight(rows, ctx.make(*of) if ctx.make else of[0], weight) if by_weight else None,
+            torch.cat([grad.sum(0) for grad in rows]) if by_bias else None,
+            None,
+            None,
+        )
+
+
+def _by_input(grads: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
+    first, *others = (product(grad, weight.T) for grad, weight in zip(grads, weights, strict=True))
+    for other in others:
+        first += other
+    return first
+
+
+def _by_weight(grads: list[Tensor], x: Tensor, weight: Tensor) -> Tensor:
+    """A product copies a left factor that is transposed, so the narrower of x and the gradients stands there."""
+    right, found = x.flatten(0, -2).T, torch.empty_like(weight)
+    left = right.contiguous() if len(grads) > 1 else right  # once for all parts
+    for grad, part in zip(grads, found.split([grad.shape[1] for grad in grads]), strict=True):
+        if grad.shape[1] * len(grads) > right.shape[0]:
+            part.copy_(product(left, grad.T).T)
+        else:
+            part.copy_(product(grad.T, right))
+    return found

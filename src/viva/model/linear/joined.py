@@ -1,0 +1,61 @@
+"""Several linear maps of one input, their matrices one below another in one: q, k and v; gate and up.
+
+One product reads the input once where a text is decoded. The names of the parts are those of the checkpoint's table
+(model/arch), so a family says `attention.q` whether or not q stands alone.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from viva.base.product import product
+from viva.model.linear.dense import ours, trained
+
+
+class Joined(nn.Linear):
+    """x [..., in] -> a tensor [..., out] for each of the named `parts`."""
+
+    def __init__(self, inside: int, parts: dict[str, int], bias: bool = False):
+        super().__init__(inside, sum(parts.values()), bias=bias)
+        self.names, self.outs = tuple(parts), tuple(parts.values())
+
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
+        if not ours(x):
+            return functional.linear(x, self.weight, self.bias).split(self.outs, -1)
+        if not torch.is_grad_enabled():
+            return product(x, self.weight, self.bias).split(self.outs, -1)
+        return trained(x, self.weight, self.bias, self.outs)
+
+
+def pieces(model: nn.Module, of=lambda parameter: parameter) -> dict[str, Tensor]:
+    """Every parameter by name, or what `of` makes of it; one of a Joined as the views that are its parts.
+
+    `attention.joined.weight` comes as `attention.q.weight`, `attention.k.weight`, `attention.v.weight`.
+    """
+    found = {}
+    for prefix, module in model.named_modules():
+        for leaf, parameter in module.named_parameters(recurse=False):
+            for name, part in zip(names(prefix, module, leaf), split(module, of(parameter)), strict=True):
+                found[name] = part
+    return found
+
+
+def assemble(model: nn.Module, found: dict[str, Tensor]) -> None:
+    """Give the model the parameters whose pieces are `found`; the inverse of `pieces`."""
+    for prefix, module in model.named_modules():
+        for leaf, _ in list(module.named_parameters(recurse=False)):
+            parts = [found[name] for name in names(prefix, module, leaf)]
+            setattr(module, leaf, nn.Parameter(torch.cat(parts) if len(parts) > 1 else parts[0]))
+
+
+def names(prefix: str, module: nn.Module, leaf: str) -> list[str]:
+    """The names of the pieces of parameter `leaf` of the module called `prefix`."""
+    if not isinstance(module, Joined):
+        return [f"{prefix}.{leaf}"]
+    parent = prefix.rpartition(".")[0]
+    return [f"{parent}.{part}.{leaf}" for part in module.names]
+
+
+def split(module: nn.Module, tensor: Tensor) -> tuple[Tensor, ...]:
+    """A parameter of `module`, or something of its shape, as its pieces."""
+    return tensor.split(module.outs) if isinstance(module, Joined) else (tensor,)
