@@ -1,10 +1,10 @@
-"""Decoding one text: viva beside transformers and the machine's memory bandwidth.
+"""Decoding one text: viva beside transformers, the bare products and the machine's memory bandwidth.
 
     python benchmarks/generate.py tiny|qwen2-0.5b|cold [--turns 5]
 
-`tiny`: a llama of 4 layers x 128. `qwen2-0.5b`: random weights in the shape of Qwen2-0.5B, fp32, beside the time that
-reading its weights once a token takes. `cold`: a new process from its start to the first token. Same weights, in
-turns, medians.
+`tiny`: a llama of 4 layers x 128. `qwen2-0.5b`: random weights in the shape of Qwen2-0.5B, fp32. Beside both: the time
+that reading the weights once a token takes, and that of multiplying each with one vector. `cold`: a new process from
+its start to the first token. Same weights, in turns, medians.
 """
 
 import argparse
@@ -67,17 +67,36 @@ def transformers(folder: Path):
     return turn, turn()[0, len(PROMPT) :][:8].tolist()
 
 
-def bandwidth(folder: Path):
-    """Every weight matrix of the model applied to one vector, once for each token: the least that decoding reads."""
+def matrices(folder: Path) -> list[torch.Tensor]:
     from viva.model import folder as checkpoint
 
-    matrices = [p.detach() for p in checkpoint.load(folder).model.parameters() if p.ndim == 2]
-    vectors = {n: torch.randn(1, n) for n in {matrix.shape[1] for matrix in matrices}}
+    return [p.detach() for p in checkpoint.load(folder).model.parameters() if p.ndim == 2]
+
+
+def reading(folder: Path):
+    """The bound: every weight read once a token, by a sum."""
+    weights = [matrix.clone() for matrix in matrices(folder)]  # off the file's map
 
     def turn() -> None:
         for _ in range(TOKENS):
-            for matrix in matrices:
-                torch.nn.functional.linear(vectors[matrix.shape[1]], matrix)
+            for matrix in weights:
+                matrix.sum()
+
+    return turn, None
+
+
+def products(folder: Path, by: str):
+    """Every weight multiplied with one vector a token, and nothing else."""
+    from viva.base import product
+
+    multiply = product.product if by == "viva" else torch.nn.functional.linear
+    weights = [matrix.clone() for matrix in matrices(folder)]
+    vectors = {n: torch.randn(1, n) for n in {matrix.shape[1] for matrix in weights}}
+
+    def turn() -> None:
+        for _ in range(TOKENS):
+            for matrix in weights:
+                multiply(vectors[matrix.shape[1]], matrix)
 
     return turn, None
 
@@ -115,12 +134,18 @@ def main() -> None:
         if chosen.what == "cold":
             cold(folder, chosen.turns)
             return
-        contestants = {"viva": viva, "transformers": transformers, "bandwidth": bandwidth}
+        contestants = {
+            "viva": viva,
+            "transformers": transformers,
+            "weights read": reading,
+            "products by viva": partial(products, by="viva"),
+            "products by torch": partial(products, by="torch"),
+        }
         results = rounds.play({name: partial(make, folder) for name, make in contestants.items()}, chosen.turns)
     print(f"{TOKENS} tokens after {len(PROMPT)}, fp32, {torch.get_num_threads()} threads, {chosen.turns} turns")
     for name, result in results.items():
         ratio = result.median / results["viva"].median
-        print(f"{name:14}{TOKENS / result.median:9.1f} tokens/s, viva is {ratio:5.2f}x  {result.facts or ''}")
+        print(f"{name:18}{TOKENS / result.median:9.1f} tokens/s, viva is {ratio:5.2f}x  {result.facts or ''}")
 
 
 if __name__ == "__main__":

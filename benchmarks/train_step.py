@@ -3,8 +3,9 @@
     python benchmarks/train_step.py [--turns 5] [--compiled] [--documents]
 
 Same shapes, same weights (the first losses are printed), fp32, AdamW, in turns, medians. `--documents` gives uneven
-short documents instead of full rows: viva packs them, the others pad them. Needs the packages to compare with:
-transformers (in the `dev` extra) and, if wanted, litgpt.
+short documents instead of full rows: viva packs them, the others pad them. The products are given twice: by the library
+that viva measures to be the faster one here, and by torch's default. Needs the packages to compare with: transformers
+(in the `dev` extra) and, if wanted, litgpt.
 """
 
 import argparse
@@ -149,10 +150,11 @@ def litgpt(folder: Path, texts: list[list[int]], compiled: bool = False):
     return peer(model, lambda run, ids, mask: run(ids), texts, compiled)
 
 
-def products(texts: list[list[int]]):
+def products(texts: list[list[int]], by: str):
     """The matrix products of a step's linear layers and nothing else: output, gradient by input, gradient by weight."""
-    from viva.base import machine
+    from viva.base import machine, product
 
+    multiply = product.product if by == "viva" else torch.nn.functional.linear
     machine.keep_freed_memory()
     tokens = sum(len(text) - 1 for text in texts)
     layer = [(WIDTH, WIDTH)] * 4 + [(WIDTH, HIDDEN)] * 2 + [(HIDDEN, WIDTH)]
@@ -163,7 +165,7 @@ def products(texts: list[list[int]]):
     def turn() -> None:
         for weight in weights:
             out, inside = weight.shape
-            _ = x[inside] @ weight.T, x[out] @ weight, x[out].T @ x[inside]
+            multiply(x[inside], weight), multiply(x[out], weight.T), multiply(x[out].T, x[inside].T)
 
     return turn, None
 
@@ -182,7 +184,8 @@ def main() -> None:
             "viva": partial(viva, folder, texts),
             "transformers": partial(transformers, folder, texts),
             "litgpt": partial(litgpt, folder, texts),
-            "matrix products": partial(products, texts),
+            "products by viva": partial(products, texts, "viva"),
+            "products by torch": partial(products, texts, "torch"),
         }
         if chosen.compiled:
             contestants["transformers compiled"] = partial(transformers, folder, texts, compiled=True)

@@ -17,7 +17,7 @@ PARTS = {"q": 48, "k": 16, "v": 16}
 @pytest.fixture(params=product.KERNELS)
 def kernel(request, monkeypatch):
     """Every product through this library, however small."""
-    monkeypatch.setattr(product, "LARGE", 0)
+    monkeypatch.setattr(product, "LARGE", {True: 0, False: 0})
     monkeypatch.setattr(product, "fastest", lambda few: machine.Choice(request.param, "as the test says"))
     return request.param
 

@@ -68,16 +68,36 @@ def test_rope_scores_depend_on_the_distance_alone():
     q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
 
     def score(m: int, n: int) -> torch.Tensor:
-        turned = (turner(x, turner.table(Layout.one_document(1, place))) for x, place in ((q, m), (k, n)))
-        return torch.mul(*turned).sum()
+        query, _ = turner(q, k, turner.table(Layout.one_document(1, m)))
+        _, key = turner(q, k, turner.table(Layout.one_document(1, n)))
+        return (query * key).sum()
 
-    torch.testing.assert_close(score(3, 7), score(40, 44), rtol=1e-4, atol=1e-5)
-    assert not torch.isclose(score(3, 7), score(3, 8))
-    x = torch.randn(1, 5, 2, 16, requires_grad=True)
+    for context in (torch.enable_grad, torch.no_grad):  # training and decoding turn by different operations
+        with context():
+            torch.testing.assert_close(score(3, 7), score(40, 44), rtol=1e-4, atol=1e-5)
+            assert not torch.isclose(score(3, 7), score(3, 8))
+
+
+def test_the_gradient_of_a_turn_is_the_opposite_turn():
+    turner = rope.Config().build(16, 64)
+    q, k = (torch.randn(1, 5, heads, 16, requires_grad=True) for heads in (4, 2))
     table = turner.table(Layout.one_document(5))
-    weight = torch.randn(x.shape)
-    (gradient,) = torch.autograd.grad((turner(x, table) * weight).sum(), x)
-    torch.testing.assert_close(turner(gradient, table), weight)
+    weights = [torch.randn(x.shape) for x in (q, k)]
+    turned = turner(q, k, table)
+    gradients = torch.autograd.grad(sum((y * w).sum() for y, w in zip(turned, weights, strict=True)), (q, k))
+    for found, weight in zip(turner(*gradients, table), weights, strict=True):
+        torch.testing.assert_close(found, weight)
+
+
+def test_training_and_decoding_turn_alike():
+    """The two ways differ by the rounding of a fused multiplication at most."""
+    turner = rope.Config().build(16, 64)
+    q, k = (torch.randn(2, 5, heads, 16) for heads in (4, 2))
+    table = turner.table(Layout.one_document(5, 7))
+    with torch.no_grad():
+        decoding = turner(q, k, table)
+    for found, expected in zip(decoding, turner(q, k, table), strict=True):
+        torch.testing.assert_close(found, expected)
 
 
 def test_sinusoids_by_hand():

@@ -13,8 +13,8 @@ from torch.nn import functional
 
 from viva.base import machine
 
-LARGE = 2**21  # multiplications from which a call into oneDNN, some 10 us, is worth it
 FEW = 16  # rows up to which reading the weights, not multiplying them, takes the time
+LARGE = {True: 2**18, False: 2**21}  # multiplications, of few rows or many, that are worth a call of 10 us into oneDNN
 SIDE = {True: (1, 2**14, 1024), False: (1024, 1024, 1024)}  # rows, outputs, inputs of what is measured
 MEASURED_S = 0.1  # for each library
 
@@ -24,10 +24,16 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Values alone: whoever needs gradients calls it inside an autograd.Function.
     """
-    large = x.numel() * weight.shape[0] >= LARGE
-    if large and x.device.type == "cpu" and x.dtype == torch.float32:
-        return KERNELS[fastest(x.numel() <= FEW * x.shape[-1]).name](x, weight, bias)
+    few = x.numel() <= FEW * weight.shape[1]
+    if x.numel() * weight.shape[0] >= LARGE[few] and ours(x):
+        return KERNELS[fastest(few).name](x, weight, bias)
     return functional.linear(x, weight, bias)
+
+
+def ours(x: Tensor) -> bool:
+    """Whether there is a choice for `x`: fp32 on a CPU. The rest is left to torch, its compiler and its autocast."""
+    plain = x.device.type == "cpu" and x.dtype == torch.float32
+    return plain and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
 
 
 def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:

@@ -32,7 +32,7 @@ class Attention(nn.Module):
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
         if flow.turns[layer] is not None:
-            q, k = flow.turns[layer](q), flow.turns[layer](k)
+            q, k = flow.turns[layer](q, k)
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # [B, H or G, T, D]
         if flow.cache is not None:
             k, v = flow.cache.update(layer, k, v)

@@ -32,7 +32,7 @@ class Block(nn.Module):
         self.attention = Attention(spec.attention, width)
         self.ffn_norm = spec.norm.build(width)
         self.ffn = spec.ffn.build(width)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = nn.Dropout(spec.dropout) if spec.dropout else nn.Identity()
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
         x = self.residual(x, self.attention_norm, lambda y: self.dropout(self.attention(y, flow, layer)))

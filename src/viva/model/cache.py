@@ -44,12 +44,12 @@ class Contiguous:
     def _store(self, buffer: Tensor, new: Tensor, end: int) -> Tensor:
         T = new.shape[2]
         if isinstance(self.held, int):
-            buffer[:, :, self.held : end] = new
+            buffer.narrow(2, self.held, T).copy_(new)
         else:
             rows = torch.arange(new.shape[0], device=new.device)[:, None]
             slots = self.held[:, None] + torch.arange(T, device=new.device)
             buffer[rows, :, slots] = new.transpose(1, 2)
-        return buffer[:, :, :end]
+        return buffer.narrow(2, 0, end)
 
     def advance(self, T: int) -> None:
         self.held = self.held + T

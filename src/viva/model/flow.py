@@ -15,4 +15,4 @@ class Flow:
 
     layout: Layout
     cache: Cache | None
-    turns: tuple[Callable[[Tensor], Tensor] | None, ...]
+    turns: tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None, ...]

@@ -17,7 +17,7 @@ class Transformer(nn.Module):
         self.spec = spec
         self.embedding = nn.Embedding(spec.vocab, spec.width)
         self.position = spec.position.build(spec.width, spec.context)
-        self.dropout = nn.Dropout(spec.dropout)
+        self.dropout = nn.Dropout(spec.dropout) if spec.dropout else nn.Identity()
         self.decoder = Stack(spec.decoder, spec.width, spec.context)
         self.head = None if spec.tied else Linear(spec.width, spec.vocab, bias=False)
 

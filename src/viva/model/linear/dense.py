@@ -3,9 +3,8 @@
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.nn import functional
 
-from viva.base.product import product
+from viva.base.product import ours, product
 from viva.model.again import Again
 
 
@@ -18,17 +17,9 @@ class Linear(nn.Linear):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """x [..., in], weight [out, in], bias [out] -> [..., out]."""
-    if not ours(x):
-        return functional.linear(x, weight, bias)
-    if not torch.is_grad_enabled():
-        return product(x, weight, bias)
-    return trained(x, weight, bias, (weight.shape[0],))[0]
-
-
-def ours(x: Tensor) -> bool:
-    """Whether products of `x` may be ours: fp32 on a CPU. The rest is left to torch, its compiler and its autocast."""
-    plain = x.device.type == "cpu" and x.dtype == torch.float32
-    return plain and not (torch.is_autocast_enabled("cpu") or torch.compiler.is_compiling())
+    if torch.is_grad_enabled() and ours(x):
+        return trained(x, weight, bias, (weight.shape[0],))[0]
+    return product(x, weight, bias)
 
 
 def trained(x: Tensor, weight: Tensor, bias: Tensor | None, outs: tuple[int, ...]) -> tuple[Tensor, ...]:

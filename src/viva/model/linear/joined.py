@@ -6,10 +6,9 @@ One product reads the input once where a text is decoded. The names of the parts
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
-from viva.base.product import product
-from viva.model.linear.dense import ours, trained
+from viva.base.product import ours, product
+from viva.model.linear.dense import trained
 
 
 class Joined(nn.Linear):
@@ -20,11 +19,9 @@ class Joined(nn.Linear):
         self.names, self.outs = tuple(parts), tuple(parts.values())
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        if not ours(x):
-            return functional.linear(x, self.weight, self.bias).split(self.outs, -1)
-        if not torch.is_grad_enabled():
-            return product(x, self.weight, self.bias).split(self.outs, -1)
-        return trained(x, self.weight, self.bias, self.outs)
+        if torch.is_grad_enabled() and ours(x):
+            return trained(x, self.weight, self.bias, self.outs)
+        return product(x, self.weight, self.bias).split_with_sizes(self.outs, -1)
 
 
 def pieces(model: nn.Module, of=lambda parameter: parameter) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """RMSNorm (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467, eq. 4): scaled by the root mean square alone."""
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -31,6 +33,8 @@ class RMSNorm(nn.Module):
         if torch.is_grad_enabled() and x.dtype == torch.float32:
             y = _RMSNorm.apply(x, self.weight, self.eps)
             return cheap(y, lambda x, weight: _normed(x, weight, self.eps)[0], x, self.weight)
+        if x.dtype == torch.float32:
+            return (x * _scale(x, self.eps)).mul_(self.weight)
         return nn.functional.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
 
 
@@ -66,7 +70,17 @@ def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     rows = x.reshape(-1, x.shape[-1])
     y, scale = torch.empty_like(rows), torch.empty(rows.shape[0], 1, device=x.device)
     for part, out, s in zip(rows.split(ROWS), y.split(ROWS), scale.split(ROWS), strict=True):
-        torch.linalg.vector_norm(part, dim=-1, keepdim=True, out=s)
-        s.square_().div_(x.shape[-1]).add_(eps).rsqrt_()
-        torch.mul(part, s, out=out).mul_(weight)
+        torch.mul(part, s.copy_(_scale(part, eps)), out=out).mul_(weight)
     return y.view(x.shape), scale
+
+
+def _scale(x: Tensor, eps: float) -> Tensor:
+    """1 / sqrt(mean(x^2) + eps) of x [..., E]: [..., 1]."""
+    norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
+    return torch.addcmul(_number(eps, x.device), norm, norm, value=1 / x.shape[-1]).rsqrt_()
+
+
+@cache
+def _number(value: float, device: torch.device) -> Tensor:
+    """A scalar as a tensor: made at every use it would cost as much as the norm of a token."""
+    return torch.tensor(value, device=device)

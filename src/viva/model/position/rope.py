@@ -36,19 +36,23 @@ class Rope(nn.Module):
         self.config, self.head_dim = config, head_dim
 
     def table(self, layout: Layout) -> tuple[Tensor, Tensor]:
-        """(cos, cos) and (-sin, sin) of every token's angles, two of [B, T, 1, D] in fp32; the same for all layers."""
+        """(cos, cos) [B, T, 1, D] and sin [B, T, 1, D/2] of every token's angles, in fp32; the same for all layers."""
         frequency, factor = self.config.scaling.angles(self.config.theta, self.head_dim, layout.end)
         angle = layout.positions[..., None, None].float() * frequency.to(layout.positions.device)
         cos, sin = angle.cos() * factor, angle.sin() * factor
-        return torch.cat((cos, cos), -1), torch.cat((-sin, sin), -1)
+        return torch.cat((cos, cos), -1), sin
 
-    def forward(self, x: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
-        """Turn x [B, T, H, D] by the angles of `table`; same shape and dtype."""
-        cos, sin = (part.to(x.dtype) for part in table)
-        half = x.shape[-1] // 2
+    def forward(self, q: Tensor, k: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        """Turn q [B, T, H, D] and k [B, T, G, D] by the angles of `table`; same shapes and dtype."""
+        cos, sin = (part.to(q.dtype) for part in table)
         if torch.is_grad_enabled():
-            return _Turn.apply(x, cos[..., :half], sin[..., half:])
-        return torch.addcmul(x * cos, x.roll(half, -1), sin)  # fewer operations: (a, b) cos + (b, a) (-sin, sin)
+            cos = cos.narrow(-1, 0, sin.shape[-1])
+            return _Turn.apply(q, cos, sin), _Turn.apply(k, cos, sin)
+        x = torch.cat((q, k), -2)  # fewer operations, which is what decoding a token consists of
+        turned = x * cos
+        (a, b), (left, right) = x.chunk(2, -1), turned.chunk(2, -1)
+        left.addcmul_(b, sin, value=-1), right.addcmul_(a, sin)
+        return turned.split_with_sizes((q.shape[-2], k.shape[-2]), -2)
 
 
 class _Turn(torch.autograd.Function):
