@@ -110,9 +110,9 @@ def test_pieces_come_apart_and_together_again():
 
 
 def test_the_library_follows_the_measurement(monkeypatch):
-    """oneDNN five times as fast is taken, 10 % faster is not worth the call."""
+    """oneDNN five times as fast is taken; 40 % faster is not, since noise might tell otherwise the next time."""
     names = iter(())
     monkeypatch.setattr(machine, "shortest", lambda run, on, budget: next(names))
-    for seconds, expected in (((5.0, 1.0), "oneDNN"), ((1.1, 1.0), "BLAS")):
+    for seconds, expected in (((5.0, 1.0), "oneDNN"), ((1.4, 1.0), "BLAS")):
         names = iter(seconds)
         assert product.fastest.__wrapped__(few=False).name == expected

@@ -115,6 +115,14 @@ def test_half_precision_training_is_as_exact_as_its_dtype(T):
     assert error.norm() <= 0.01 * truth.norm()
 
 
+def test_a_window_alone_looks_ahead():
+    """However wide it is, it is not the causal mask."""
+    q, k, v = inputs()
+    places = torch.arange(T)[None]
+    found = dense.attend(q, k, v, Window(T), places, aligned=True)
+    torch.testing.assert_close(found, reference(q, k, v, torch.ones(B, T, T, dtype=torch.bool)))
+
+
 def test_one_new_token_sees_the_whole_cache():
     q, k, v = inputs()
     allowed = torch.ones(B, 1, T, dtype=torch.bool)

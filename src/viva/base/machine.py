@@ -76,11 +76,11 @@ def decodes_faster(on: str, among: tuple[str, ...]) -> Choice:
     return fastest(rates, f"matrix-vector products on this {on} read", "billion weights/s")
 
 
-def fastest(rates: dict[str, float], what: str, unit: str) -> Choice:
-    """The name with the highest of `rates`; the first wins unless beaten by 20 %."""
+def fastest(rates: dict[str, float], what: str, unit: str, margin: float = 1.2) -> Choice:
+    """The name with the highest of `rates`; the first wins unless beaten by the factor `margin`."""
     first, best = next(iter(rates)), max(rates, key=rates.get)
     shown = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
-    return Choice(best if rates[best] > 1.2 * rates[first] else first, f"{what} {shown} {unit}")
+    return Choice(best if rates[best] > margin * rates[first] else first, f"{what} {shown} {unit}")
 
 
 def keep_freed_memory() -> None:

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from viva.model.block import unchanged
 from viva.model.cache import Cache
 from viva.model.layout import Layout
 from viva.model.linear.dense import Linear, linear
@@ -17,7 +18,7 @@ class Transformer(nn.Module):
         self.spec = spec
         self.embedding = nn.Embedding(spec.vocab, spec.width)
         self.position = spec.position.build(spec.width, spec.context)
-        self.dropout = nn.Dropout(spec.dropout) if spec.dropout else nn.Identity()
+        self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
         self.decoder = Stack(spec.decoder, spec.width, spec.context)
         self.head = None if spec.tied else Linear(spec.width, spec.vocab, bias=False)
 

@@ -16,16 +16,21 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned:
     `places` [B or 1, T] are the queries' slots among the S keys; where rows are `aligned`, they are the last T. The
     mask is handed to the kernel in the cheapest form that says the same: nothing, a flag, or a boolean [B, 1, T, S].
     """
-    T, S, groups = q.shape[2], k.shape[2], q.shape[1] // k.shape[1]
-    parts = [part for part in mask.parts if not (isinstance(part, Window) and part.width >= S)]
-    causal = aligned and parts == [Causal()]
+    (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
+    parts = mask.parts
+    causal = aligned and Causal() in parts and all(isinstance(part, Causal) or _idle(part, S) for part in parts)
     if causal and T == 1:  # the last token sees every key: the query heads of a group become rows of one product
-        return scaled_dot_product_attention(q.unflatten(1, (-1, groups)).flatten(2, 3), k, v).reshape(q.shape)
-    if groups > 1:
-        k, v = (x.repeat_interleave(groups, dim=1) for x in (k, v))
+        return scaled_dot_product_attention(q.reshape(B, G, H // G, D), k, v).view(q.shape)
+    if H > G:
+        k, v = (x.repeat_interleave(H // G, dim=1) for x in (k, v))
     if causal and T == S and halves.suits(q, dropout):
         return halves.attend(q, k, v)
     if causal and T == S:
         return scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
     allowed = mask.allows(places, torch.arange(S, device=q.device))[:, None]
     return scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
+
+
+def _idle(mask: Mask, S: int) -> bool:
+    """Whether a window is as wide as all the keys there are."""
+    return isinstance(mask, Window) and mask.width >= S

@@ -39,12 +39,16 @@ class Rope(nn.Module):
         """(cos, cos) [B, T, 1, D] and sin [B, T, 1, D/2] of every token's angles, in fp32; the same for all layers."""
         frequency, factor = self.config.scaling.angles(self.config.theta, self.head_dim, layout.end)
         angle = layout.positions[..., None, None].float() * frequency.to(layout.positions.device)
-        cos, sin = angle.cos() * factor, angle.sin() * factor
+        cos, sin = angle.cos(), angle.sin()
+        if factor != 1:
+            cos, sin = cos * factor, sin * factor
         return torch.cat((cos, cos), -1), sin
 
     def forward(self, q: Tensor, k: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Turn q [B, T, H, D] and k [B, T, G, D] by the angles of `table`; same shapes and dtype."""
-        cos, sin = (part.to(q.dtype) for part in table)
+        cos, sin = table
+        if cos.dtype != q.dtype:
+            cos, sin = cos.to(q.dtype), sin.to(q.dtype)
         if torch.is_grad_enabled():
             cos = cos.narrow(-1, 0, sin.shape[-1])
             return _Turn.apply(q, cos, sin), _Turn.apply(k, cos, sin)
