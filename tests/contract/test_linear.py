@@ -94,6 +94,16 @@ def test_a_normed_input_is_not_kept():
     assert {t.data_ptr() for t in kept if t.shape == (5, 32)} == {kept[0].data_ptr()}
 
 
+def test_a_frozen_weight_keeps_no_input_and_gets_no_gradient():
+    linear, x = Linear(32, 8).requires_grad_(False), random(5, 32).requires_grad_()
+    kept = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        y = linear(x)
+    y.sum().backward()
+    assert [tuple(t.shape) for t in kept] == [(8, 32)] and linear.weight.grad is None
+    torch.testing.assert_close(x.grad, linear.weight.sum(0).expand(5, 32))
+
+
 def test_pieces_come_apart_and_together_again():
     model = nn.ModuleDict(
         {"attention": nn.ModuleDict({"qkv": Joined(8, {"q": 4, "k": 2}, bias=True)}), "up": Linear(8, 3)}

@@ -33,7 +33,8 @@ class _Linear(torch.autograd.Function):
     @staticmethod
     def forward(ctx, x: Tensor, weight: Tensor, bias: Tensor | None, outs: tuple[int, ...], again: Again | None):
         ctx.outs, ctx.make = outs, again and again.make
-        ctx.save_for_backward(weight, *(again.of if again else (x,)))
+        of = again.of if again else (x,)
+        ctx.save_for_backward(weight, *(of if ctx.needs_input_grad[1] else ()))  # a frozen weight needs no x
         biases = (None,) * len(outs) if bias is None else bias.split(outs)
         return tuple(product(x, w, b) for w, b in zip(weight.split(outs), biases, strict=True))
 
@@ -43,13 +44,10 @@ class _Linear(torch.autograd.Function):
         weight, *of = ctx.saved_tensors
         by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
         rows = [grad.flatten(0, -2) for grad in grads]
-        return (
-            _by_input(grads, weight.split(ctx.outs)) if by_x else None,
-            _by_weight(rows, ctx.make(*of) if ctx.make else of[0], weight) if by_weight else None,
-            torch.cat([grad.sum(0) for grad in rows]) if by_bias else None,
-            None,
-            None,
-        )
+        found = _by_input(grads, weight.split(ctx.outs)) if by_x else None
+        found_weight = _by_weight(rows, ctx.make(*of) if ctx.make else of[0], weight) if by_weight else None
+        found_bias = torch.cat([grad.sum(0) for grad in rows]) if by_bias else None
+        return found, found_weight, found_bias, None, None
 
 
 def _by_input(grads: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
