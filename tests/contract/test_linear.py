@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from viva.base import machine, product
+from viva.base import measure, product
 from viva.model.activation import gated
 from viva.model.linear.dense import Linear
 from viva.model.linear.joined import Joined, assemble, pieces
@@ -18,7 +18,7 @@ PARTS = {"q": 48, "k": 16, "v": 16}
 def kernel(request, monkeypatch):
     """Every product through this library, however small."""
     monkeypatch.setattr(product, "LARGE", {True: 0, False: 0})
-    monkeypatch.setattr(product, "fastest", lambda few: machine.Choice(request.param, "as the test says"))
+    monkeypatch.setattr(product, "fastest", lambda few: measure.Choice(request.param, "as the test says"))
     return request.param
 
 
@@ -122,7 +122,7 @@ def test_pieces_come_apart_and_together_again():
 def test_the_library_follows_the_measurement(monkeypatch):
     """oneDNN five times as fast is taken; 40 % faster is not, since noise might tell otherwise the next time."""
     names = iter(())
-    monkeypatch.setattr(machine, "shortest", lambda run, on, budget: next(names))
+    monkeypatch.setattr(measure, "shortest", lambda run, on, budget: next(names))
     for seconds, expected in (((5.0, 1.0), "oneDNN"), ((1.4, 1.0), "BLAS")):
         names = iter(seconds)
         assert product.fastest.__wrapped__(few=False).name == expected

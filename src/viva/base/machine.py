@@ -1,21 +1,12 @@
 """What this machine can do, measured rather than assumed, once a process and in a fraction of a second each."""
 
 import os
-import time
-from collections.abc import Callable
 from functools import cache
-from typing import NamedTuple
 
-MEASURED_S = 0.3  # how long each measurement repeats itself; the best repetition counts
+from viva.base.measure import Choice, fastest, shortest
+
 SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices: large enough to reach the peak, small enough to repeat
 READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # beyond the caches
-
-
-class Choice(NamedTuple):
-    """What a measurement chose, and the sentence that says why."""
-
-    name: str
-    why: str
 
 
 @cache
@@ -76,13 +67,6 @@ def decodes_faster(on: str, among: tuple[str, ...]) -> Choice:
     return fastest(rates, f"matrix-vector products on this {on} read", "billion weights/s")
 
 
-def fastest(rates: dict[str, float], what: str, unit: str, margin: float = 1.2) -> Choice:
-    """The name with the highest of `rates`; the first wins unless beaten by the factor `margin`."""
-    first, best = next(iter(rates)), max(rates, key=rates.get)
-    shown = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
-    return Choice(best if rates[best] > margin * rates[first] else first, f"{what} {shown} {unit}")
-
-
 def keep_freed_memory() -> None:
     """Let the C library keep what is freed for the next allocation of its size, where it is glibc.
 
@@ -102,17 +86,3 @@ def keep_freed_memory() -> None:
 def memory() -> int:
     """The physical memory of this machine in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-
-
-def shortest(run: Callable[[], object], on: str, budget: float = MEASURED_S) -> float:
-    """The shortest of the repetitions of `run` that fit into `budget` seconds, in seconds."""
-    import torch
-
-    wait = torch.cuda.synchronize if on == "cuda" else lambda: None
-    run(), wait()
-    times, end = [], time.perf_counter() + budget
-    while not times or time.perf_counter() < end:
-        start = time.perf_counter()
-        run(), wait()
-        times.append(time.perf_counter() - start)
-    return min(times)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from viva.base import machine
+from viva.base import measure
 
 FEW = 16  # rows up to which reading the weights, not multiplying them, takes the time
 LARGE = {True: 2**18, False: 2**21}  # multiplications, of few rows or many, that are worth a call of 10 us into oneDNN
@@ -48,13 +48,13 @@ if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # absent from a torch built 
 
 
 @cache
-def fastest(few: bool) -> machine.Choice:
+def fastest(few: bool) -> measure.Choice:
     """The name of the faster of KERNELS for `few` rows of x, or for many; BLAS unless clearly beaten."""
     rows, outputs, inputs = SIDE[few]
     x, weight = torch.ones(rows, inputs), torch.ones(outputs, inputs)
     times = {
-        name: machine.shortest(lambda kernel=kernel: kernel(x, weight), "cpu", MEASURED_S)
+        name: measure.shortest(lambda kernel=kernel: kernel(x, weight), "cpu", MEASURED_S)
         for name, kernel in KERNELS.items()
     }
     rates = {name: 2 * rows * outputs * inputs / seconds / 1e9 for name, seconds in times.items()}
-    return machine.fastest(rates, f"fp32 products of {'few' if few else 'many'} rows reach", "GFLOP/s", MARGIN)
+    return measure.fastest(rates, f"fp32 products of {'few' if few else 'many'} rows reach", "GFLOP/s", MARGIN)
