@@ -11,7 +11,7 @@ import yaml
 
 import viva as public
 from viva import api
-from viva.base import machine
+from viva.base import machine, measure, product
 
 COLD = ("--temperature", "0", "--max-new-tokens", "10")
 
@@ -112,6 +112,8 @@ def test_lineage_of_a_damaged_checkpoint_is_an_error(viva, tiny, tmp_path):
 def test_doctor_measures_and_says_why_not(viva, monkeypatch):
     monkeypatch.setattr(machine, "matrix_rate", lambda dtype, on: 123.0)
     monkeypatch.setattr(machine, "weight_rate", lambda dtype, on: 4.5)
+    monkeypatch.setattr(machine, "read_rate", lambda on: 67.0)
+    monkeypatch.setattr(product, "fastest", lambda few: measure.Choice("oneDNN", "as the test says"))
     code, out, _ = viva("doctor")
     assert code == 0
     lines = dict(line.split(None, 1) for line in out.splitlines())
@@ -119,7 +121,9 @@ def test_doctor_measures_and_says_why_not(viva, monkeypatch):
     for dtype in ("float32", "bfloat16", "float16"):
         assert lines[dtype].startswith("matrix products 123 GFLOP/s, decoding 4.50 billion weights/s")
     assert {"torch", "threads", "memory", "disk", "CUDA", "tensorboard"} <= set(lines)
+    assert lines["reading"].startswith("memory at 67 GB/s")
     if machine.device() == "cpu":
+        assert lines["products"] == "by oneDNN: as the test says"
         assert lines["CUDA"].startswith("not used: this torch is built for")
 
 

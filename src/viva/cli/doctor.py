@@ -54,9 +54,13 @@ def _cuda() -> str:
 
 def _speed() -> Iterator[tuple[str, str]]:
     """The peaks that bound training (matrix products) and decoding (weights read)."""
-    from viva.base import machine
+    from viva.base import machine, product
 
     on = machine.device()
+    if on == "cpu":
+        name, why = product.fastest(few=False)
+        yield "products", f"by {name}: {why}"
+    yield "reading", f"memory at {machine.read_rate(on):.0f} GB/s, on {on}"
     for dtype in DTYPES:
         matrix, vector = machine.matrix_rate(dtype, on), machine.weight_rate(dtype, on)
         yield dtype, f"matrix products {matrix:.0f} GFLOP/s, decoding {vector:.2f} billion weights/s, on {on}"

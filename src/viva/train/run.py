@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from viva.base import machine
+from viva.base import machine, product
 from viva.text.fingerprint import digest
 from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
@@ -75,6 +75,9 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
     parameters = sum(parameter.numel() for parameter in parts.model.parameters())
     said.append(f"{parameters / 1e6:.2f} M parameters, {parts.train.documents.counts.tokens:,} tokens of text")
     said.append(f"precision {job.precision.name}: {job.precision.why}")
+    if (job.precision.name, job.precision.device) == ("fp32", "cpu"):
+        name, why = product.fastest(few=False)
+        said.append(f"products by {name}: {why}")
     return said + parts.train.documents.notes + parts.train.repeats() + parts.train.passed_over()
 
 
