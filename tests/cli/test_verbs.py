@@ -113,7 +113,7 @@ def test_doctor_measures_and_says_why_not(viva, monkeypatch):
     monkeypatch.setattr(machine, "matrix_rate", lambda dtype, on: 123.0)
     monkeypatch.setattr(machine, "weight_rate", lambda dtype, on: 4.5)
     monkeypatch.setattr(machine, "read_rate", lambda on: 67.0)
-    monkeypatch.setattr(product, "fastest", lambda few: measure.Choice("oneDNN", "as the test says"))
+    monkeypatch.setattr(product, "fastest", lambda few: measure.Verdict("oneDNN", "as the test says"))
     code, out, _ = viva("doctor")
     assert code == 0
     lines = dict(line.split(None, 1) for line in out.splitlines())

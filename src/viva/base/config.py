@@ -34,6 +34,10 @@ class Config(BaseModel):
             if key not in cls.model_fields:
                 fix = nearest(str(key), sorted(cls.model_fields))
                 raise PydanticCustomError("unknown_key", "unknown key {key}; {fix}", {"key": repr(key), "fix": fix})
+            if isinstance(data[key], bool) and "bool" not in str(cls.model_fields[key].annotation):
+                # pydantic takes true for the number 1
+                found = {"key": repr(key), "found": data[key]}
+                raise PydanticCustomError("no_switch", "{key} is no switch, but was given {found}", found)
         return {key: _filled_in(cls.model_fields[key], value) for key, value in data.items()}
 
 
@@ -75,11 +79,13 @@ def read_yaml(path: str | Path) -> dict[str, Any]:
         fix = nearest(path.as_posix(), near) if near else "give the path of a YAML file"
         raise Refusal("a recipe must be an existing file", path.as_posix(), fix)
     try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_OneKeyOnce)  # a SafeLoader
-    except yaml.YAMLError as error:
-        raise Refusal(f"{path} must be valid YAML", " ".join(str(error).split()), "mend that line") from None
+        text = path.read_text(encoding="utf-8")
     except UnicodeDecodeError as error:
         raise Refusal(f"{path} must be UTF-8 text", str(error), "save the file as UTF-8") from None
+    try:
+        tree = yaml.load(text, Loader=_OneKeyOnce)  # a SafeLoader
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        raise Refusal(f"{path} must be valid YAML", " ".join(str(error).split()), "mend that line") from None
     if not isinstance(tree, dict):
         raise Refusal(f"{path} must hold `key: value` lines", type(tree).__name__, "start from a file in recipes/")
     return tree
@@ -102,6 +108,8 @@ def overridden(tree: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     below = tree.get(head) or {}
     if isinstance(below, str) and rest:
         below = {"kind": below}  # `position: rope` is short for `position: {kind: rope}`
+    if rest and not isinstance(below, dict | list):
+        raise Refusal(f"{head} must be a section to hold {rest}", repr(below), f"set {head} itself")
     return {**tree, head: overridden(below, rest, value) if rest else value}
 
 
@@ -121,11 +129,19 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
         wrong = {".".join(map(str, where)) for where, _, _ in _flat(error)}
     for path, value in given.items():
         if isinstance(value, str) and any(at == path or at.startswith(path + ".") for at in wrong):
-            tree = overridden(tree, path, yaml.safe_load(value))
+            tree = overridden(tree, path, _as_yaml(path, value))
     try:
         return schema.model_validate(tree)
     except ValidationError as error:
         raise refusal(error, name or schema.__name__) from None
+
+
+def _as_yaml(path: str, value: str) -> Any:
+    try:
+        return yaml.safe_load(value)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        found = f"{value!r} ({' '.join(str(error).split())})"
+        raise Refusal(f"{path} must have a value that can be read", found, "write it as YAML") from None
 
 
 def read(schema: type[C], path: str | Path, overrides: Iterable[str] | dict[str, Any] = ()) -> C:

@@ -2,13 +2,17 @@
 
 import errno
 import hashlib
+import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 from viva.base.errors import Refusal
+
+FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def sync(path: Path) -> None:
@@ -22,13 +26,14 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def disk_space(target: Path) -> Iterator[None]:
-    """Refuse, rather than raise, when the disk is full."""
+    """Refuse, rather than raise, when the disk is full or nothing can be written there."""
     try:
         yield
     except OSError as error:
         # safetensors wraps the cause in its own message, so the text is looked at as well as the number
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT) and "No space left" not in str(error):
-            raise
+        if error.errno not in FULL and "No space left" not in str(error):
+            fix = "choose another place, or change what stands in the way"
+            raise Refusal(f"{target} must be a place that can be written", error, fix) from error
         free = shutil.disk_usage(_existing(target)).free
         raise Refusal(
             f"the disk must have room to write {target}",
@@ -45,8 +50,9 @@ def _existing(path: Path) -> Path:
 def whole_file(path: str | Path) -> Iterator[Path]:
     """Yield a temporary path to write; on success it becomes `path` in one rename, on failure it vanishes."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    with disk_space(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with disk_space(path):
             yield temporary
@@ -54,7 +60,8 @@ def whole_file(path: str | Path) -> Iterator[Path]:
             os.replace(temporary, path)
             sync(path.parent)
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # its folder may be none, or not ours
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | Path, text: str) -> None:
@@ -71,7 +78,8 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     a complete folder exists under one of the two names.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    with disk_space(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     old = path.with_name(f".{path.name}.{os.getpid()}.old")
     shutil.rmtree(temporary, ignore_errors=True)
@@ -95,3 +103,14 @@ def sha256(path: str | Path) -> str:
     """The SHA-256 of a file's bytes, in hexadecimal."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: str | Path) -> dict[str, Any]:
+    """The object in a JSON file; anything else is refused."""
+    try:
+        found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise Refusal(f"{path} must be valid JSON", error, "fetch or save it again") from None
+    if not isinstance(found, dict):
+        raise Refusal(f"{path} must hold a JSON object", type(found).__name__, "fetch or save it again")
+    return found

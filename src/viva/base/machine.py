@@ -3,7 +3,8 @@
 import os
 from functools import cache
 
-from viva.base.measure import Choice, fastest, shortest
+from viva.base.errors import Refusal
+from viva.base.measure import Verdict, fastest, shortest
 
 SIDE = {"cpu": 1024, "cuda": 8192}  # of the square matrices: large enough to reach the peak, small enough to repeat
 READ_BYTES = {"cpu": 2**28, "cuda": 2**32}  # beyond the caches
@@ -15,6 +16,13 @@ def device() -> str:
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def required(name: str | None) -> str:
+    """The device called `name`, which must be here, or the default one."""
+    if name == "cuda" and device() != "cuda":
+        raise Refusal("device cuda must be a GPU that torch finds", "none", "see `viva doctor`, or use device cpu")
+    return name or device()
 
 
 @cache
@@ -54,14 +62,14 @@ def weight_rate(dtype: str, on: str) -> float:
 
 
 @cache
-def faster(on: str, among: tuple[str, ...] = ("float32", "bfloat16")) -> Choice:
+def faster(on: str, among: tuple[str, ...] = ("float32", "bfloat16")) -> Verdict:
     """The dtype of `among` whose matrix product is the fastest on device `on`; the first wins unless beaten by 20 %."""
     rates = {dtype: matrix_rate(dtype, on) for dtype in among}
     return fastest(rates, f"matrix products on this {on} reach", "GFLOP/s")
 
 
 @cache
-def decodes_faster(on: str, among: tuple[str, ...]) -> Choice:
+def decodes_faster(on: str, among: tuple[str, ...]) -> Verdict:
     """The dtype of `among` in which device `on` decodes the fastest; the first wins unless beaten by 20 %."""
     rates = {dtype: weight_rate(dtype, on) for dtype in among}
     return fastest(rates, f"matrix-vector products on this {on} read", "billion weights/s")

@@ -7,18 +7,18 @@ from typing import NamedTuple
 MEASURED_S = 0.3  # how long a measurement repeats itself; the best repetition counts
 
 
-class Choice(NamedTuple):
+class Verdict(NamedTuple):
     """What a measurement chose, and the sentence that says why."""
 
     name: str
     why: str
 
 
-def fastest(rates: dict[str, float], what: str, unit: str, margin: float = 1.2) -> Choice:
+def fastest(rates: dict[str, float], what: str, unit: str, margin: float = 1.2) -> Verdict:
     """The name with the highest of `rates`; the first wins unless beaten by the factor `margin`."""
     first, best = next(iter(rates)), max(rates, key=rates.get)
     shown = ", ".join(f"{name} {rate:.3g}" for name, rate in rates.items())
-    return Choice(best if rates[best] > margin * rates[first] else first, f"{what} {shown} {unit}")
+    return Verdict(best if rates[best] > margin * rates[first] else first, f"{what} {shown} {unit}")
 
 
 def shortest(run: Callable[[], object], on: str, budget: float = MEASURED_S) -> float:

@@ -2,22 +2,21 @@
 
 torch multiplies fp32 matrices by its BLAS, on x86 Intel's MKL, which takes a slow path on other makers' processors. It
 also carries oneDNN, which does not. Which of the two is faster here is measured, once a process, when a product is
-first large enough for it to matter.
+first large enough for it to matter; a resumed run keeps what it began with.
 """
-
-from functools import cache
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from viva.base import measure
+from viva.base.errors import Refusal
 
 FEW = 16  # rows up to which reading the weights, not multiplying them, takes the time
-LARGE = {True: 2**18, False: 2**21}  # multiplications, of few rows or many, that are worth a call of 10 us into oneDNN
+LARGE = {True: 2**18, False: 2**21}  # multiplications, of few rows or many, that are worth a call into oneDNN
 SIDE = {True: (1, 2**14, 1024), False: (1024, 1024, 1024)}  # rows, outputs, inputs of what is measured
 MEASURED_S = 0.1  # for each library
-MARGIN = 1.5  # so wide that no noise tips the choice: a resumed run is bit-identical only by the same library
+MARGIN = 1.5  # by which BLAS must be beaten
 
 
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -47,9 +46,32 @@ if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # absent from a torch built 
     KERNELS["oneDNN"] = onednn
 
 
-@cache
-def fastest(few: bool) -> measure.Choice:
+CHOSEN: dict[str, measure.Verdict] = {}  # of this process, by "few" and "many"
+
+
+def fastest(few: bool) -> measure.Verdict:
     """The name of the faster of KERNELS for `few` rows of x, or for many; BLAS unless clearly beaten."""
+    rows = "few" if few else "many"
+    if rows not in CHOSEN:
+        CHOSEN[rows] = _measured(few)
+    return CHOSEN[rows]
+
+
+def choices() -> dict[str, str]:
+    """What is chosen for few and for many rows, for a checkpoint to remember."""
+    return {"few": fastest(True).name, "many": fastest(False).name}
+
+
+def adopt(names: dict[str, str]) -> None:
+    """Choose as `choices` said before, here or elsewhere: another library rounds differently."""
+    for rows, name in names.items():
+        if name not in KERNELS:
+            fix = "go on with the torch it was made with, or begin a new run"
+            raise Refusal(f"a run that multiplies by {name} must go on with it", f"only {', '.join(KERNELS)}", fix)
+        CHOSEN[rows] = measure.Verdict(name, "as the checkpoint says")
+
+
+def _measured(few: bool) -> measure.Verdict:
     rows, outputs, inputs = SIDE[few]
     x, weight = torch.ones(rows, inputs), torch.ones(outputs, inputs)
     times = {

@@ -31,7 +31,10 @@ def gated(activation: Activation, gate: Tensor, up: Tensor) -> Tensor:
 
 
 class _SwiGLU(torch.autograd.Function):
-    """With s = sigmoid(g) and a = g s: y = a u, dl/du = dl/dy a, dl/dg = dl/dy u (a + s (1 - a)); in fp32."""
+    """With s = sigmoid(g) and a = g s: y = a u, dl/du = dl/dy a, dl/dg = dl/dy u (a + s (1 - a)).
+
+    The backward pass computes in fp32 or wider, the forward pass in the dtype given.
+    """
 
     @staticmethod
     def forward(ctx, gate: Tensor, up: Tensor) -> Tensor:
@@ -44,7 +47,7 @@ class _SwiGLU(torch.autograd.Function):
         gate, up = ctx.saved_tensors
         by_gate, by_up = (torch.empty(gate.shape, dtype=gate.dtype, device=gate.device) for _ in range(2))
         for g, u, d, dg, du in _rows(gate, up, grad, by_gate, by_up):
-            s = g.float().sigmoid()
+            s = g.to(torch.promote_types(g.dtype, torch.float32)).sigmoid()
             a = g * s
             torch.mul(a, d, out=du)
             torch.mul(torch.addcmul(a, s, 1 - a).mul_(u), d, out=dg)

@@ -11,13 +11,20 @@ from torch import Tensor
 
 
 class Again(NamedTuple):
-    """`make(*of)` gives the tensor, bit for bit."""
+    """`make(*of)` gives the tensor, bit for bit, as long as nothing is written into it: it has then still `version`."""
 
     make: Callable[..., Tensor]
     of: tuple[Tensor, ...]
+    version: int
 
 
 def cheap(y: Tensor, make: Callable[..., Tensor], *of: Tensor) -> Tensor:
     """Mark `y` as what `make(*of)` gives; returns it."""
-    y.again = Again(make, of)
+    y.again = Again(make, of, y._version)
     return y
+
+
+def mark(y: Tensor) -> Again | None:
+    """How `y` is made, if it says so and was not written into since."""
+    again = getattr(y, "again", None)
+    return again if again is not None and again.version == y._version else None

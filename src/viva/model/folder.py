@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import ValidationError
 
 from viva.base.choice import names, tagged, variant
-from viva.base.config import Config
+from viva.base.config import Config, refusal
 from viva.base.errors import Refusal, nearest
-from viva.base.files import sha256, whole_folder, write_text
+from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import tensors
 from viva.model.arch._family import Keys
 from viva.model.init import hollow
+from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text.tokenizer import Tokenizer
 
@@ -93,12 +95,11 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
         raise Refusal(
             f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again"
         )
-    keys = Keys(json.loads((folder / "config.json").read_text(encoding="utf-8")), str(folder / "config.json"))
+    keys = Keys(read_json(folder / "config.json"), str(folder / "config.json"))
     family = _family(keys)
-    config = family.from_hf(keys)
-    keys.finish()
+    config, spec = _understood(family, keys)
     with hollow():
-        model = Transformer(config.spec())
+        model = Transformer(spec)
     tensors.load(folder, family, model, dtype)
     has_tokenizer = (folder / "tokenizer.json").is_file()
     tokenizer = Tokenizer.load(folder) if has_tokenizer else None
@@ -108,12 +109,22 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
     return Loaded(config, model.eval(), tokenizer, manifest, keys.ignored)
 
 
+def _understood(family: Any, keys: Keys) -> tuple[Config, Spec]:
+    """The config that the keys say, all of which must be known and of their types, and its Spec."""
+    try:
+        config = family.from_hf(keys)
+        keys.finish()
+        return config, config.spec()
+    except ValidationError as error:
+        raise refusal(error, keys.where) from None
+
+
 def _family(keys: Keys) -> Any:
     """The module of the family that `model_type` names."""
     families = {module.MODEL_TYPE: module for module in (variant(FAMILIES, name) for name in names(FAMILIES))}
     wanted = keys.take("model_type")
     if wanted not in families:
-        fix = nearest(wanted, sorted(families)).replace("use", "load a model of type", 1)
+        fix = nearest(str(wanted), sorted(families)).replace("use", "load a model of type", 1)
         raise Refusal(f"model_type in {keys.where} must be a known family", repr(wanted), fix)
     return families[wanted]
 
@@ -125,8 +136,8 @@ def fault(folder: str | Path) -> str | None:
         return "no config.json" if folder.is_dir() else "no such folder"
     try:
         manifest = _manifest(folder)
-    except ValueError as error:
-        return f"{MANIFEST} is damaged ({error})"
+    except Refusal as damage:
+        return f"{MANIFEST} is damaged ({damage.found})"
     for name, expected in (manifest or {}).get("files", {}).items():
         if not (folder / name).is_file():
             return f"{name} is missing"
@@ -137,7 +148,7 @@ def fault(folder: str | Path) -> str | None:
 
 def _manifest(folder: Path) -> dict[str, Any] | None:
     path = folder / MANIFEST
-    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(path) if path.is_file() else None
 
 
 def located(name: str | Path) -> Path:

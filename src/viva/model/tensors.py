@@ -11,6 +11,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from viva.base.errors import Refusal
+from viva.base.files import read_json
 from viva.model.arch._family import Held
 from viva.model.linear.joined import assemble, pieces
 from viva.model.transformer import Transformer
@@ -101,7 +102,10 @@ def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], folder: Path
 def read(folder: Path) -> dict[str, Tensor]:
     """Every tensor of a folder's safetensors files, memory-mapped; a pickled checkpoint is refused."""
     if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+        index = read_json(folder / INDEX).get("weight_map")
+        if not isinstance(index, dict) or any(Path(str(file)).name != file for file in index.values()):
+            must = f"{INDEX} in {folder} must have a weight_map of tensors to files of that folder"
+            raise Refusal(must, repr(index)[:80], "download the folder again")
         files = sorted(set(index.values()))
     else:
         files = [FILE]

@@ -1,22 +1,21 @@
 """tokenizer_config.json as Hugging Face writes it: the chat template, and which tokens are special."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken
 
-from viva.base.errors import Refusal
+from viva.base.files import read_json
 
 EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
 
 
 def read(folder: Path) -> dict[str, Any]:
     """tokenizer_config.json with the template as one string; a chat_template.jinja beside it comes first."""
-    config = _json(folder / "tokenizer_config.json")
+    config = _config(folder / "tokenizer_config.json")
     if "added_tokens_decoder" not in config:
-        config |= _json(folder / "special_tokens_map.json")
+        config |= _config(folder / "special_tokens_map.json")
     found = config.get("chat_template")
     if isinstance(found, list):  # an older form: several templates by name
         found = {entry["name"]: entry["template"] for entry in found}
@@ -27,13 +26,8 @@ def read(folder: Path) -> dict[str, Any]:
     return {**config, "chat_template": found} if found else {k: v for k, v in config.items() if k != "chat_template"}
 
 
-def _json(file: Path) -> dict[str, Any]:
-    if not file.is_file():
-        return {}
-    try:
-        return json.loads(file.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise Refusal(f"{file} must be valid JSON", error, "fetch or save it again") from None
+def _config(file: Path) -> dict[str, Any]:
+    return read_json(file) if file.is_file() else {}
 
 
 def word(token: Any) -> str | None:

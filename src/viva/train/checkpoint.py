@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 
+from viva.base import product
 from viva.base.config import Config
 from viva.base.errors import Notice, Refusal
 from viva.model import folder
@@ -32,6 +33,7 @@ def save(job: Job, state: State, config: Config, tokenizer: Tokenizer, notes: di
         save_file(tensors, new / OPTIMIZER)
         facts = {"state": asdict(state), "optimizer": plain, "precision": job.precision.name}
         facts["scaler"] = job.precision.scaler.state_dict()
+        facts["products"] = product.choices() if job.precision.device == "cpu" else {}
         (new / TRAINING).write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
     path = place(job.folder, state.step)
@@ -96,6 +98,7 @@ def facts(path: Path) -> dict[str, Any]:
 def restore(path: Path, job: Job) -> State:
     """Give a new job's optimizer and loss scale what they remembered; returns the saved state."""
     said = facts(path)
+    product.adopt(said["products"])
     _join(job.optimizer, load_file(path / OPTIMIZER), said["optimizer"], path)
     if job.precision.scaler.is_enabled():
         job.precision.scaler.load_state_dict(said["scaler"])

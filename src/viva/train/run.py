@@ -44,7 +44,7 @@ def run(recipe: Recipe) -> Run:
 
 def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     """The job, and the state it begins in."""
-    train, device = recipe.train, recipe.train.device or machine.device()
+    train, device = recipe.train, machine.required(recipe.train.device)
     model = parts.model.to(device)
     model.decoder.recompute = train.recompute
     if train.compile:

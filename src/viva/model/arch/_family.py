@@ -45,12 +45,25 @@ class Keys:
         self.left, self.where = dict(hf), where
         self.ignored: dict[str, str] = {}
 
-    def take(self, key: str, default: Any = MISSING) -> Any:
-        """The value of `key`, or `default` where the key is absent or null; without a default it must be there."""
+    def take(self, key: str, default: Any = MISSING, null: Any = MISSING) -> Any:
+        """The value of `key`, `default` where it is absent, and `null` (left out: `default` again) where it is null.
+
+        Without a default it must be there. A default is the one of the family's class in transformers.
+        """
+        absent = key not in self.left
         value = self.left.pop(key, None)
-        if value is None and default is MISSING:
+        if value is None:
+            value = default if absent or null is MISSING else null
+        if value is MISSING:
             raise Refusal(f"{self.where} must have the key {key}", "none", "complete the file or download it again")
-        return default if value is None else value
+        return value
+
+    def section(self, key: str) -> dict[str, Any]:
+        """The keys inside `key`; none where it is absent or null."""
+        found = self.take(key, {})
+        if not isinstance(found, dict):
+            raise Refusal(f"{key} in {self.where} must hold keys of its own", repr(found), "write it as an object")
+        return found
 
     def expect(self, key: str, *allowed: Any) -> Any:
         """The value of a key that is built for only some values; where absent, the first of `allowed`."""

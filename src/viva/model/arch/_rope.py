@@ -15,13 +15,13 @@ OURS = {theirs: ours for ours, theirs in THEIRS.items()}
 
 def read(keys: Keys, context: int, theta: float = 10_000.0) -> rope.Config:
     """The rotary scheme of a config.json whose context is `context`; an unknown type or field is refused."""
-    given = {**(keys.take("rope_scaling", {})), **(keys.take("rope_parameters", {}))}
+    given = {**keys.section("rope_scaling"), **keys.section("rope_parameters")}
     top = keys.take("rope_theta", None)
     theta = given.pop("rope_theta", None) or top or theta
     older = given.pop("type", None)
     name = given.pop("rope_type", None) or older or "default"
     if name not in names(SCALINGS):
-        raise Refusal(f"rope_type in {keys.where} must be known", repr(name), nearest(name, names(SCALINGS)))
+        raise Refusal(f"rope_type in {keys.where} must be known", repr(name), nearest(str(name), names(SCALINGS)))
     scaling = variant(SCALINGS, name).Config
     fields = {OURS.get(key, key): value for key, value in given.items() if value is not None}
     if fields.get("partial_rotary_factor") == 1.0:

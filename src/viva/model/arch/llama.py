@@ -53,20 +53,20 @@ class Config(Family):
         return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=decoder, tied=self.tied)
 
 
-def sizes(keys: Keys, theta: float = 10_000.0) -> dict[str, Any]:
-    """The fields that LLaMA and its kin spell alike in config.json."""
+def sizes(keys: Keys, context: int = 2048, kv_heads: int | None = None) -> dict[str, Any]:
+    """The fields that LLaMA and its kin spell alike; `context` and `kv_heads` where config.json leaves them out."""
     keys.expect("hidden_act", "silu")
-    context = keys.take("max_position_embeddings", 2048)
+    context = keys.take("max_position_embeddings", context)
     heads = keys.take("num_attention_heads")
     return {
         "vocab": keys.take("vocab_size"),
         "width": keys.take("hidden_size"),
         "layers": keys.take("num_hidden_layers"),
         "heads": heads,
-        "kv_heads": keys.take("num_key_value_heads", heads),
+        "kv_heads": keys.take("num_key_value_heads", kv_heads or heads, null=heads),
         "hidden": keys.take("intermediate_size"),
         "context": context,
-        "position": _rope.read(keys, context, theta),
+        "position": _rope.read(keys, context),
         "eps": keys.take("rms_norm_eps", 1e-6),
         "tied": keys.take("tie_word_embeddings", False),
         "dropout": keys.take("attention_dropout", 0.0),

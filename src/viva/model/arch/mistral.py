@@ -23,9 +23,9 @@ class Config(llama.Config):
 
 def from_hf(keys: Keys) -> Config:
     return Config(
-        **llama.sizes(keys),
+        **llama.sizes(keys, context=131_072, kv_heads=8),
         head_dim=keys.take("head_dim", None),
-        window=keys.take("sliding_window", None),
+        window=keys.take("sliding_window", 4096, null=None),
     )
 
 

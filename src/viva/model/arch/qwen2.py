@@ -35,8 +35,8 @@ class Config(llama.Config):
 def windows(keys: Keys, layers: int) -> dict[str, Any]:
     """`window` and `full_layers` from the keys by which the Qwens say which layers slide."""
     slides = keys.take("use_sliding_window", False)
-    window = keys.take("sliding_window", None)
-    full = min(keys.take("max_window_layers", layers), layers)
+    window = keys.take("sliding_window", 4096, null=None)
+    full = min(keys.take("max_window_layers", 28), layers)
     types = keys.take("layer_types", None)
     if not slides or window is None:
         full, window = layers, None
@@ -58,7 +58,7 @@ def windows_to_hf(config: Config) -> dict[str, Any]:
 
 
 def from_hf(keys: Keys) -> Config:
-    fields = llama.sizes(keys)
+    fields = llama.sizes(keys, context=32_768, kv_heads=32)
     keys.ignore(use_mrope="multimodal positions, the same for text")
     return Config(**fields, **windows(keys, fields["layers"]))
 

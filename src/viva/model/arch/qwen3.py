@@ -22,7 +22,7 @@ class Config(qwen2.Config):
 
 
 def from_hf(keys: Keys) -> Config:
-    fields = llama.sizes(keys)
+    fields = llama.sizes(keys, context=32_768, kv_heads=32)
     return Config(
         **fields,
         **qwen2.windows(keys, fields["layers"]),

@@ -19,7 +19,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned:
     (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
     parts = mask.parts
     causal = aligned and Causal() in parts and all(isinstance(part, Causal) or _idle(part, S) for part in parts)
-    if causal and T == 1:  # the last token sees every key: the query heads of a group become rows of one product
+    if causal and T == 1 and not dropout:  # the last token sees every key: a group's heads are rows of one product
         return scaled_dot_product_attention(q.reshape(B, G, H // G, D), k, v).view(q.shape)
     if H > G:
         k, v = (x.repeat_interleave(H // G, dim=1) for x in (k, v))

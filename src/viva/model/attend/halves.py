@@ -38,8 +38,9 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         B, H, T, D = grad.shape
-        q, k, v, out, grad = (x.reshape(B * H, T, D) for x in (*ctx.saved_tensors[:4], grad))
-        logsum = ctx.saved_tensors[4].reshape(B * H, T, 1)
+        *kept, logsum = ctx.saved_tensors
+        q, k, v, out, grad = (x.reshape(B * H, T, D) for x in (*kept, grad))
+        logsum = logsum.reshape(B * H, T, 1)
         shift = (grad * out).sum(-1, keepdim=True, dtype=torch.float32).to(q.dtype)
         by_q, by_k, by_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         q = q * D**-0.5

@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
 from viva.base.product import ours, product
-from viva.model.again import Again
+from viva.model.again import Again, mark
 
 
 class Linear(nn.Linear):
@@ -24,7 +24,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def trained(x: Tensor, weight: Tensor, bias: Tensor | None, outs: tuple[int, ...]) -> tuple[Tensor, ...]:
     """x W^T + b, a tensor for each of the `outs` rows of W, with their gradients. A cheap `x` is not kept."""
-    return _Linear.apply(x, weight, bias, outs, getattr(x, "again", None))
+    return _Linear.apply(x, weight, bias, outs, mark(x))
 
 
 class _Linear(torch.autograd.Function):
@@ -43,7 +43,7 @@ class _Linear(torch.autograd.Function):
     def backward(ctx, *grads: Tensor):
         weight, *of = ctx.saved_tensors
         by_x, by_weight, by_bias, *_ = ctx.needs_input_grad
-        rows = [grad.flatten(0, -2) for grad in grads]
+        rows = [grad.reshape(-1, grad.shape[-1]) for grad in grads]
         found = _by_input(grads, weight.split(ctx.outs)) if by_x else None
         found_weight = _by_weight(rows, ctx.make(*of) if ctx.make else of[0], weight) if by_weight else None
         found_bias = torch.cat([grad.sum(0) for grad in rows]) if by_bias else None
@@ -58,8 +58,10 @@ def _by_input(grads: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
 
 
 def _by_weight(grads: list[Tensor], x: Tensor, weight: Tensor) -> Tensor:
-    """A product copies a left factor that is transposed, so the narrower of x and the gradients stands there."""
-    right, found = x.flatten(0, -2).T, torch.empty_like(weight)
+    """A product copies a transposed left factor: so x stands there, copied once for all parts, where it is narrower than
+    their gradients together, and else the gradient.
+    """
+    right, found = x.reshape(-1, x.shape[-1]).T, torch.empty_like(weight)
     left = right.contiguous() if len(grads) > 1 else right  # once for all parts
     for grad, part in zip(grads, found.split([grad.shape[1] for grad in grads]), strict=True):
         if grad.shape[1] * len(grads) > right.shape[0]:

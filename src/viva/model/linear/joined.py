@@ -27,7 +27,7 @@ class Joined(nn.Linear):
 def pieces(model: nn.Module, of=lambda parameter: parameter) -> dict[str, Tensor]:
     """Every parameter by name, or what `of` makes of it; one of a Joined as the views that are its parts.
 
-    `attention.joined.weight` comes as `attention.q.weight`, `attention.k.weight`, `attention.v.weight`.
+    `attention.qkv.weight` comes as `attention.q.weight`, `attention.k.weight`, `attention.v.weight`.
     """
     found = {}
     for prefix, module in model.named_modules():
@@ -48,9 +48,9 @@ def assemble(model: nn.Module, found: dict[str, Tensor]) -> None:
 def names(prefix: str, module: nn.Module, leaf: str) -> list[str]:
     """The names of the pieces of parameter `leaf` of the module called `prefix`."""
     if not isinstance(module, Joined):
-        return [f"{prefix}.{leaf}"]
+        return [f"{prefix}.{leaf}".lstrip(".")]
     parent = prefix.rpartition(".")[0]
-    return [f"{parent}.{part}.{leaf}" for part in module.names]
+    return [f"{parent}.{part}.{leaf}".lstrip(".") for part in module.names]
 
 
 def split(module: nn.Module, tensor: Tensor) -> tuple[Tensor, ...]:

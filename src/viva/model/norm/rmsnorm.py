@@ -1,6 +1,6 @@
 """RMSNorm (Zhang and Sennrich 2019, https://arxiv.org/abs/1910.07467, eq. 4): scaled by the root mean square alone."""
 
-from functools import cache
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +22,7 @@ class Config(BaseConfig):
 
 
 class RMSNorm(nn.Module):
-    """y = x / sqrt(mean(x^2) + eps) * w over the last axis, in fp32; the result has x's dtype."""
+    """y = x / sqrt(mean(x^2) + eps) * w over the last axis, in fp32 or wider; the result has x's dtype."""
 
     def __init__(self, width: int, eps: float):
         super().__init__()
@@ -32,9 +32,9 @@ class RMSNorm(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if torch.is_grad_enabled() and x.dtype == torch.float32:
             y = _RMSNorm.apply(x, self.weight, self.eps)
-            return cheap(y, lambda x, weight: _normed(x, weight, self.eps)[0], x, self.weight)
-        if x.dtype == torch.float32:
-            return (x * _scale(x, self.eps)).mul_(self.weight)
+            return cheap(y, partial(_normed_alone, eps=self.eps), x, self.weight)
+        if x.dtype in (torch.float32, torch.float64):
+            return x * _scale(x, self.eps) * self.weight
         return nn.functional.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
 
 
@@ -74,13 +74,17 @@ def _normed(x: Tensor, weight: Tensor, eps: float) -> tuple[Tensor, Tensor]:
     return y.view(x.shape), scale
 
 
+def _normed_alone(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    return _normed(x, weight, eps)[0]
+
+
 def _scale(x: Tensor, eps: float) -> Tensor:
     """1 / sqrt(mean(x^2) + eps) of x [..., E]: [..., 1]."""
     norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True)
-    return torch.addcmul(_number(eps, x.device), norm, norm, value=1 / x.shape[-1]).rsqrt_()
+    return torch.addcmul(_number(eps, x.dtype, x.device), norm, norm, value=1 / x.shape[-1]).rsqrt()
 
 
 @cache
-def _number(value: float, device: torch.device) -> Tensor:
+def _number(value: float, dtype: torch.dtype, device: torch.device) -> Tensor:
     """A scalar as a tensor: made at every use it would cost as much as the norm of a token."""
-    return torch.tensor(value, device=device)
+    return torch.tensor(value, dtype=dtype, device=device)

@@ -9,9 +9,11 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from viva.base.choice import Choice
 from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
 from viva.model.layout import Layout
 from viva.model.position.scaling import default
 
@@ -21,10 +23,12 @@ class Config(BaseConfig):
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
 
-    theta: float = Field(10_000.0, gt=0)
+    theta: float = Field(10_000.0, gt=1)
     scaling: Choice("viva.model.position.scaling") = default.Config()
 
     def build(self, width: int, context: int) -> nn.Module:
+        if width % 2 or width < 4:
+            raise Refusal("heads with rope must have an even width of at least 4", width, "change head_dim or heads")
         return Rope(self, width)
 
 
@@ -71,6 +75,7 @@ class _Turn(torch.autograd.Function):
         return _turned(x, cos, sin, 1)
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad: Tensor):
         cos, sin = ctx.saved_tensors
         return _turned(grad, cos, sin, -1), None, None
