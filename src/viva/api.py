@@ -50,7 +50,11 @@ class LanguageModel:
 
     def __call__(self, ids: Tensor | list[list[int]]) -> Tensor:
         """The logits [B, T, V] of ids [B, T]."""
-        return self.model(torch.as_tensor(ids, device=self.model.embedding.weight.device))
+        given = torch.as_tensor(ids, device=self.model.embedding.weight.device)
+        if given.numel() and not 0 <= int(given.min()) <= int(given.max()) < self.spec.vocab:
+            found, fix = f"{int(given.min())} to {int(given.max())}", "use the tokenizer that belongs to the model"
+            raise Refusal(f"ids must be in [0, {self.spec.vocab})", found, fix)
+        return self.model(given)
 
     def ids(self, prompt: Prompt) -> list[int]:
         """What the model reads: a text behind the begin token, as in training, or messages with a reply opened."""
@@ -75,7 +79,11 @@ class LanguageModel:
         return self.generate(messages, **sampling)
 
     def save(self, target: str | Path) -> None:
-        """Write a folder that `viva.load` and, for published families, transformers open."""
+        """Write a folder that `viva.load` and, for published families, transformers open.
+
+        A checkpoint that viva wrote there is replaced; anything else there is refused.
+        """
+        folder.require_room(target)
         folder.save(target, self.config, self.model, self.own_tokenizer, {"parent": self.source})
 
 
@@ -97,11 +105,11 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
 def located(name: str | Path) -> Path:
     """The checkpoint folder that `name` means: that folder, a run's best, or a model fetched from the hub."""
     path = folder.located(name)
-    if (path / "config.json").is_file() or not (path / "checkpoints").is_dir():
-        return path
+    if (path / "config.json").is_file():
+        return path  # without loading what only training needs
     from viva.train import checkpoint
 
-    return checkpoint.best(path)
+    return checkpoint.located(path)
 
 
 def load_tokenizer(path: str | Path) -> Tokenizer:

@@ -62,7 +62,7 @@ def test_configs_are_frozen():
         ({"iner": {}}, [], "unknown key 'iner'; use 'inner' (the nearest)"),
         ({}, ["inner.steps=fast"], "inner.steps: Input should be a valid integer"),
         ({"inner": {"rate": float("nan")}}, [], "inner.rate: Input should be a finite number"),
-        ({"position": "rop"}, [], "position: position must name a file of viva.model.position, but found 'rop'"),
+        ({"position": "rop"}, [], "position: must be a known kind; use 'rope' (the nearest)"),
         ({"position": {"kind": "rope", "tetha": 1}}, [], "position: unknown key 'tetha'; use 'theta' (the nearest)"),
         ({"position": {"kind": "rope", "scaling": {"kind": "linear"}}}, [], "position.scaling.factor: Field required"),
         ({}, ["inner.rate"], "an override must have the form section.key=value, but found 'inner.rate'"),

@@ -52,7 +52,10 @@ def test_help_shows_every_verb_and_each_an_example(viva):
         (["genrate"], 'Unknown command "genrate". Did you mean "generate"?'),
         (["generate", "m", "p", "--temperatur", "1"], "Unknown option: --temperatur. Did you mean --temperature?"),
         (["generate", "no-such-folder", "hi"], "a model must be a folder or a hub id such as owner/name, but found"),
-        (["generate", "m", "p", "--top-p", "0"], "top_p: Input should be greater than 0 (given '0')"),
+        (
+            ["generate", "m", "p", "--top-p", "0"],
+            "top_p: Input should be greater than or equal to 0.000001 (given '0')",
+        ),
         (["generate", "m", "p", "--max-new-tokens", "many"], "max_new_tokens: Input should be a valid integer"),
         (["train", "no-such.yaml"], "a recipe must be an existing file, but found no-such.yaml"),
         (["generate"], "requires an argument"),

@@ -90,7 +90,7 @@ def test_damaged_files_are_refused(ours, corpus, tmp_path):
 def test_a_part_without_documents_is_refused(ours, tmp_path):
     (tmp_path / "a.txt").write_text("one file is one row")
     with pytest.raises(
-        Refusal, match=r"must hold at least one document with text, but found 1 rows, 0 of them.*`piece`"
+        Refusal, match=r"must hold at least one document with text, but found 1 rows, 0 in this part.*`piece`"
     ):
         for part in ("train", "valid"):  # the one row is in one of them
             build(files.Config(path=str(tmp_path / "a.txt")), text.Config(), ours, tmp_path / "cache", part, 0.5)

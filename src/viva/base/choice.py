@@ -28,7 +28,7 @@ def variant(package: str, name: str) -> ModuleType:
     known = names(package)
     if name not in known:
         folder = package.rsplit(".", 1)[-1]
-        raise Refusal(f"{folder} must name a file of {package}", repr(name), nearest(str(name), known))
+        raise Refusal(f"{folder} must be a known kind", repr(name), nearest(str(name), known))
     return import_module(f"{package}.{name}")
 
 
@@ -51,7 +51,8 @@ def _resolve(package: str, value: Any) -> Any:
     try:
         module = variant(package, fields.pop("kind"))
     except Refusal as refusal:
-        raise PydanticCustomError("unknown_kind", "{text}", {"text": str(refusal)}) from None
+        text = f"must be a known kind; {refusal.fix}"
+        raise PydanticCustomError("unknown_kind", "{text}", {"text": text}) from None
     return module.Config.model_validate(fields)
 
 

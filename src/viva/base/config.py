@@ -175,5 +175,5 @@ def refusal(error: ValidationError, name: str) -> Refusal:
     for where, message, given in _flat(error):
         at = ".".join(where) or "the top level"
         shown = "" if isinstance(given, (dict, Config)) else f" (given {given!r})"
-        lines.append(f"{at}: {message}{shown}")
+        lines.append(f"{at}: {message.removeprefix('Value error, ')}{shown}")
     return Refusal(f"{name} must match its schema", "; ".join(lines), "correct what is named")

@@ -29,9 +29,12 @@ def disk_space(target: Path) -> Iterator[None]:
     """Refuse, rather than raise, when the disk is full or nothing can be written there."""
     try:
         yield
-    except OSError as error:
-        # safetensors wraps the cause in its own message, so the text is looked at as well as the number
-        if error.errno not in FULL and "No space left" not in str(error):
+    except Exception as error:
+        # safetensors raises an exception of its own, with the system's words in its message
+        wrapped = "os error" in str(error)
+        if not (isinstance(error, OSError) or wrapped):
+            raise
+        if getattr(error, "errno", None) not in FULL and "No space left" not in str(error):
             fix = "choose another place, or change what stands in the way"
             raise Refusal(f"{target} must be a place that can be written", error, fix) from error
         free = shutil.disk_usage(_existing(target)).free
@@ -97,6 +100,26 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Refuse where another process is inside this block for the same folder; a killed one holds nothing."""
+    try:
+        import fcntl
+    except ImportError:  # a system without it
+        yield
+        return
+    with disk_space(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        file = open(folder / ".lock", "w")  # noqa: SIM115 - held for as long as the block
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            fix = "wait until it has ended, or give another `out`"
+            raise Refusal(f"{folder} must be used by one run at a time", "another at work in it", fix) from None
+        yield
 
 
 def sha256(path: str | Path) -> str:

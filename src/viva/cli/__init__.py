@@ -54,6 +54,12 @@ def main(words: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:
+        if debug or error.filename is None:
+            raise
+        fix = "check the path and who may read or write it"
+        print(f"viva: {Refusal(f'{error.filename} must be usable', error.strerror, fix)}", file=sys.stderr)
+        return 2
 
 
 def _sentence(mistake: Refusal | CycloptsError) -> str:
@@ -62,7 +68,8 @@ def _sentence(mistake: Refusal | CycloptsError) -> str:
     if isinstance(mistake.__cause__, ValidationError):
         return str(refusal(mistake.__cause__, "the command line"))
     mistake.verbose = False
-    return " ".join(str(mistake).split())
+    found = " ".join(str(mistake).split()).rstrip(".")
+    return str(Refusal("the words of a command must be those of its verb", found, "see `viva VERB --help`"))
 
 
 @contextmanager

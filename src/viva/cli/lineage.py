@@ -1,8 +1,9 @@
 """`viva lineage`: where a checkpoint came from."""
 
-import json
 from pathlib import Path
 from typing import Any
+
+from viva.base.errors import Refusal
 
 SHOWN_APART = ("format", "model", "tokenizer", "files", "parent")
 
@@ -61,12 +62,15 @@ def _parent(path: Path) -> Path | None:
     from viva.api import located
 
     name = _manifest(path).get("parent")
+    if name and not Path(name).exists():
+        print(f"{name}\n  not on this machine")
     return located(name) if name and Path(name).exists() else None
 
 
 def _manifest(path: Path) -> dict[str, Any]:
-    file = path / "viva.json"
+    from viva.model.folder import manifest
+
     try:
-        return json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
-    except ValueError:
+        return manifest(path) or {}
+    except Refusal:
         return {}  # `fault` says so

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from viva.base.errors import Refusal
+
 
 def quickstart(*, minutes: float = 5.0, fast: bool = False, out: Path = Path("runs/quickstart")) -> None:
     """Train a tokenizer, pretrain a model, tune it on verified tasks, measure it, and say how to talk to it.
@@ -21,4 +23,6 @@ def quickstart(*, minutes: float = 5.0, fast: bool = False, out: Path = Path("ru
     """
     from viva.quickstart import run
 
+    if not 0 < minutes < float("inf"):
+        raise Refusal("--minutes must be a positive number", minutes, "leave it out for 5")
     run(minutes, fast, out)

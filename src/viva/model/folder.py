@@ -64,14 +64,26 @@ def save(
             tokenizer.save(new)
         if beside is not None:
             beside(new)
-        manifest = {
+        said = {
             "format": FORMAT,
             "model": tagged(config),
             "tokenizer": tokenizer and tokenizer.fingerprint.model_dump(mode="json"),
             **(notes or {}),
             "files": {file.name: sha256(file) for file in sorted(new.iterdir())},
         }
-        write_text(new / MANIFEST, json.dumps(manifest, indent=2, ensure_ascii=False))
+        write_text(new / MANIFEST, json.dumps(said, indent=2, ensure_ascii=False))
+
+
+def require_room(target: str | Path) -> None:
+    """Refuse to save where something stands that is not a checkpoint of ours: replacing it would delete it."""
+    target = Path(target)
+    fix = "save to a new folder, or to one that viva wrote and nothing was added to"
+    if target.exists() and not target.is_dir():
+        raise Refusal(f"{target} must be a new folder or a checkpoint", "a file", fix)
+    there = {file.name for file in target.iterdir()} if target.is_dir() else set()
+    listed = {MANIFEST, *(manifest(target) or {}).get("files", {})} if there else set()
+    if foreign := sorted(there - listed):
+        raise Refusal(f"{target} must be a new folder or a checkpoint", ", ".join(foreign[:5]), fix)
 
 
 def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Tokenizer | None) -> dict[str, Any]:
@@ -103,10 +115,10 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
     tensors.load(folder, family, model, dtype)
     has_tokenizer = (folder / "tokenizer.json").is_file()
     tokenizer = Tokenizer.load(folder) if has_tokenizer else None
-    manifest = _manifest(folder) or {}
-    if tokenizer is not None and manifest.get("tokenizer"):
-        type(tokenizer.fingerprint).model_validate(manifest["tokenizer"]).require(tokenizer.fingerprint, str(folder))
-    return Loaded(config, model.eval(), tokenizer, manifest, keys.ignored)
+    said = manifest(folder) or {}
+    if tokenizer is not None and said.get("tokenizer"):
+        type(tokenizer.fingerprint).model_validate(said["tokenizer"]).require(tokenizer.fingerprint, str(folder))
+    return Loaded(config, model.eval(), tokenizer, said, keys.ignored)
 
 
 def _understood(family: Any, keys: Keys) -> tuple[Config, Spec]:
@@ -135,10 +147,12 @@ def fault(folder: str | Path) -> str | None:
     if not (folder / "config.json").is_file():
         return "no config.json" if folder.is_dir() else "no such folder"
     try:
-        manifest = _manifest(folder)
+        listed = (manifest(folder) or {}).get("files", {})
+        if not isinstance(listed, dict):
+            return f"{MANIFEST} is damaged (its files are {listed!r})"
     except Refusal as damage:
         return f"{MANIFEST} is damaged ({damage.found})"
-    for name, expected in (manifest or {}).get("files", {}).items():
+    for name, expected in listed.items():
         if not (folder / name).is_file():
             return f"{name} is missing"
         if sha256(folder / name) != expected:
@@ -146,15 +160,18 @@ def fault(folder: str | Path) -> str | None:
     return None
 
 
-def _manifest(folder: Path) -> dict[str, Any] | None:
+def manifest(folder: Path) -> dict[str, Any] | None:
+    """What viva.json says, or None where there is none."""
     path = folder / MANIFEST
     return read_json(path) if path.is_file() else None
 
 
 def located(name: str | Path) -> Path:
     """The folder that `name` means: a path, or a model of the Hugging Face hub, fetched without any pickled file."""
-    if Path(name).exists():
+    if Path(name).is_dir():
         return Path(name)
+    if Path(name).exists():
+        raise Refusal("a model must be a folder", f"the file {name}", "give the folder that holds config.json")
     if str(name).count("/") != 1 or str(name).startswith((".", "/")):
         raise Refusal("a model must be a folder or a hub id such as owner/name", repr(str(name)), "check the path")
     from huggingface_hub import snapshot_download

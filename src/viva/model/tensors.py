@@ -75,9 +75,29 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
     for row in rows:
         joined = stored.pop(row.theirs)
         parts = _parted(row, joined.T if row.transposed else joined, shapes, folder)
-        for name, part in zip(row.ours, parts, strict=True):
-            found[name] = part.contiguous() if dtype is None else part.to(dtype).contiguous()
-    assemble(model, found)
+        found |= zip(row.ours, parts, strict=True)
+    _require_numbers(found, folder, dtype)
+    kept = {name: (part if dtype is None else part.to(dtype)).contiguous() for name, part in found.items()}
+    assemble(model, kept)
+
+
+def _require_numbers(found: dict[str, Tensor], folder: Path, dtype: torch.dtype | None) -> None:
+    """Weights are finite floating-point numbers, all of one dtype unless another is asked for.
+
+    Attention's kernel on the CPU would hide a NaN in the queries.
+    """
+    dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in found.values()})
+    whole = sorted(name for name, tensor in found.items() if not tensor.is_floating_point())
+    if whole:
+        fix = "save it unquantised"
+        raise Refusal(f"the weights in {folder} must be floating-point numbers", f"others in {_listed(whole)}", fix)
+    if len(dtypes) > 1 and dtype is None:
+        fix = "load it with one, for example dtype float32"
+        raise Refusal(f"the weights in {folder} must have one dtype", _listed(dtypes), fix)
+    broken = [name for name, tensor in found.items() if not torch.stack(tensor.aminmax()).isfinite().all()]
+    if broken:
+        fix = "download the folder again, or use an earlier checkpoint"
+        raise Refusal(f"the weights in {folder} must be finite", f"NaN or infinity in {_listed(broken)}", fix)
 
 
 def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Path) -> list[Tensor]:
@@ -101,7 +121,8 @@ def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], folder: Path
 
 def read(folder: Path) -> dict[str, Tensor]:
     """Every tensor of a folder's safetensors files, memory-mapped; a pickled checkpoint is refused."""
-    if (folder / INDEX).is_file():
+    sharded = (folder / INDEX).is_file() and not (folder / FILE).is_file()  # with both, transformers reads the one too
+    if sharded:
         index = read_json(folder / INDEX).get("weight_map")
         if not isinstance(index, dict) or any(Path(str(file)).name != file for file in index.values()):
             must = f"{INDEX} in {folder} must have a weight_map of tensors to files of that folder"
@@ -112,7 +133,7 @@ def read(folder: Path) -> dict[str, Tensor]:
     tensors: dict[str, Tensor] = {}
     for file in files:
         tensors |= _opened(folder / file)
-    if (folder / INDEX).is_file() and set(index) != set(tensors):
+    if sharded and set(index) != set(tensors):
         listed = _listed(sorted(set(index) ^ set(tensors)))
         raise Refusal(f"{INDEX} in {folder} must list what its shards hold", listed, "download the folder again")
     return tensors

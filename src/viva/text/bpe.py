@@ -9,6 +9,7 @@ from tokenizers import Regex, decoders, models, pre_tokenizers, trainers
 
 from viva.base.config import Config as Base
 from viva.base.errors import Refusal
+from viva.text.characters import require_whole
 from viva.text.template import DEFAULT_TEMPLATE
 from viva.text.tokenizer import Tokenizer
 
@@ -68,6 +69,6 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
     size = 0
     for text in texts:
         size += len(text)
-        yield text
+        yield require_whole(text, "text to learn from")
     if not size:
         raise Refusal("a tokenizer must have text to learn from", "none", "check the corpus it is given")

@@ -10,7 +10,7 @@ import numpy as np
 
 from viva.base.choice import tagged
 from viva.base.errors import Refusal
-from viva.base.files import whole_folder
+from viva.base.files import read_json, sha256, whole_folder
 from viva.text.example import Example
 from viva.text.fields import Format
 from viva.text.fingerprint import Fingerprint, digest
@@ -18,7 +18,7 @@ from viva.text.row import Corpus, Row
 from viva.text.split import Part, split
 from viva.text.tokenizer import Tokenizer
 
-VERSION = 1  # of the files' layout and of what is written into them
+VERSION = 2  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
 HEADER, IDS, MASK, LENGTHS, BYTES = "header.json", "ids.bin", "mask.bin", "lengths.bin", "bytes.bin"
 
@@ -61,14 +61,23 @@ class Documents:
         """The documents in `folder`; refused if they were made with another tokenizer."""
         folder = Path(folder)
         try:
-            header = json.loads((folder / HEADER).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
+            header = read_json(folder / HEADER)
+        except (OSError, Refusal) as error:
             raise Refusal(f"{folder} must be a token cache", error, "delete it; it is built again") from None
-        if header["version"] != VERSION:
-            raise Refusal(f"{folder} must have version {VERSION}", header["version"], "delete it; it is built again")
+        if header.get("version") != VERSION:
+            found = header.get("version")
+            raise Refusal(f"{folder} must have version {VERSION}", found, "delete it; it is built again")
         documents = cls(folder, header)
+        for name, expected in header["files"].items():
+            if sha256(folder / name) != expected:
+                raise Refusal(f"{folder / name} must be as it was written", "other bytes", f"delete {folder}")
         documents.fingerprint.require(tokenizer.fingerprint, f"the token cache {folder}")
         return documents
+
+    @property
+    def name(self) -> str:
+        """The key of the cache: a hash of the data, the format, the split and the tokenizer."""
+        return self.folder.name
 
     def __len__(self) -> int:
         return self.counts.documents
@@ -103,7 +112,8 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
             written.add(form.examples(chunk, tokenizer))
     if not written.lengths:
         must = f"the {part} part of the data must hold at least one document with text"
-        found = f"{rows.count} rows, {taken.count} of them in this part, all empty"
+        empty = ", all of them empty" if taken.count else ""
+        found = f"{rows.count} rows, {taken.count} in this part{empty}"
         raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
     np.array(written.lengths, np.int64).tofile(folder / LENGTHS)
     np.array(written.bytes, np.int64).tofile(folder / BYTES)
@@ -115,6 +125,7 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         "counts": asdict(counts),
         "notes": corpus.notes(),
         "fingerprint": tokenizer.fingerprint.model_dump(mode="json"),
+        "files": {name: sha256(folder / name) for name in (IDS, MASK, LENGTHS, BYTES)},
     }
     (folder / HEADER).write_text(json.dumps(header), encoding="utf-8")
 

@@ -5,6 +5,7 @@ from typing import Any
 
 from viva.base.config import Config
 from viva.base.errors import Refusal
+from viva.text.characters import require_whole
 from viva.text.example import Draft, Example, encode
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
@@ -47,14 +48,7 @@ def text(row: Row, name: str, optional: bool = False) -> str:
     if not isinstance(found, str):
         fix = "fill in or remove that row" if found is None or found != found else "write it as a string"
         raise Refusal(f"{row.where} must have text in the field {name!r}", repr(found)[:80], fix)
-    try:
-        found.encode()
-    except UnicodeEncodeError as error:
-        must = f"{row.where} must have whole Unicode characters in the field {name!r}"
-        raise Refusal(
-            must, f"a lone surrogate at character {error.start}", "write the character out as UTF-8"
-        ) from None
-    return found
+    return require_whole(found, f"the field {name!r} of {row.where}")
 
 
 def ends(tokenizer: Tokenizer) -> tuple[str, str]:

@@ -55,6 +55,9 @@ def _json(value: Any, ensure_ascii: bool = False, indent: Any = None, separators
     return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
 
 
+ORDINARY = (ArithmeticError, AttributeError, LookupError)  # what a template meets in a conversation it is not made for
+
+
 @lru_cache(maxsize=16)
 def compiled(source: str) -> Template:
     """The template, ready to render; a syntax error is refused."""
@@ -63,7 +66,7 @@ def compiled(source: str) -> Template:
     world.globals |= {"raise_exception": _raise, "strftime_now": lambda form: datetime.now().strftime(form)}
     try:
         return world.from_string(source)
-    except TemplateError as error:
+    except (TemplateError, RecursionError) as error:
         raise Refusal("a chat template must be valid Jinja", error, "mend or remove chat_template") from None
 
 
@@ -73,7 +76,7 @@ def render(source: str, words: dict[str, str], messages: list[dict], reply: bool
         return compiled(source).render(
             **words, messages=messages, add_generation_prompt=reply, tools=tools, documents=None
         )
-    except (TemplateError, TypeError, ValueError, ArithmeticError, AttributeError, LookupError) as error:
+    except (TemplateError, TypeError, ValueError, RuntimeError, MemoryError, *ORDINARY) as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         must = "a conversation must fit the model's chat template"
         raise Refusal(must, f"{error} (roles: {roles})", "change the conversation or the template") from None

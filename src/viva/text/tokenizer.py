@@ -11,6 +11,7 @@ from tokenizers import normalizers
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
 from viva.text import marks, special, template
+from viva.text.characters import require_whole
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.stream import Stream
 
@@ -54,15 +55,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, all of it plain text."""
-        return self.core.encode(text, add_special_tokens=False).ids
-
-    def encode_batch(self, texts: list[str]) -> list[list[int]]:
-        """`encode` of each text, on all cores."""
-        return [found.ids for found in self.core.encode_batch_fast(texts, add_special_tokens=False)]
+        return self.core.encode(require_whole(text), add_special_tokens=False).ids
 
     def encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding]:
         """Each marked text's `ids` and `offsets`: special tokens count unless shielded (`text/marks.py`)."""
-        found = self._marked_core.encode_batch(texts, add_special_tokens=False)
+        found = self._marked_core.encode_batch([require_whole(text) for text in texts], add_special_tokens=False)
         for text, encoding in zip(texts, found, strict=True):
             if marks.BREAK in text:
                 self._require_shielded(text, encoding)

@@ -79,6 +79,13 @@ def best(run: Path) -> Path:
     return chosen
 
 
+def located(name: str | Path) -> Path:
+    """The checkpoint that `name` means: that folder, the best of a run, or a model fetched from the hub."""
+    path = folder.located(name)
+    is_run = (path / "checkpoints").is_dir() and not (path / "config.json").is_file()
+    return best(path) if is_run else path
+
+
 def fault(path: Path) -> str | None:
     """Why a checkpoint of a run is not valid, or None. The manifest is written last, so there must be one."""
     if not path.is_dir():
@@ -107,7 +114,7 @@ def restore(path: Path, job: Job) -> State:
 
 def clean(run: Path) -> None:
     """Delete what a killed run left half written."""
-    for leftover in (run / "checkpoints").glob(".step-*"):
+    for leftover in (*run.glob("checkpoints/.step-*"), *run.glob("tokens/.*"), *run.glob(".tokenizer.*")):
         shutil.rmtree(leftover)
 
 

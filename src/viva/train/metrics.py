@@ -5,14 +5,15 @@ import math
 from pathlib import Path
 from typing import Any
 
-from viva.base.files import whole_file, write_text
+from viva.base.errors import Refusal
+from viva.base.files import disk_space, whole_file, write_text
 
 FILE, PLOT = "metrics.jsonl", "loss.png"
 
 
 def append(run: Path, record: dict[str, Any]) -> None:
     """Add one line; it is on its way to the disk when this returns."""
-    with open(run / FILE, "a", encoding="utf-8") as file:
+    with disk_space(run / FILE), open(run / FILE, "a", encoding="utf-8") as file:
         file.write(json.dumps(record) + "\n")
 
 
@@ -21,7 +22,11 @@ def read(run: Path) -> list[dict[str, Any]]:
     if not (run / FILE).is_file():
         return []
     whole, _, _ = (run / FILE).read_text(encoding="utf-8").rpartition("\n")
-    return [json.loads(line) for line in whole.splitlines()]
+    try:
+        return [json.loads(line) for line in whole.splitlines()]
+    except ValueError as error:
+        fix = "mend or delete that line; the checkpoints are intact without it"
+        raise Refusal(f"each line of {run / FILE} must be a JSON object", error, fix) from None
 
 
 def rewind(run: Path, step: int) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from viva.base import machine, product
+from viva.base.files import sole_user
 from viva.text.fingerprint import digest
 from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
@@ -29,7 +30,11 @@ class Run:
 def run(recipe: Recipe) -> Run:
     """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one."""
     machine.keep_freed_memory()
-    out = claim(recipe)
+    with sole_user(Path(recipe.out)):
+        return _run(recipe, claim(recipe))
+
+
+def _run(recipe: Recipe, out: Path) -> Run:
     checkpoint.clean(out)
     parts = start.parts(recipe, out)
     job, state = assembled(recipe, out, parts)
@@ -62,7 +67,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         valid=parts.valid,
         seed=recipe.seed,
     )
-    notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.folder.name, "parent": recipe.init}
+    notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
     save = lambda state: checkpoint.save(job, state, parts.config, parts.tokenizer, notes)  # noqa: E731
     return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()
 
@@ -78,6 +83,8 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
     if (job.precision.name, job.precision.device) == ("fp32", "cpu"):
         name, why = product.fastest(few=False)
         said.append(f"products by {name}: {why}")
+    empty = parts.train.documents.counts.empty
+    said += [f"{empty} rows hold no text and are left out"] if empty else []
     return said + parts.train.documents.notes + parts.train.repeats() + parts.train.passed_over()
 
 

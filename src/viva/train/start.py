@@ -9,6 +9,7 @@ import torch
 
 from viva.base.config import Config
 from viva.base.errors import Refusal
+from viva.base.files import whole_folder
 from viva.model import folder
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
@@ -28,11 +29,12 @@ def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
     if isinstance(recipe.tokenizer, str):
         return Tokenizer.load(recipe.tokenizer)
     if recipe.init is not None and recipe.tokenizer is None:
-        return Tokenizer.load(folder.located(recipe.init))
+        return Tokenizer.load(checkpoint.located(recipe.init))
     if not (out / TOKENIZER / "tokenizer.json").is_file():
         rows = split(recipe.data.rows(), "train", recipe.valid)
         made = bpe.train((string for row in rows for string in strings(row.data)), recipe.tokenizer or bpe.Config())
-        made.save(out / TOKENIZER)
+        with whole_folder(out / TOKENIZER) as new:
+            made.save(new)
     return Tokenizer.load(out / TOKENIZER)
 
 
@@ -58,7 +60,7 @@ def data(recipe: Recipe, tokens: Tokenizer, out: Path) -> tuple[Documents, Docum
 def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
     """A new model of the recipe's sizes, or the one it goes on from; with its config."""
     if recipe.init is not None:
-        loaded = folder.load(folder.located(recipe.init), torch.float32)
+        loaded = folder.load(checkpoint.located(recipe.init), torch.float32)
         config, found = loaded.config, owned(loaded.model)
     else:
         config = recipe.model
@@ -97,7 +99,10 @@ def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
 
 @dataclass(frozen=True)
 class Parts:
-    """The parts of a run, in memory; `begun` is the checkpoint that they come from, `passed` the newer, broken ones."""
+    """The parts of a run, in memory.
+
+    `begun` is the checkpoint that they come from, `passed` the newer, broken ones, `parent` what `init` names.
+    """
 
     tokenizer: Tokenizer
     config: Config
@@ -106,6 +111,7 @@ class Parts:
     valid: Data | None
     begun: Path | None
     passed: list[str]
+    parent: str | None
 
 
 def parts(recipe: Recipe, out: Path) -> Parts:
@@ -115,4 +121,16 @@ def parts(recipe: Recipe, out: Path) -> Parts:
     config, found = resumed(begun, tokens) if begun else model(recipe, tokens)
     pad = tokens.pad_id or 0  # fills rows; never learned, never seen by a token that is
     train, valid = (docs and Data(docs, recipe.train, pad, recipe.seed) for docs in data(recipe, tokens, out))
-    return Parts(tokens, config, found, train, valid, begun, passed)
+    if begun:
+        _require_same(begun, train.documents)
+    parent = recipe.init and str(checkpoint.located(recipe.init).resolve())
+    return Parts(tokens, config, found, train, valid, begun, passed, parent)
+
+
+def _require_same(begun: Path, documents: Documents) -> None:
+    """A run goes on with the documents it began with, or it would be neither the old run nor a new one."""
+    before = folder.manifest(begun)["data"]
+    if before != documents.name:
+        fix = "restore the data as it was, or give another `out` to begin a new run"
+        must = f"the data must be what {begun} was made with (the hash of its documents is {before})"
+        raise Refusal(must, documents.name, fix)

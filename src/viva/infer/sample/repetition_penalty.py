@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class Config(BaseConfig):
     """theta > 0; 1 changes nothing."""
 
-    repetition_penalty: float = Field(1.0, gt=0, description="above 1 repeats less")
+    repetition_penalty: float = Field(1.0, ge=0.01, le=100, description="above 1 repeats less")
 
 
 def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":

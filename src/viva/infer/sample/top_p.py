@@ -11,9 +11,9 @@ if TYPE_CHECKING:
 
 
 class Config(BaseConfig):
-    """p in (0, 1]; 1 keeps all."""
+    """p in [1e-6, 1]; 1 keeps all."""
 
-    top_p: float = Field(1.0, gt=0, le=1, description="draw among the likeliest tokens that hold this probability")
+    top_p: float = Field(1.0, ge=1e-6, le=1, description="draw among the likeliest tokens that hold this probability")
 
 
 def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":

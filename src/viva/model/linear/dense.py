@@ -58,8 +58,8 @@ def _by_input(grads: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
 
 
 def _by_weight(grads: list[Tensor], x: Tensor, weight: Tensor) -> Tensor:
-    """A product copies a transposed left factor: so x stands there, copied once for all parts, where it is narrower than
-    their gradients together, and else the gradient.
+    """A product copies a transposed left factor: x stands there, copied once for all parts, where it is narrower than
+    their gradients together; else the gradient does.
     """
     right, found = x.reshape(-1, x.shape[-1]).T, torch.empty_like(weight)
     left = right.contiguous() if len(grads) > 1 else right  # once for all parts

@@ -44,7 +44,14 @@ class Config(Corpus):
 
     def notes(self) -> list[str]:
         passed = [file.name for file in self._found if not _ending(file)]
-        return [f"{len(passed)} files of {self.path} have no known ending: {', '.join(passed[:5])}"] if passed else []
+        empty = [file.name for file in self.files if not file.stat().st_size]
+        links = [file.name for file in self._linked]
+        said = [
+            (passed, "files of {} have no known ending"),
+            (empty, "files of {} are empty"),
+            (links, "links in {} lead to no file and are not followed"),
+        ]
+        return [f"{len(n)} {what.format(self.path)}: {', '.join(n[:5])}" for n, what in said if n]
 
     @cached_property
     def files(self) -> list[Path]:
@@ -56,6 +63,13 @@ class Config(Corpus):
                 f"{self.path} must hold files that end in {', '.join(ENDINGS)}", names, "convert or rename them"
             )
         return found
+
+    @property
+    def _linked(self) -> list[Path]:
+        """Links inside a folder to other folders, or to nothing."""
+        path = Path(self.path).expanduser()
+        inside = path.rglob("*") if path.is_dir() else ()
+        return sorted(file for file in inside if file.is_symlink() and not file.is_file())
 
     @cached_property
     def _found(self) -> list[Path]:
@@ -141,7 +155,8 @@ def _object(line: str, where: str) -> dict:
     fix = 'write one JSON object a line, such as {"text": "..."}'
     try:
         found = json.loads(line)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
+        fix = "save the file as UTF-8 without a byte order mark" if line.startswith("\ufeff") else fix
         raise Refusal(f"{where} must be a JSON object", f"{line.strip()[:60]!r} ({error})", fix) from None
     if not isinstance(found, dict):
         raise Refusal(f"{where} must be a JSON object", f"a {type(found).__name__}", fix)
@@ -159,5 +174,5 @@ def _parquet(file: Path) -> Iterator[Row]:
             for data in batch.to_pylist():
                 number += 1
                 yield Row(data, f"{file}:{number}")
-    except (pyarrow.ArrowException, OSError) as error:
+    except (pyarrow.ArrowException, OSError, OverflowError, UnicodeDecodeError) as error:
         raise Refusal(f"{file} must be a whole parquet file", error, "fetch or write it again") from None

@@ -4,11 +4,15 @@ A group's rate is the loop's, times `scale` where the group has one. Parameters 
 state is matched by name.
 """
 
+from typing import Annotated
+
+from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.errors import Refusal
 
 Named = tuple[str, Tensor]
+Beta = Annotated[float, Field(ge=0, lt=1)]
 
 
 def trainable(model: nn.Module) -> list[Named]:

@@ -5,13 +5,13 @@ from pydantic import Field
 from torch import nn
 
 from viva.base.config import Config as Base
-from viva.train.optim import trainable
+from viva.train.optim import Beta, trainable
 
 
 class Config(Base):
     """`betas` of the first and second moment. Without weight decay: that is what adamw is for."""
 
-    betas: tuple[float, float] = (0.9, 0.999)
+    betas: tuple[Beta, Beta] = (0.9, 0.999)
     eps: float = Field(1e-8, gt=0)
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:

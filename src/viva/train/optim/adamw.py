@@ -5,13 +5,13 @@ from pydantic import Field
 from torch import nn
 
 from viva.base.config import Config as Base
-from viva.train.optim import groups, trainable
+from viva.train.optim import Beta, groups, trainable
 
 
 class Config(Base):
     """`betas` of the first and second moment; `weight_decay` a step is multiplied by the rate."""
 
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     weight_decay: float = Field(0.1, ge=0)
 

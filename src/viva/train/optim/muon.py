@@ -16,7 +16,7 @@ from torch.optim.adamw import adamw
 from viva.base.config import Config as Base
 from viva.base.machine import faster
 from viva.model.linear.joined import Joined
-from viva.train.optim import Named, groups, trainable
+from viva.train.optim import Beta, Named, groups, trainable
 
 # x -> a x + b x^3 + c x^5, chosen by Jordan for the steepest slope at 0 that still keeps [0, 1] near 1
 A, B, C = 3.4445, -4.7750, 2.0315
@@ -38,7 +38,7 @@ class Config(Base):
     weight_decay: float = Field(0.1, ge=0)
     iterations: PositiveInt = 5
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    betas: tuple[float, float] = (0.9, 0.95)
+    betas: tuple[Beta, Beta] = (0.9, 0.95)
     eps: float = Field(1e-8, gt=0)
     others: float = Field(1.0, gt=0)
 
