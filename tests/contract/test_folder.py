@@ -5,12 +5,14 @@ import re
 
 import pytest
 import torch
+import transformers
 from safetensors.torch import load_file, save_file
 
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal
 from viva.model import folder, tensors
 from viva.model.arch import gpt2, llama
+from viva.model.arch._family import Keys
 from viva.model.init import initialise
 from viva.model.spec import Attention
 from viva.model.transformer import Transformer
@@ -128,3 +130,47 @@ def test_impossible_specs_are_refused():
         Attention(heads=8, kv_heads=8, head_dim=4, position="learned")
     with pytest.raises(Refusal, match="heads must divide width, but found 3 heads for width 32"):
         llama.TINY.model_copy(update={"heads": 3, "kv_heads": 3, "head_dim": None}).spec()
+
+
+def test_weights_that_are_no_numbers_or_not_of_one_dtype(saved):
+    """transformers would load them. Attention's kernel hides a NaN in the queries; joined matrices share a dtype."""
+    good = load_file(saved / "model.safetensors")
+    name = "model.layers.0.self_attn.q_proj.weight"
+    for bad, expected in (
+        (good[name] * torch.nan, "must be finite, but found NaN or infinity in .*attention.q.weight"),
+        (good[name].to(torch.int32), "must be floating-point numbers, but found others in .*attention.q.weight"),
+        (good[name].bfloat16(), "must have one dtype, but found bfloat16, float32. To fix it, load it with one"),
+    ):
+        save_file({**good, name: bad}, saved / "model.safetensors", metadata={"format": "pt"})
+        assert re.search(expected, refusal(saved))
+    assert folder.load(saved, torch.float32).model.embedding.weight.dtype == torch.float32
+
+
+def test_the_one_file_comes_before_the_shards(saved):
+    """As in transformers: an index left over from an earlier save is not read."""
+    before = load_file(saved / "model.safetensors")["model.norm.weight"]
+    stale = {name: torch.zeros_like(tensor) for name, tensor in load_file(saved / "model.safetensors").items()}
+    save_file(stale, saved / "old.safetensors", metadata={"format": "pt"})
+    index = {"weight_map": dict.fromkeys(stale, "old.safetensors")}
+    (saved / "model.safetensors.index.json").write_text(json.dumps(index))
+    assert torch.equal(folder.load(saved).model.decoder.norm.weight, before)
+
+
+@pytest.mark.parametrize("name", [name for name in names("viva.model.arch") if name != "custom"])
+def test_a_key_left_out_means_what_it_means_to_transformers(name):
+    """Each key of config.json in turn: ours without it is ours with what transformers fills in, or a refusal."""
+    family = variant("viva.model.arch", name)
+    large = {"layers": 32, "window": 8, "full_layers": 28, "kv_heads": 4, "heads": 32, "head_dim": 8, "width": 64}
+    fields = type(family.TINY).model_fields
+    config = family.TINY.model_copy(update={key: value for key, value in large.items() if key in fields})
+    whole, compared = {"model_type": family.MODEL_TYPE, **family.to_hf(config)}, 0
+    for key in set(whole) - {"model_type"}:
+        rest = {k: v for k, v in whole.items() if k != key}
+        filled = transformers.CONFIG_MAPPING[family.MODEL_TYPE](**rest).to_dict()
+        try:
+            found = family.from_hf(Keys({k: v for k, v in rest.items() if k != "model_type"})).spec()
+        except Refusal:
+            continue
+        compared += 1
+        assert found == family.from_hf(Keys({k: v for k, v in filled.items() if k != "model_type"})).spec(), key
+    assert compared >= 3

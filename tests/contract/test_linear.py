@@ -94,6 +94,21 @@ def test_a_normed_input_is_not_kept():
     assert {t.data_ptr() for t in kept if t.shape == (5, 32)} == {kept[0].data_ptr()}
 
 
+def test_what_was_written_into_is_kept_instead():
+    """A mark says how a tensor was made; once something else stands in it, making it again would be wrong."""
+    linear, gate, up = Linear(32, 8), random(5, 32).requires_grad_(), random(6, 32)[:5].requires_grad_()
+    y = gated("silu", gate, up)
+    y.mul_(2)
+    linear(y).sum().backward()
+    torch.testing.assert_close(linear.weight.grad, (2 * functional.silu(gate) * up).sum(0).expand(8, 32).detach())
+
+
+def test_a_single_vector_has_a_gradient():
+    linear, x = Linear(32, 8), random(32)
+    linear(x).sum().backward()
+    torch.testing.assert_close(linear.weight.grad, x.expand(8, 32))
+
+
 def test_a_frozen_weight_keeps_no_input_and_gets_no_gradient():
     linear, x = Linear(32, 8).requires_grad_(False), random(5, 32).requires_grad_()
     kept = []

@@ -170,3 +170,22 @@ def test_a_run_whose_newest_checkpoint_is_damaged_says_what_it_passed_over(run, 
     with pytest.warns(viva.Notice, match=f"passed over {newest.name}"):
         m = viva.load(copy)
     assert m.source != str(newest)
+
+
+def test_save_replaces_its_own_and_nothing_else(saved, tmp_path):
+    m = viva.load(saved)
+    (tmp_path / "project").mkdir()
+    (tmp_path / "project" / "thesis.txt").write_text("years of work")
+    with pytest.raises(viva.Refusal, match=r"must be a new folder or a checkpoint, but found thesis\.txt"):
+        m.save(tmp_path / "project")
+    with pytest.raises(viva.Refusal, match="must be a new folder or a checkpoint, but found a file"):
+        m.save(tmp_path / "project" / "thesis.txt")
+    assert (tmp_path / "project" / "thesis.txt").read_text() == "years of work"
+    m.save(tmp_path / "own")
+    m.save(tmp_path / "own")
+    assert folder.fault(tmp_path / "own") is None
+
+
+def test_ids_beyond_the_vocabulary(saved):
+    with pytest.raises(viva.Refusal, match=r"ids must be in \[0, \d+\), but found 1 to 9999"):
+        viva.load(saved)([[1, 9999]])

@@ -3,6 +3,7 @@
 import errno
 import resource
 import shutil
+import subprocess
 
 import pytest
 
@@ -117,3 +118,18 @@ def test_an_optimizer_that_groups_otherwise_is_refused(tmp_path, trained):
     work, _ = job(tmp_path, {"train.optim": "muon"}, "other")
     with pytest.raises(Refusal, match=r"groups of .*step-00000006 must be those of the run, but found \[\["):
         checkpoint.restore(checkpoint.place(trained, 6), work)
+
+
+def test_a_disk_that_is_really_full(tmp_path):
+    """A file system of 150 KiB: the tokenizer, the text and the log fit, the weights do not."""
+    small = tmp_path / "small"
+    small.mkdir()
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=150k", "tmpfs", small], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f"needs the right to mount a small file system: {mounted.stderr.decode().strip()}")
+    try:
+        with pytest.raises(Refusal, match=r"the disk must have room to write .*, but found 0 MiB free"):
+            run(recipe(tmp_path, {"train.save_every": 3}, "small/run"))
+        assert not list((small / "run").glob("checkpoints/step-*"))
+    finally:
+        subprocess.run(["umount", small], check=True)

@@ -1,6 +1,7 @@
 """kill -9 and SIGTERM: nothing half is ever taken for whole. (A hundred instants: benchmarks/kill_during_save.py.)"""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,11 +77,14 @@ def test_sigterm_saves_and_exits_0_and_the_same_command_goes_on(tmp_path):
 
 
 def test_kill_during_training_loses_at_most_the_steps_since_the_last_save(tmp_path):
-    killed = train(tmp_path, 12)
+    killed = train(tmp_path, 200)
     while len(list(tmp_path.glob("other/checkpoints/step-*"))) < 2:
         assert killed.poll() is None, killed.stderr.read()
     killed.kill()
-    killed.wait()
-    resumed = train(tmp_path, 12)
-    assert resumed.wait() == 0
-    assert_equal_runs(tmp_path, 12)
+    assert killed.wait() == -signal.SIGKILL
+    last = max(int(path.name[-8:]) for path in tmp_path.glob("other/checkpoints/step-*"))
+    resumed = train(tmp_path, 200)
+    said = resumed.stderr.read()
+    assert resumed.wait() == 0 and f"going on from {tmp_path / 'other' / 'checkpoints'}" in said
+    assert int(re.search(r"step-0*\d+, step (\d+)", said)[1]) >= last
+    assert_equal_runs(tmp_path, 200)

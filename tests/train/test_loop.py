@@ -77,9 +77,12 @@ def test_packing_and_padding_learn_the_same(tmp_path):
     assert_near(*gradients, rtol=1e-4, atol=1e-6)
 
 
-def test_recomputed_activations_give_the_same_gradients(tmp_path):
-    kept = after(tmp_path, "kept", {"model.dropout": 0.1})
-    recomputed = after(tmp_path, "recomputed", {"model.dropout": 0.1, "train.recompute": True})
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+@pytest.mark.parametrize("dropout", [0.0, 0.1])
+def test_recomputed_activations_give_the_same_gradients(tmp_path, precision, dropout):
+    changes = {"model.dropout": dropout, "train.precision": precision}
+    kept = after(tmp_path, "kept", changes)
+    recomputed = after(tmp_path, "recomputed", {**changes, "train.recompute": True})
     assert_near(kept, recomputed, rtol=1e-6, atol=1e-7)
 
 

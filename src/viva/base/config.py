@@ -36,7 +36,7 @@ class Config(BaseModel):
                 raise PydanticCustomError("unknown_key", "unknown key {key}; {fix}", {"key": repr(key), "fix": fix})
             if isinstance(data[key], bool) and "bool" not in str(cls.model_fields[key].annotation):
                 # pydantic takes true for the number 1
-                found = {"key": repr(key), "found": data[key]}
+                found = {"key": repr(key), "found": repr(data[key])}
                 raise PydanticCustomError("no_switch", "{key} is no switch, but was given {found}", found)
         return {key: _filled_in(cls.model_fields[key], value) for key, value in data.items()}
 

@@ -18,6 +18,7 @@ from viva.model.transformer import Transformer
 
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = "model{suffix}.safetensors"
+FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
 BUFFERS = (
     ".attn.bias",
     ".attn.masked_bias",
@@ -87,7 +88,7 @@ def _require_numbers(found: dict[str, Tensor], folder: Path, dtype: torch.dtype 
     Attention's kernel on the CPU would hide a NaN in the queries.
     """
     dtypes = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in found.values()})
-    whole = sorted(name for name, tensor in found.items() if not tensor.is_floating_point())
+    whole = sorted(name for name, tensor in found.items() if tensor.dtype not in FLOATS)
     if whole:
         fix = "save it unquantised"
         raise Refusal(f"the weights in {folder} must be floating-point numbers", f"others in {_listed(whole)}", fix)

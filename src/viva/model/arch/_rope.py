@@ -17,7 +17,7 @@ def read(keys: Keys, context: int, theta: float = 10_000.0) -> rope.Config:
     """The rotary scheme of a config.json whose context is `context`; an unknown type or field is refused."""
     given = {**keys.section("rope_scaling"), **keys.section("rope_parameters")}
     top = keys.take("rope_theta", None)
-    theta = given.pop("rope_theta", None) or top or theta
+    theta = next(value for value in (given.pop("rope_theta", None), top, theta) if value is not None)
     older = given.pop("type", None)
     name = given.pop("rope_type", None) or older or "default"
     if name not in names(SCALINGS):

@@ -49,8 +49,9 @@ def from_hf(keys: Keys) -> Config:
     keys.expect("scale_attn_by_inverse_layer_idx", False)
     keys.expect("add_cross_attention", False)
     dropout = keys.take("resid_pdrop", 0.1)
-    keys.expect("attn_pdrop", dropout)
-    keys.expect("embd_pdrop", dropout)
+    for key in ("attn_pdrop", "embd_pdrop"):
+        keys.left.setdefault(key, 0.1)
+        keys.expect(key, dropout)
     keys.ignore(
         n_ctx="the same as n_positions",
         reorder_and_upcast_attn="changes rounding alone",
