@@ -2,6 +2,7 @@
 
 import errno
 import hashlib
+import os
 
 import pytest
 
@@ -52,3 +53,36 @@ def test_streams_are_pure_functions_of_seed_and_name():
     assert stream(1, "a").random() == stream(1, "a").random()
     assert len({derive(s, n) for s in range(3) for n in ("a", "b", 1)}) == 9
     assert derive(0, "a", "b") != derive(0, "ab")
+
+
+def test_a_folder_that_cannot_be_put_in_place_leaves_the_old_one(tmp_path, monkeypatch):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "old").write_text("kept")
+    real = os.replace
+
+    def refuses(source, target):
+        if ".tmp" in str(source):
+            raise OSError(errno.EIO, "no")
+        real(source, target)
+
+    monkeypatch.setattr(files.os, "replace", refuses)
+    with pytest.raises(Refusal, match="must be a place that can be written"), files.whole_folder(tmp_path / "a") as new:
+        (new / "new").write_text("never seen")
+    assert [(file.name, file.read_text()) for file in (tmp_path / "a").iterdir()] == [("old", "kept")]
+
+
+def test_a_reader_finds_a_whole_folder_at_every_instant(tmp_path, monkeypatch):
+    """Before the new folder takes the place, the old one stands, whole, under another name."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "file").write_text("old")
+    seen, real = [], os.replace
+
+    def watched(source, target):
+        real(source, target)
+        seen.append({file.read_text() for file in tmp_path.glob("*/file")})
+
+    monkeypatch.setattr(files.os, "replace", watched)
+    with files.whole_folder(tmp_path / "a") as new:
+        (new / "file").write_text("new")
+    assert len(seen) >= 2 and all("old" in found for found in seen)
+    assert [file.read_text() for file in tmp_path.glob("a/file")] == ["new"]

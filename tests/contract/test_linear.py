@@ -141,3 +141,8 @@ def test_the_library_follows_the_measurement(monkeypatch):
     for seconds, expected in (((5.0, 1.0), "oneDNN"), ((1.4, 1.0), "BLAS")):
         names = iter(seconds)
         assert product._measured(few=False).name == expected
+
+
+def test_other_dtypes_are_left_to_torch(kernel):
+    x, weight = random(9, 32).bfloat16(), random(24, 32).bfloat16()
+    assert torch.equal(product.product(x, weight), functional.linear(x, weight))

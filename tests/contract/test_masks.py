@@ -128,3 +128,12 @@ def test_one_new_token_sees_the_whole_cache():
     allowed = torch.ones(B, 1, T, dtype=torch.bool)
     found = dense.attend(q[:, :, -1:], k, v, Causal(), torch.tensor([[T - 1]]), aligned=True)
     torch.testing.assert_close(found, reference(q[:, :, -1:], k, v, allowed))
+
+
+@pytest.mark.parametrize(("mask", "queries"), [(Causal(), T), (Causal() & Window(4), T), (Causal(), 1)])
+def test_dropout_falls_on_the_weights_in_every_form(mask, queries):
+    """With 90 % dropped two passes differ, whatever form the mask is handed over in."""
+    q, k, v = inputs()
+    places = torch.arange(T - queries, T)[None]
+    first, second = (dense.attend(q[:, :, -queries:], k, v, mask, places, True, dropout=0.9) for _ in range(2))
+    assert not torch.equal(first, second)

@@ -25,9 +25,27 @@ run(recipe(Path(sys.argv[2]), {"train.steps": int(sys.argv[3]), "train.save_ever
 """
 
 
-def train(folder, steps):
-    """A process that trains in `folder`/other."""
-    command = [sys.executable, "-c", TRAIN, str(Path(__file__).parents[1]), str(folder), str(steps)]
+ASKED_WHILE_PREPARING = """
+import os
+from viva.train import start
+make = start.parts
+def parts(*given):
+    os.kill(os.getpid(), 15)
+    return make(*given)
+start.parts = parts
+"""
+
+
+def train(folder, steps, first=""):
+    """A process that trains in `folder`/other, after it has done what `first` says."""
+    command = [
+        sys.executable,
+        "-c",
+        TRAIN.replace("run(recipe", first + "run(recipe"),
+        str(Path(__file__).parents[1]),
+        str(folder),
+        str(steps),
+    ]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
@@ -77,14 +95,24 @@ def test_sigterm_saves_and_exits_0_and_the_same_command_goes_on(tmp_path):
 
 
 def test_kill_during_training_loses_at_most_the_steps_since_the_last_save(tmp_path):
-    killed = train(tmp_path, 200)
+    killed = train(tmp_path, 80)
     while len(list(tmp_path.glob("other/checkpoints/step-*"))) < 2:
         assert killed.poll() is None, killed.stderr.read()
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
     last = max(int(path.name[-8:]) for path in tmp_path.glob("other/checkpoints/step-*"))
-    resumed = train(tmp_path, 200)
+    resumed = train(tmp_path, 80)
     said = resumed.stderr.read()
     assert resumed.wait() == 0 and f"going on from {tmp_path / 'other' / 'checkpoints'}" in said
     assert int(re.search(r"step-0*\d+, step (\d+)", said)[1]) >= last
-    assert_equal_runs(tmp_path, 200)
+    assert_equal_runs(tmp_path, 80)
+
+
+def test_sigterm_before_the_first_step_saves_and_exits_0(tmp_path):
+    """While the data is prepared, too: the weights as they began are saved, and the same command goes on from them."""
+    stopped = train(tmp_path, 4, ASKED_WHILE_PREPARING)
+    said = stopped.stderr.read()
+    assert stopped.wait() == 0 and "stopped as asked after step 0" in said
+    assert [path.name for path in tmp_path.glob("other/checkpoints/*")] == ["step-00000000"]
+    assert train(tmp_path, 4).wait() == 0
+    assert_equal_runs(tmp_path, 4)

@@ -166,3 +166,16 @@ def test_the_impossible_is_refused(given, words):
 
 def test_one_stop_string_may_stand_alone():
     assert Sampling(stop="\n").stop == ("\n",)
+
+
+@pytest.mark.filterwarnings("ignore:Passing `repetition_penalty`")
+def test_a_draw_is_from_the_chain_in_its_order():
+    """Inverse transform sampling of what transformers' chain of filters leaves, written out."""
+    sampling = Sampling(temperature=1.8, top_k=9, top_p=0.7, min_p=0.05, repetition_penalty=1.9)
+    config = transformers.GenerationConfig(do_sample=True, **{name(m): getattr(sampling, name(m)) for m in ORDER})
+    tiny = transformers.GPT2Config(vocab_size=V, n_positions=8, n_embd=8, n_layer=1, n_head=1)
+    left = transformers.GPT2LMHeadModel(tiny)._get_logits_processor(config, device="cpu")(PROMPT, LOGITS.clone())
+    for u in (0.0, 0.3, 0.6, 0.9, 0.999):
+        uniform = torch.full((B,), u, dtype=torch.float64)
+        expected = (left.softmax(-1).double().cumsum(-1) > u).float().argmax(-1)
+        assert torch.equal(draw(LOGITS, sampling, uniform, SEEN), expected)

@@ -12,6 +12,7 @@ from viva.train.job import State
 from viva.train.loss import IGNORE
 from viva.train.run import run
 from viva.train.step import update
+from viva.train.stop import Asked
 
 from .runs import job, recipe, stop_after, weights
 
@@ -172,7 +173,7 @@ def test_minutes_are_turned_into_steps_by_the_pace(tmp_path):
     """2 s a step, one slow first step of 6 s: after 20 s of the minute, 40 s remain for 20 more steps."""
     assert loop.paced(1.0, [6.0] + [2.0] * 7, step=8) == 8 + 20
     work, state = job(tmp_path, {"train.steps": None, "train.minutes": 0.01})
-    assert loop.fit(work, state)
+    assert loop.fit(work, state, Asked())
     assert state.steps == state.step > loop.PACE
 
 

@@ -23,3 +23,4 @@ def test_rates_are_work_over_time(monkeypatch):
     monkeypatch.setitem(machine.READ_BYTES, "cpu", 2**20)
     assert machine.matrix_rate.__wrapped__("float32", "cpu") == pytest.approx(2.147483648)
     assert machine.read_rate.__wrapped__("cpu") == pytest.approx(2**20 / 1e9)
+    assert machine.weight_rate.__wrapped__("float32", "cpu") == pytest.approx(2**18 / 1e9)

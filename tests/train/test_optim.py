@@ -133,3 +133,15 @@ def test_muon_resumes_with_the_dtype_it_began_with():
     resumed = muon.Config(dtype="bfloat16").build(model)
     resumed.load_state_dict(began.state_dict())
     assert resumed.param_groups[0]["dtype"] == "float32"
+
+
+@pytest.mark.parametrize(("name", "fields"), [
+    ("adam", {"betas": (0.5, 0.6), "eps": 1e-3}),
+    ("adamw", {"betas": (0.5, 0.6), "eps": 1e-3}),
+    ("rmsprop", {"alpha": 0.5, "momentum": 0.3, "eps": 1e-3}),
+    ("sgd", {"momentum": 0.5, "nesterov": True}),
+])  # fmt: skip
+def test_every_field_reaches_torch(name, fields):
+    optimizer = variant(optim.__name__, name).Config(**fields).build(Tiny())
+    for group in optimizer.param_groups:
+        assert {key: group[key] for key in fields} == fields

@@ -9,9 +9,11 @@ from viva.base import measure, product
 from viva.base.errors import Refusal
 from viva.base.files import sole_user
 from viva.train import checkpoint
+from viva.train.evaluation import evaluate
 from viva.train.run import run
+from viva.train.step import update
 
-from .runs import recipe, stop_after, text, weights
+from .runs import job, recipe, stop_after, text, weights
 from .test_loop import differing
 
 
@@ -103,3 +105,43 @@ def test_a_resumed_run_multiplies_by_the_library_it_began_with(tmp_path, monkeyp
     resumed = run(recipe(tmp_path, {}, "resumed"))
     assert not differing(weights(straight.folder, 6), weights(resumed.folder, 6))
     product.CHOSEN.clear()
+
+
+def test_what_is_cut_is_said(tmp_path, capsys):
+    run(recipe(tmp_path, {"train.context": 8}))
+    assert "documents are longer than the context of 8 tokens and are cut into pieces" in capsys.readouterr().err
+
+
+def test_a_run_that_was_moved_goes_on(tmp_path):
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 3)
+        run(recipe(tmp_path))
+    (tmp_path / "run").rename(tmp_path / "moved")
+    done = run(recipe(tmp_path, {}, "moved"))
+    assert done.finished and done.metrics["step"] == 6
+
+
+def test_a_save_at_least_every_so_many_minutes(tmp_path):
+    run(recipe(tmp_path, {"train.save_minutes": 1e-9, "train.keep": 9}))
+    assert len(list(tmp_path.glob("run/checkpoints/step-*"))) == 6
+
+
+def test_a_cache_of_another_version(tmp_path):
+    run(recipe(tmp_path))
+    for header in tmp_path.glob("run/tokens/*/header.json"):
+        header.write_text(json.dumps(json.loads(header.read_text()) | {"version": 1}))
+    with pytest.raises(Refusal, match="must have version 2, but found 1"):
+        run(recipe(tmp_path))
+
+
+def test_the_others_rate_is_a_multiple(tmp_path):
+    work, state = job(tmp_path, {"train.optim": {"kind": "muon", "others": 0.25}})
+    update(work, state)
+    rates = {group["muon"]: group["lr"] for group in work.optimizer.param_groups}
+    assert rates == {True: 1e-2, False: 0.25e-2}
+
+
+def test_bits_a_byte_only_where_they_are_exact(tmp_path):
+    assert "valid_bits_per_byte" in evaluate(job(tmp_path, {"valid": 0.3})[0])
+    dropping = {"valid": 0.3, "train.long": "drop", "train.context": 8, "model.context": 8}
+    assert "valid_bits_per_byte" not in evaluate(job(tmp_path, dropping, "dropping")[0])

@@ -29,10 +29,11 @@ def disk_space(target: Path) -> Iterator[None]:
     """Refuse, rather than raise, when the disk is full or nothing can be written there."""
     try:
         yield
+    except Refusal:
+        raise
     except Exception as error:
         # safetensors raises an exception of its own, with the system's words in its message
-        wrapped = "os error" in str(error)
-        if not (isinstance(error, OSError) or wrapped):
+        if not (isinstance(error, OSError) or "os error" in str(error)) or _elsewhere(error, target):
             raise
         if getattr(error, "errno", None) not in FULL and "No space left" not in str(error):
             fix = "choose another place, or change what stands in the way"
@@ -43,6 +44,14 @@ def disk_space(target: Path) -> Iterator[None]:
             f"{free / 2**20:.0f} MiB free",
             "free some space or write elsewhere; what was there before is untouched",
         ) from error
+
+
+def _elsewhere(error: Exception, target: Path) -> bool:
+    """Whether the error names a file that is neither above nor beside `target`: one that was to be read, say."""
+    if not isinstance(error, OSError) or error.filename is None:
+        return False
+    named, target = Path(os.fsdecode(error.filename)).absolute(), target.absolute()
+    return named not in (target, *target.parents) and target.parent not in named.parents
 
 
 def _existing(path: Path) -> Path:
@@ -95,7 +104,12 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
             sync(temporary)
             if path.exists():
                 os.replace(path, old)
-            os.replace(temporary, path)
+            try:
+                os.replace(temporary, path)
+            except OSError:
+                if old.exists():
+                    os.replace(old, path)
+                raise
             sync(path.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)

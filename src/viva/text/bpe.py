@@ -25,8 +25,10 @@ class Config(Base):
     Qwen2); "three" takes up to three together (as in GPT-4), which is shorter and harder to add up.
     """
 
-    vocab_size: int = Field(4096, ge=256 + len(SPECIALS))
-    digits: Literal["single", "three"] = "single"
+    vocab_size: int = Field(
+        4096, ge=256 + len(SPECIALS), description="ids in all, the 256 bytes and the special tokens among them"
+    )
+    digits: Literal["single", "three"] = Field("single", description="whether a token holds one digit, or up to three")
 
 
 def train(texts: Iterable[str], config: Config | None = None) -> Tokenizer:

@@ -14,29 +14,30 @@ from viva.train.stop import Asked
 PACE = 8  # steps that a run of `minutes` takes to measure how many it has time for
 
 
-def fit(job: Job, state: State) -> bool:
+def fit(job: Job, state: State, asked: Asked) -> bool:
     """Train from `state` to its end; False if asked to stop before it. A checkpoint holds the last step either way."""
     job.model.train()
     if state.steps is None:
         state.steps = length(job.train, job.data)
     times, saved_at = [], time.monotonic()
-    ended = finished(job.train, state)
-    with Asked() as asked:
-        while not ended:
-            start = time.perf_counter()
-            record = update(job, state)
-            times.append(time.perf_counter() - start)
-            if state.steps is None and len(times) >= PACE:
-                state.steps = paced(job.train.minutes, times, state.step)
-            if job.valid and (state.step == state.steps or due(job.train.eval_every, state.step)):
-                record |= evaluate(job)
-                judge(state, record["valid_loss"])
-            job.log(state, {**record, "seconds": times[-1]})
-            ended = bool(asked) or finished(job.train, state)
-            late = time.monotonic() - saved_at > 60 * job.train.save_minutes
-            if ended or late or due(job.train.save_every, state.step) or state.best_step == state.step:
-                job.save(state)
-                saved_at = time.monotonic()
+    ended = finished(job.train, state) or bool(asked)
+    if ended and not state.step:
+        job.save(state)  # asked before the first step
+    while not ended:
+        start = time.perf_counter()
+        record = update(job, state)
+        times.append(time.perf_counter() - start)
+        if state.steps is None and len(times) >= PACE:
+            state.steps = paced(job.train.minutes, times, state.step)
+        if job.valid and (state.step == state.steps or due(job.train.eval_every, state.step)):
+            record |= evaluate(job)
+            judge(state, record["valid_loss"])
+        job.log(state, {**record, "seconds": times[-1]})
+        ended = bool(asked) or finished(job.train, state)
+        late = time.monotonic() - saved_at > 60 * job.train.save_minutes
+        if ended or late or due(job.train.save_every, state.step) or state.best_step == state.step:
+            job.save(state)
+            saved_at = time.monotonic()
     return finished(job.train, state)
 
 

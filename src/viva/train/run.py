@@ -15,11 +15,15 @@ from viva.train.precision import Precision
 from viva.train.recipe import Recipe, claim
 from viva.train.report import Report
 from viva.train.start import Parts
+from viva.train.stop import Asked
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its last record, the checkpoint to use, and whether it came to its end."""
+    """A run's folder, its last record, the checkpoint to use, and whether it came to its end.
+
+    `metrics` is empty where it was asked to stop before the first step.
+    """
 
     folder: Path
     metrics: dict[str, Any]
@@ -30,11 +34,11 @@ class Run:
 def run(recipe: Recipe) -> Run:
     """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one."""
     machine.keep_freed_memory()
-    with sole_user(Path(recipe.out)):
-        return _run(recipe, claim(recipe))
+    with sole_user(Path(recipe.out)), Asked() as asked:
+        return _run(recipe, claim(recipe), asked)
 
 
-def _run(recipe: Recipe, out: Path) -> Run:
+def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
     checkpoint.clean(out)
     parts = start.parts(recipe, out)
     job, state = assembled(recipe, out, parts)
@@ -42,9 +46,10 @@ def _run(recipe: Recipe, out: Path) -> Run:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     with Report(out, train_flops(parts.model, recipe.train.context), peak, recipe.train.tensorboard) as report:
         report.say(*_opening(parts, job, state))
-        finished = fit(replace(job, log=report.log), state)
+        finished = fit(replace(job, log=report.log), state, asked)
         report.say(_closing(out, state, finished))
-    return Run(out, metrics.read(out)[-1], checkpoint.best(out), finished)
+    records = metrics.read(out)
+    return Run(out, records[-1] if records else {}, checkpoint.best(out), finished)
 
 
 def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:

@@ -123,8 +123,15 @@ def parts(recipe: Recipe, out: Path) -> Parts:
     train, valid = (docs and Data(docs, recipe.train, pad, recipe.seed) for docs in data(recipe, tokens, out))
     if begun:
         _require_same(begun, train.documents)
-    parent = recipe.init and str(checkpoint.located(recipe.init).resolve())
-    return Parts(tokens, config, found, train, valid, begun, passed, parent)
+    return Parts(tokens, config, found, train, valid, begun, passed, _parent(recipe, begun))
+
+
+def _parent(recipe: Recipe, begun: Path | None) -> str | None:
+    """Where the first weights came from: a folder by its absolute path, a model of the hub by its id."""
+    if begun:
+        return folder.manifest(begun)["parent"]
+    here = recipe.init is not None and Path(recipe.init).exists()
+    return str(checkpoint.located(recipe.init).resolve()) if here else recipe.init
 
 
 def _require_same(begun: Path, documents: Documents) -> None:

@@ -1,6 +1,7 @@
 """A request to stop (SIGTERM, or Ctrl-C) that is noted, so that the step in progress can be finished and saved."""
 
 import signal
+import sys
 import threading
 
 
@@ -26,4 +27,5 @@ class Asked:
 
     def _hear(self, number: int, frame: object) -> None:
         self.asked = True
+        print("asked to stop: the step in progress is finished and saved; a second time stops at once", file=sys.stderr)
         signal.signal(number, self._before[number])

@@ -38,7 +38,7 @@ class _Attention(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad: Tensor):
         B, H, T, D = grad.shape
-        *kept, logsum = ctx.saved_tensors
+        *kept, logsum = ctx.saved_tensors  # once: where activations are computed again, each comes but once
         q, k, v, out, grad = (x.reshape(B * H, T, D) for x in (*kept, grad))
         logsum = logsum.reshape(B * H, T, 1)
         shift = (grad * out).sum(-1, keepdim=True, dtype=torch.float32).to(q.dtype)

@@ -1,1 +1,1 @@
-"""Linear maps: the product itself, one map, several maps of one input."""
+"""Linear maps: one, and several of one input."""

@@ -58,14 +58,11 @@ def _by_input(grads: tuple[Tensor, ...], weights: tuple[Tensor, ...]) -> Tensor:
 
 
 def _by_weight(grads: list[Tensor], x: Tensor, weight: Tensor) -> Tensor:
-    """A product copies a transposed left factor: x stands there, copied once for all parts, where it is narrower than
-    their gradients together; else the gradient does.
-    """
-    right, found = x.reshape(-1, x.shape[-1]).T, torch.empty_like(weight)
-    left = right.contiguous() if len(grads) > 1 else right  # once for all parts
+    """A product copies a transposed left factor, so the narrower of x and the gradients together stands there."""
+    x, found = x.reshape(-1, x.shape[-1]).T, torch.empty_like(weight)
+    wide = weight.shape[0] > weight.shape[1]
+    if wide and len(grads) > 1:
+        x = x.contiguous()  # copied here, once for all parts
     for grad, part in zip(grads, found.split([grad.shape[1] for grad in grads]), strict=True):
-        if grad.shape[1] * len(grads) > right.shape[0]:
-            part.copy_(product(left, grad.T).T)
-        else:
-            part.copy_(product(grad.T, right))
+        part.copy_(product(x, grad.T).T if wide else product(grad.T, x))
     return found

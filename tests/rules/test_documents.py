@@ -1,0 +1,37 @@
+"""Documents that list what the code offers list all of it."""
+
+from pathlib import Path
+
+import pytest
+
+from viva.base.choice import names
+from viva.text import bpe
+from viva.train.job import Train
+from viva.train.recipe import Recipe
+
+TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+FOLDERS = ("viva.text.corpus", "viva.text.format", "viva.train.optim", "viva.train.schedule", "viva.train.objective")
+
+
+@pytest.mark.parametrize("name", [*Recipe.model_fields, *Train.model_fields, *(n for f in FOLDERS for n in names(f))])
+def test_every_field_and_kind_of_a_recipe_is_described(name):
+    assert f"`{name}`" in TEXT
+
+
+@pytest.mark.parametrize("package", FOLDERS[:2])
+def test_every_field_of_data_and_format_is_described(package):
+    from viva.base.choice import variant
+
+    for name in names(package):
+        for field in variant(package, name).Config.model_fields:
+            assert f"`{field}`" in TEXT
+
+
+@pytest.mark.parametrize("field", ["batch", "accumulate", "context", "lr", "clip", "save_minutes", "keep"])
+def test_defaults_are_those_of_the_code(field):
+    row = next(line for line in TEXT.splitlines() if line.startswith(f"| `{field}` |"))
+    assert float(row.split("|")[3]) == Train.model_fields[field].default
+
+
+def test_the_tokenizers_fields_are_named():
+    assert all(f"{field}:" in TEXT for field in bpe.Config.model_fields)
