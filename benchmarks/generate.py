@@ -145,7 +145,9 @@ def main() -> None:
     print(f"{TOKENS} tokens after {len(PROMPT)}, fp32, {torch.get_num_threads()} threads, {chosen.turns} turns")
     for name, result in results.items():
         ratio = result.median / results["viva"].median
-        print(f"{name:18}{TOKENS / result.median:9.1f} tokens/s, viva is {ratio:5.2f}x  {result.facts or ''}")
+        share = results["weights read"].median / result.median
+        rate = TOKENS / result.median
+        print(f"{name:18}{rate:9.1f} tokens/s, {share:4.0%} of bandwidth, viva is {ratio:5.2f}x  {result.facts or ''}")
 
 
 if __name__ == "__main__":

@@ -176,6 +176,8 @@ def main() -> None:
     options.add_argument("--compiled", action="store_true", help="the peers compiled as well (a minute each)")
     options.add_argument("--documents", action="store_true", help="uneven documents instead of full rows")
     chosen = options.parse_args()
+    from viva.base import machine
+
     texts = uneven_documents() if chosen.documents else full_rows()
     with tempfile.TemporaryDirectory() as place:
         folder = Path(place) / "model"
@@ -193,13 +195,15 @@ def main() -> None:
         results = rounds.play(contestants, chosen.turns)
     tokens = sum(len(text) - 1 for text in texts)
     flops = 6 * tokens * (LAYERS * (4 * WIDTH**2 + 3 * WIDTH * HIDDEN) + WIDTH * VOCAB)
+    peak = machine.matrix_rate("float32", "cpu")
     print(f"{tokens} tokens in {len(texts)} texts, fp32, {torch.get_num_threads()} threads, {chosen.turns} turns each")
-    print(f"{'':24}{'tokens/s':>10}{'GFLOP/s':>9}{'MiB':>7}{'viva is':>9}  first loss")
+    print(f"the matrix peak, a square product here and now: {peak:.0f} GFLOP/s")
+    print(f"{'':24}{'tokens/s':>10}{'GFLOP/s':>9}{'of peak':>9}{'MiB':>7}{'viva is':>9}  first loss")
     for name, result in results.items():
         ratio = result.median / results["viva"].median
         loss = "" if result.facts is None else f"{result.facts:.5f}"
         rate, speed = tokens / result.median, flops / result.median / 1e9
-        print(f"{name:24}{rate:10.0f}{speed:9.0f}{result.memory:7.0f}{ratio:8.2f}x  {loss}")
+        print(f"{name:24}{rate:10.0f}{speed:9.0f}{speed / peak:9.0%}{result.memory:7.0f}{ratio:8.2f}x  {loss}")
 
 
 if __name__ == "__main__":
