@@ -189,3 +189,17 @@ def test_save_replaces_its_own_and_nothing_else(saved, tmp_path):
 def test_ids_beyond_the_vocabulary(saved):
     with pytest.raises(viva.Refusal, match=r"ids must be in \[0, \d+\), but found 1 to 9999"):
         viva.load(saved)([[1, 9999]])
+
+
+def test_save_does_not_replace_a_runs_checkpoint(run):
+    """It holds the training state, which a model alone does not."""
+    with pytest.raises(viva.Refusal, match=r"must be a new folder or a checkpoint, but found optimizer\.safetensors"):
+        viva.load(run.folder).save(run.checkpoint)
+
+
+def test_save_to_a_link_writes_what_it_leads_to(saved, tmp_path):
+    m = viva.load(saved)
+    m.save(tmp_path / "real")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    m.save(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and sorted(p.name for p in tmp_path.iterdir()) == ["link", "real"]

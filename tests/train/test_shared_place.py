@@ -145,3 +145,29 @@ def test_bits_a_byte_only_where_they_are_exact(tmp_path):
     assert "valid_bits_per_byte" in evaluate(job(tmp_path, {"valid": 0.3})[0])
     dropping = {"valid": 0.3, "train.long": "drop", "train.context": 8, "model.context": 8}
     assert "valid_bits_per_byte" not in evaluate(job(tmp_path, dropping, "dropping")[0])
+
+
+def test_another_tokenizer_than_the_models(tmp_path):
+    base = run(recipe(tmp_path))
+    other = {"init": str(base.folder), "model": None, "tokenizer.vocab_size": 280}
+    with pytest.raises(Refusal, match="needs its own tokenizer"):
+        run(recipe(tmp_path, other, "tuned"))
+
+
+def test_a_run_goes_on_when_its_init_has_moved(tmp_path):
+    base = run(recipe(tmp_path))
+    tuning = {"init": str(base.folder), "model": None, "tokenizer": None}
+    with pytest.MonkeyPatch.context() as patch:
+        stop_after(patch, 3)
+        run(recipe(tmp_path, tuning, "tuned"))
+    base.folder.rename(tmp_path / "elsewhere")
+    assert run(recipe(tmp_path, tuning, "tuned")).metrics["step"] == 6
+
+
+def test_a_damaged_header_of_a_token_cache(tmp_path):
+    run(recipe(tmp_path))
+    for header in tmp_path.glob("run/tokens/*/header.json"):
+        said = json.loads(header.read_text())
+        header.write_text(json.dumps({key: value for key, value in said.items() if key != "files"}))
+    with pytest.raises(Refusal, match=r"header\.json must be as it was written, but found KeyError"):
+        run(recipe(tmp_path))

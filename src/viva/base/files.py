@@ -87,9 +87,9 @@ def whole_folder(path: str | Path) -> Iterator[Path]:
     """Yield a temporary folder to fill; on success it becomes `path` in one rename, on failure it vanishes.
 
     A folder already at `path` is moved aside before the rename and deleted after it, so that at every instant
-    a complete folder exists under one of the two names.
+    a complete folder exists under one of the two names. Where `path` is a link, what it leads to is written.
     """
-    path = Path(path)
+    path = Path(path).resolve()
     with disk_space(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")

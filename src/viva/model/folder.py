@@ -27,6 +27,7 @@ from viva.text.tokenizer import Tokenizer
 FAMILIES = "viva.model.arch"
 MANIFEST = "viva.json"
 FORMAT = 1
+WRITTEN = {"config.json", tensors.INDEX, "tokenizer.json", "tokenizer_config.json", MANIFEST}  # and the weights
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,10 @@ def require_room(target: str | Path) -> None:
         raise Refusal(f"{target} must be a new folder or a checkpoint", "a file", fix)
     there = {file.name for file in target.iterdir()} if target.is_dir() else set()
     listed = {MANIFEST, *(manifest(target) or {}).get("files", {})} if there else set()
-    if foreign := sorted(there - listed):
+    ours = {name for name in listed if name in WRITTEN or (name.startswith("model") and name.endswith(".safetensors"))}
+    if target.resolve() == Path.cwd():
+        raise Refusal(f"{target} must be a new folder or a checkpoint", "the folder you are in", fix)
+    if foreign := sorted(there - ours):
         raise Refusal(f"{target} must be a new folder or a checkpoint", ", ".join(foreign[:5]), fix)
 
 

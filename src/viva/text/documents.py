@@ -67,8 +67,15 @@ class Documents:
         if header.get("version") != VERSION:
             found = header.get("version")
             raise Refusal(f"{folder} must have version {VERSION}", found, "delete it; it is built again")
-        documents = cls(folder, header)
-        for name, expected in header["files"].items():
+        try:
+            documents, hashes = (
+                cls(folder, header),
+                {name: header["files"][name] for name in (IDS, MASK, LENGTHS, BYTES)},
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            fix = f"delete {folder}; it is built again"
+            raise Refusal(f"{folder / HEADER} must be as it was written", repr(error), fix) from None
+        for name, expected in hashes.items():
             if sha256(folder / name) != expected:
                 raise Refusal(f"{folder / name} must be as it was written", "other bytes", f"delete {folder}")
         documents.fingerprint.require(tokenizer.fingerprint, f"the token cache {folder}")

@@ -94,7 +94,8 @@ def fault(path: Path) -> str | None:
         return "an empty folder"
     if not (path / folder.MANIFEST).is_file():
         return f"no {folder.MANIFEST}"
-    return folder.fault(path)
+    missing = next((name for name in (TRAINING, OPTIMIZER) if not (path / name).is_file()), None)
+    return folder.fault(path) or (missing and f"no {missing}")
 
 
 def facts(path: Path) -> dict[str, Any]:
@@ -105,7 +106,7 @@ def facts(path: Path) -> dict[str, Any]:
 def restore(path: Path, job: Job) -> State:
     """Give a new job's optimizer and loss scale what they remembered; returns the saved state."""
     said = facts(path)
-    product.adopt(said["products"])
+    product.adopt(said.get("products", {}))
     _join(job.optimizer, load_file(path / OPTIMIZER), said["optimizer"], path)
     if job.precision.scaler.is_enabled():
         job.precision.scaler.load_state_dict(said["scaler"])

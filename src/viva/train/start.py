@@ -61,6 +61,7 @@ def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
     """A new model of the recipe's sizes, or the one it goes on from; with its config."""
     if recipe.init is not None:
         loaded = folder.load(checkpoint.located(recipe.init), torch.float32)
+        _require_ids(loaded.tokenizer, tokens, recipe.init)
         config, found = loaded.config, owned(loaded.model)
     else:
         config = recipe.model
@@ -69,6 +70,13 @@ def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
         found = initialise(Transformer(config.spec()), recipe.seed)
     _require_fit(found, recipe, tokens)
     return config, found
+
+
+def _require_ids(own: Tokenizer | None, tokens: Tokenizer, name: str) -> None:
+    """The ids must mean what they meant to the model; another chat template, or other roles, may be given with them."""
+    if own is not None:
+        free = {"template": tokens.fingerprint.template, "roles": tokens.fingerprint.roles}
+        own.fingerprint.model_copy(update=free).require(tokens.fingerprint, name)
 
 
 def resumed(path: Path, tokens: Tokenizer) -> tuple[Config, Transformer]:
@@ -117,7 +125,9 @@ class Parts:
 def parts(recipe: Recipe, out: Path) -> Parts:
     """Everything that a run in `out` begins with, from its newest valid checkpoint if there is one."""
     begun, passed = checkpoint.newest(out)
-    tokens = tokenizer(recipe, out)
+    # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
+    own = begun is not None and recipe.init is not None and recipe.tokenizer is None
+    tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
     config, found = resumed(begun, tokens) if begun else model(recipe, tokens)
     pad = tokens.pad_id or 0  # fills rows; never learned, never seen by a token that is
     train, valid = (docs and Data(docs, recipe.train, pad, recipe.seed) for docs in data(recipe, tokens, out))

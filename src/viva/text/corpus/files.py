@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import os
 import zlib
 from collections.abc import Iterator
 from functools import cached_property
@@ -68,15 +69,14 @@ class Config(Corpus):
     def _linked(self) -> list[Path]:
         """Links inside a folder to other folders, or to nothing."""
         path = Path(self.path).expanduser()
-        inside = path.rglob("*") if path.is_dir() else ()
+        inside = _inside(path) if path.is_dir() else ()
         return sorted(file for file in inside if file.is_symlink() and not file.is_file())
 
     @cached_property
     def _found(self) -> list[Path]:
         path = Path(self.path).expanduser()
         if path.is_dir():
-            inside = (file for file in path.rglob("*") if file.is_file())
-            return sorted(file for file in inside if not file.name.startswith("."))
+            return sorted(file for file in _inside(path) if file.is_file() and not file.name.startswith("."))
         if path.is_file():
             _require_content(path)
             return [path]
@@ -85,6 +85,16 @@ class Config(Corpus):
         if not found:
             raise Refusal("data.path must be an existing file, folder or glob", repr(self.path), _near(path))
         return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    """Files and links at any depth; a folder that cannot be read is refused, not passed over."""
+
+    def refuse(error: OSError) -> None:
+        raise Refusal(f"{error.filename} must be readable", error.strerror, "change its permissions or leave it out")
+
+    for root, folders, names in os.walk(folder, onerror=refuse):
+        yield from (Path(root) / name for name in (*names, *folders))
 
 
 def _require_content(file: Path) -> None:
