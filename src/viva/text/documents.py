@@ -21,6 +21,7 @@ from viva.text.tokenizer import Tokenizer
 VERSION = 2  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
 HEADER, IDS, MASK, LENGTHS, BYTES = "header.json", "ids.bin", "mask.bin", "lengths.bin", "bytes.bin"
+FILES = (IDS, MASK, LENGTHS, BYTES)
 
 
 @dataclass(frozen=True)
@@ -68,10 +69,8 @@ class Documents:
             found = header.get("version")
             raise Refusal(f"{folder} must have version {VERSION}", found, "delete it; it is built again")
         try:
-            documents, hashes = (
-                cls(folder, header),
-                {name: header["files"][name] for name in (IDS, MASK, LENGTHS, BYTES)},
-            )
+            documents = cls(folder, header)
+            hashes = {name: header["files"][name] for name in FILES}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             fix = f"delete {folder}; it is built again"
             raise Refusal(f"{folder / HEADER} must be as it was written", repr(error), fix) from None
@@ -132,7 +131,7 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         "counts": asdict(counts),
         "notes": corpus.notes(),
         "fingerprint": tokenizer.fingerprint.model_dump(mode="json"),
-        "files": {name: sha256(folder / name) for name in (IDS, MASK, LENGTHS, BYTES)},
+        "files": {name: sha256(folder / name) for name in FILES},
     }
     (folder / HEADER).write_text(json.dumps(header), encoding="utf-8")
 

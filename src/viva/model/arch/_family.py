@@ -65,9 +65,9 @@ class Keys:
             raise Refusal(f"{key} in {self.where} must hold keys of its own", repr(found), "write it as an object")
         return found
 
-    def expect(self, key: str, *allowed: Any) -> Any:
-        """The value of a key that is built for only some values; where absent, the first of `allowed`."""
-        value = self.take(key, allowed[0])
+    def expect(self, key: str, *allowed: Any, default: Any = MISSING) -> Any:
+        """The value of a key that is built for only some values; where absent, `default` or the first of `allowed`."""
+        value = self.take(key, allowed[0] if default is MISSING else default)
         if value not in allowed:
             listed = " or ".join(map(repr, allowed))
             raise Refusal(f"{key} in {self.where} must be {listed}", repr(value), "use a model without this feature")

@@ -49,9 +49,8 @@ def from_hf(keys: Keys) -> Config:
     keys.expect("scale_attn_by_inverse_layer_idx", False)
     keys.expect("add_cross_attention", False)
     dropout = keys.take("resid_pdrop", 0.1)
-    for key in ("attn_pdrop", "embd_pdrop"):
-        keys.left.setdefault(key, 0.1)
-        keys.expect(key, dropout)
+    keys.expect("attn_pdrop", dropout, default=0.1)
+    keys.expect("embd_pdrop", dropout, default=0.1)
     keys.ignore(
         n_ctx="the same as n_positions",
         reorder_and_upcast_attn="changes rounding alone",

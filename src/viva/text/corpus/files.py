@@ -68,15 +68,19 @@ class Config(Corpus):
     @property
     def _linked(self) -> list[Path]:
         """Links inside a folder to other folders, or to nothing."""
+        return [file for file in self._inside if file.is_symlink() and not file.is_file()]
+
+    @cached_property
+    def _inside(self) -> list[Path]:
+        """Everything below the folder that `path` names, sorted; nothing where it names no folder."""
         path = Path(self.path).expanduser()
-        inside = _inside(path) if path.is_dir() else ()
-        return sorted(file for file in inside if file.is_symlink() and not file.is_file())
+        return sorted(_below(path)) if path.is_dir() else []
 
     @cached_property
     def _found(self) -> list[Path]:
         path = Path(self.path).expanduser()
         if path.is_dir():
-            return sorted(file for file in _inside(path) if file.is_file() and not file.name.startswith("."))
+            return [file for file in self._inside if file.is_file() and not file.name.startswith(".")]
         if path.is_file():
             _require_content(path)
             return [path]
@@ -87,7 +91,7 @@ class Config(Corpus):
         return found
 
 
-def _inside(folder: Path) -> Iterator[Path]:
+def _below(folder: Path) -> Iterator[Path]:
     """Files and links at any depth; a folder that cannot be read is refused, not passed over."""
 
     def refuse(error: OSError) -> None:
