@@ -5,29 +5,27 @@ from collections.abc import Callable
 import pytest
 import torch
 
-from viva.base.choice import names
-from viva.model.attend import attend, dense, halves
-from viva.model.layout import Layout
+from viva.base.choice import names, variant
+from viva.base.errors import Refusal
+from viva.model.attend import Weighing, dense, halves, packed
 from viva.model.mask import Mask
+from viva.model.mask.block import Block
 from viva.model.mask.causal import Causal
 from viva.model.mask.document import Document
+from viva.model.mask.full import Full
+from viva.model.mask.given import Given
+from viva.model.mask.other import Other
+from viva.model.mask.padding import Padding
+from viva.model.mask.prefix import Prefix
 from viva.model.mask.window import Window
+from viva.model.score import dot
 
 B, H, G, T, D = 2, 4, 2, 16, 8
 LENGTHS = ((5, 11), (3, 4, 9))
-EXAMPLES: dict[str, Mask] = {
-    "causal": Causal(),
-    "window": Causal() & Window(4),
-    "document": Causal() & Document(LENGTHS),
-    "all": Causal() & Window(4) & Document(LENGTHS),
-}
-# the same, said once more in a line each: who may see whom
-RULES: dict[str, Callable[[int, int, int], bool]] = {
-    "causal": lambda b, q, k: k <= q,
-    "window": lambda b, q, k: q - 4 < k <= q,
-    "document": lambda b, q, k: k <= q and document(b, q) == document(b, k),
-    "all": lambda b, q, k: q - 4 < k <= q and document(b, q) == document(b, k),
-}
+PADDED, PREFIX = (16, 11), (4, 7)
+TABLE = torch.rand(B, T, T, generator=torch.Generator().manual_seed(7)) < 0.4
+TABLE[0, 3] = False  # a query that may see nothing
+DOT = Weighing(dot.Config().build(D, H))
 
 
 def document(row: int, place: int) -> int:
@@ -35,42 +33,103 @@ def document(row: int, place: int) -> int:
     return int((ends <= place).sum())
 
 
+# each mask, and the same said once more in a line: who may see whom
+EXAMPLES: dict[str, tuple[Mask, Callable[[int, int, int], bool]]] = {
+    "full": (Full(), lambda b, q, k: True),
+    "causal": (Causal(), lambda b, q, k: k <= q),
+    "window": (Causal() & Window(4), lambda b, q, k: q - 4 < k <= q),
+    "document": (Causal() & Document(LENGTHS), lambda b, q, k: k <= q and document(b, q) == document(b, k)),
+    "both ways": (Document(LENGTHS), lambda b, q, k: document(b, q) == document(b, k)),
+    "padding": (Padding(PADDED), lambda b, q, k: k < PADDED[b]),
+    "causal padding": (Causal() & Padding(PADDED), lambda b, q, k: k <= q and k < PADDED[b]),
+    "prefix": (Prefix(PREFIX), lambda b, q, k: k <= q or k < PREFIX[b]),
+    "block": (Block(5), lambda b, q, k: q // 5 == k // 5),
+    "other": (Other(), lambda b, q, k: q != k),
+    "causal other": (Causal() & Other(), lambda b, q, k: k < q),
+    "given": (Given(TABLE), lambda b, q, k: bool(TABLE[b, q, k])),
+    "given for all": (Given(TABLE[0]), lambda b, q, k: bool(TABLE[0, q, k])),
+    "all": (
+        Causal() & Window(4) & Document(LENGTHS),
+        lambda b, q, k: q - 4 < k <= q and document(b, q) == document(b, k),
+    ),
+    "either": (Block(3) | (Causal() & Window(2)), lambda b, q, k: q // 3 == k // 3 or q - 2 < k <= q),
+    "either and": ((Other() | Block(2)) & Causal(), lambda b, q, k: (q != k or q // 2 == k // 2) and k <= q),
+}
+
+
 def inputs(seed: int = 0) -> list[torch.Tensor]:
     generator = torch.Generator().manual_seed(seed)
     return [torch.randn(B, heads, T, D, generator=generator, dtype=torch.float64) for heads in (H, G, G)]
 
 
-def layout(mask: Mask) -> Layout:
-    packed = any(isinstance(part, Document) for part in mask.parts)
-    return Layout.packed(LENGTHS, T) if packed else Layout.one_document(T)
+def seen(name: str) -> torch.Tensor:
+    """[B, T, T] by the rule."""
+    rule = EXAMPLES[name][1]
+    return torch.tensor([[[rule(b, q, k) for k in range(T)] for q in range(T)] for b in range(B)])
+
+
+def whole(q, k, v, mask: Mask, how: Weighing = DOT) -> torch.Tensor:
+    return dense.attend(q, k, v, mask, torch.arange(T)[None], True, how)
+
+
+def written(q, k, v, mask: Mask) -> torch.Tensor:
+    return whole(q, k, v, mask, DOT._replace(keep={}, name="0"))
+
+
+def bucketed(q, k, v, mask: Mask) -> torch.Tensor:
+    """Documents taken out of their rows: for masks that say the same inside each of them."""
+    parts = [part for part in mask.parts if not isinstance(part, Document)]
+    inside = parts[0] if parts else Full()
+    for part in parts[1:]:
+        inside = inside & part
+    return packed.attend(q, k, v, inside, packed.plan(LENGTHS, None, q.device), DOT)
+
+
+def cases():
+    for name, (mask, _) in EXAMPLES.items():
+        yield name, whole
+        yield name, written
+        if any(isinstance(part, Document) for part in mask.parts):
+            yield name, bucketed
+
+
+CASES = pytest.mark.parametrize(
+    ("name", "kernel"), list(cases()), ids=lambda x: x if isinstance(x, str) else x.__name__
+)
 
 
 def reference(q, k, v, allowed):
-    """Attention written out, key heads repeated for their groups."""
+    """Attention written out, key heads repeated for their groups; a query that sees nothing gets zeros."""
     k, v = (x.repeat_interleave(H // G, dim=1) for x in (k, v))
-    scores = (q @ k.mT / D**0.5).masked_fill(~allowed[:, None], -torch.inf)
-    return scores.softmax(-1) @ v
+    mass = (q @ k.mT / D**0.5).exp() * allowed[:, None]
+    return mass / mass.sum(-1, keepdim=True).clamp_min(1e-300) @ v
 
 
 def test_every_mask_is_here():
-    used = {type(part).__name__.lower() for mask in EXAMPLES.values() for part in mask.parts}
-    assert used == set(names("viva.model.mask"))
+    used = {type(part).__name__.lower() for mask, _ in EXAMPLES.values() for part in (mask, *mask.parts)}
+    assert used - {"both", "either"} == set(names("viva.model.mask"))
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_a_mask_allows_what_its_rule_says(name):
     places = torch.arange(T)
-    allowed = EXAMPLES[name].allows(places[None], places).expand(B, T, T)
-    expected = torch.tensor([[[RULES[name](b, q, k) for k in range(T)] for q in range(T)] for b in range(B)])
-    assert torch.equal(allowed, expected)
+    mask = EXAMPLES[name][0]
+    assert torch.equal(mask.allows(places[None], places).expand(B, T, T), seen(name))
+    assert torch.equal(mask.allows(places[None, 9:11], places).expand(B, 2, T), seen(name)[:, 9:11])
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
-def test_the_kernel_chosen_equals_attention_written_out(name):
-    mask, (q, k, v) = EXAMPLES[name], inputs()
-    tensors = [x.requires_grad_() for x in (q, k, v)]
-    expected = reference(q, k, v, mask.allows(torch.arange(T)[None], torch.arange(T)).expand(B, T, T))
-    found = attend(q, k, v, mask, layout(mask))
+def test_a_mask_is_relative_where_a_shift_changes_nothing(name):
+    mask, places = EXAMPLES[name][0], torch.arange(T - 3)
+    if mask.relative:
+        assert torch.equal(mask.allows(places[None], places), mask.allows(places[None] + 3, places + 3))
+
+
+@CASES
+def test_a_kernel_equals_attention_written_out(name, kernel):
+    tensors = [x.requires_grad_() for x in inputs()]
+    expected = reference(*tensors, seen(name))
+    found = kernel(*tensors, EXAMPLES[name][0])
     torch.testing.assert_close(found, expected)
     weight = torch.randn(found.shape, dtype=found.dtype, generator=torch.Generator().manual_seed(9))
     for mine, theirs in zip(
@@ -81,20 +140,47 @@ def test_the_kernel_chosen_equals_attention_written_out(name):
         torch.testing.assert_close(mine, theirs)
 
 
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_what_is_hidden_has_no_influence_and_no_gradient(name):
-    mask, (q, k, v) = EXAMPLES[name], inputs()
+@CASES
+def test_what_is_hidden_has_no_influence_and_no_gradient(name, kernel):
+    mask, (q, k, v) = EXAMPLES[name][0], inputs()
     k, v = k.requires_grad_(), v.requires_grad_()
     query = 9
-    out = attend(q, k, v, mask, layout(mask))[:, :, query]
+    out = kernel(q, k, v, mask)[:, :, query]
     by_k, by_v = torch.autograd.grad(out.square().sum(), (k, v))
-    hidden = torch.tensor([[not RULES[name](b, query, key) for key in range(T)] for b in range(B)])
+    hidden = ~seen(name)[:, query]
     for gradient in (by_k, by_v):
         of_key = gradient.abs().sum((1, 3))
         assert (of_key[hidden] == 0).all() and (of_key[~hidden] > 0).all()
     noise = torch.where(hidden[:, None, :, None], 1e3, 0.0)
-    again = attend(q, k + noise, v + noise, mask, layout(mask))[:, :, query]
+    again = kernel(q, k + noise, v + noise, mask)[:, :, query]
     assert torch.equal(again, out)
+
+
+@pytest.mark.parametrize("name", ["dot", "additive", "bilinear", "cosine", "linear"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_query_that_sees_nothing_gets_zeros_and_gives_none(name, dtype):
+    """Not NaN, forward or backward, whatever the score."""
+    torch.manual_seed(0)
+    score = variant("viva.model.score", name).Config().build(D, H).to(dtype)
+    q, k, v = (torch.randn(B, H, T, D).to(dtype).requires_grad_() for _ in range(3))
+    out = whole(q, k, v, Given(TABLE), Weighing(score))
+    assert (out[0, :, 3] == 0).all() and out.isfinite().all()
+    for gradient in torch.autograd.grad(out.float().square().sum(), (q, k, v)):
+        assert gradient.isfinite().all()
+
+
+def test_every_score_is_tried_with_an_empty_row():
+    marks = test_a_query_that_sees_nothing_gets_zeros_and_gives_none.pytestmark
+    tried = {name for mark in marks if mark.args[0] == "name" for name in mark.args[1]}
+    assert tried == set(names("viva.model.score"))
+
+
+def test_a_mask_of_another_shape_is_refused():
+    q, k, v = inputs()
+    with pytest.raises(Refusal, match=r"must cover the slots that attend, but found .* 16 queries and 16 keys"):
+        whole(q, k, v, Given(TABLE[:, :8]))
+    with pytest.raises(Refusal, match=r"a boolean \[T, S\] or \[B, T, S\], but found float32 of shape \[16\]"):
+        Given(torch.zeros(16))
 
 
 @pytest.mark.parametrize("T", [1, 40, 128, 200])
@@ -110,7 +196,8 @@ def test_half_precision_training_is_as_exact_as_its_dtype(T):
 
     fused = lambda *x: torch.nn.functional.scaled_dot_product_attention(*x, is_causal=True)  # noqa: E731
     truth = gradients(fused, torch.float64)
-    assert halves.suits(exact[0].bfloat16(), 0.0) and not halves.suits(exact[0].float(), 0.0)
+    assert halves.suits(exact[0].bfloat16(), 0.0, 0.25) and not halves.suits(exact[0].float(), 0.0, 0.25)
+    assert not halves.suits(exact[0].bfloat16(), 0.0, 1.0)
     error = gradients(halves.attend, torch.bfloat16) - truth
     assert error.norm() <= 0.01 * truth.norm()
 
@@ -118,22 +205,21 @@ def test_half_precision_training_is_as_exact_as_its_dtype(T):
 def test_a_window_alone_looks_ahead():
     """However wide it is, it is not the causal mask."""
     q, k, v = inputs()
-    places = torch.arange(T)[None]
-    found = dense.attend(q, k, v, Window(T), places, aligned=True)
-    torch.testing.assert_close(found, reference(q, k, v, torch.ones(B, T, T, dtype=torch.bool)))
+    torch.testing.assert_close(whole(q, k, v, Window(T)), reference(q, k, v, torch.ones(B, T, T, dtype=torch.bool)))
 
 
 def test_one_new_token_sees_the_whole_cache():
     q, k, v = inputs()
     allowed = torch.ones(B, 1, T, dtype=torch.bool)
-    found = dense.attend(q[:, :, -1:], k, v, Causal(), torch.tensor([[T - 1]]), aligned=True)
+    found = dense.attend(q[:, :, -1:], k, v, Causal(), torch.tensor([[T - 1]]), True, DOT)
     torch.testing.assert_close(found, reference(q[:, :, -1:], k, v, allowed))
 
 
-@pytest.mark.parametrize(("mask", "queries"), [(Causal(), T), (Causal() & Window(4), T), (Causal(), 1)])
-def test_dropout_falls_on_the_weights_in_every_form(mask, queries):
+@pytest.mark.parametrize(("mask", "queries"), [(Causal(), T), (Causal() & Window(4), T), (Causal(), 1), (Full(), T)])
+@pytest.mark.parametrize("keep", [None, {}])
+def test_dropout_falls_on_the_weights_in_every_form(mask, queries, keep):
     """With 90 % dropped two passes differ, whatever form the mask is handed over in."""
     q, k, v = inputs()
-    places = torch.arange(T - queries, T)[None]
-    first, second = (dense.attend(q[:, :, -queries:], k, v, mask, places, True, dropout=0.9) for _ in range(2))
+    places, how = torch.arange(T - queries, T)[None], DOT._replace(dropout=0.9, keep=keep)
+    first, second = (dense.attend(q[:, :, -queries:], k, v, mask, places, True, how) for _ in range(2))
     assert not torch.equal(first, second)

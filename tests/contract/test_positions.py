@@ -12,6 +12,7 @@ from viva.base.errors import Refusal
 from viva.model.layout import Layout
 from viva.model.position import learned, rope, sinusoidal
 from viva.model.position.scaling import default, dynamic, linear, llama3, yarn
+from viva.model.spec import Attention
 
 D, CONTEXT, THETA = 64, 32768, 1e6
 CASES = {
@@ -64,12 +65,12 @@ def test_yarn_by_hand():
 
 def test_rope_scores_depend_on_the_distance_alone():
     """q_m . k_n = q_(m+s) . k_(n+s) (Su et al. 2021, eq. 16), and the gradient is the opposite turn."""
-    turner = rope.Config().build(16, 64)
+    turner = rope.Config().within(Attention(heads=4, kv_heads=2, head_dim=16), 64)
     q, k = torch.randn(2, 1, 1, 1, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float32)
 
     def score(m: int, n: int) -> torch.Tensor:
-        query, _ = turner(q, k, turner.table(Layout.one_document(1, m)))
-        _, key = turner(q, k, turner.table(Layout.one_document(1, n)))
+        query, _ = turner.turn(q, k, turner.table(Layout.one_document(1, m)))
+        _, key = turner.turn(q, k, turner.table(Layout.one_document(1, n)))
         return (query * key).sum()
 
     for context in (torch.enable_grad, torch.no_grad):  # training and decoding turn by different operations
@@ -79,24 +80,24 @@ def test_rope_scores_depend_on_the_distance_alone():
 
 
 def test_the_gradient_of_a_turn_is_the_opposite_turn():
-    turner = rope.Config().build(16, 64)
+    turner = rope.Config().within(Attention(heads=4, kv_heads=2, head_dim=16), 64)
     q, k = (torch.randn(1, 5, heads, 16, requires_grad=True) for heads in (4, 2))
     table = turner.table(Layout.one_document(5))
     weights = [torch.randn(x.shape) for x in (q, k)]
-    turned = turner(q, k, table)
+    turned = turner.turn(q, k, table)
     gradients = torch.autograd.grad(sum((y * w).sum() for y, w in zip(turned, weights, strict=True)), (q, k))
-    for found, weight in zip(turner(*gradients, table), weights, strict=True):
+    for found, weight in zip(turner.turn(*gradients, table), weights, strict=True):
         torch.testing.assert_close(found, weight)
 
 
 def test_training_and_decoding_turn_alike():
     """The two ways differ by the rounding of a fused multiplication at most."""
-    turner = rope.Config().build(16, 64)
+    turner = rope.Config().within(Attention(heads=4, kv_heads=2, head_dim=16), 64)
     q, k = (torch.randn(2, 5, heads, 16) for heads in (4, 2))
     table = turner.table(Layout.one_document(5, 7))
     with torch.no_grad():
-        decoding = turner(q, k, table)
-    for found, expected in zip(decoding, turner(q, k, table), strict=True):
+        decoding = turner.turn(q, k, table)
+    for found, expected in zip(decoding, turner.turn(q, k, table), strict=True):
         torch.testing.assert_close(found, expected)
 
 

@@ -3,6 +3,8 @@
 import torch
 from torch import Tensor, nn
 
+from viva.model.head import lm
+
 
 class Tiny(nn.Module):
     """Each token sees itself and the mean of its row so far; the head is tied to the embedding unless told."""
@@ -14,11 +16,13 @@ class Tiny(nn.Module):
         self.up = nn.Linear(width, 2 * width)
         self.down = nn.Linear(2 * width, width, bias=False)
         self.norm = nn.LayerNorm(width)
-        self.head = None if tied else nn.Linear(width, vocab, bias=False)
+        self.head = lm.LM(lm.Config(tied=tied), vocab, width)
+        if not tied:
+            nn.init.normal_(self.head.weight, std=0.3)
 
     @property
     def head_weight(self) -> Tensor:
-        return (self.head or self.embedding).weight
+        return self.head.matrix(self.embedding.weight)
 
     def hidden(self, ids: Tensor, layout=None) -> Tensor:
         x = self.embedding(ids)

@@ -1,41 +1,116 @@
-"""Multi-head, grouped-query and multi-query self-attention (Vaswani et al. 2017; Ainslie et al. 2023; Shazeer 2019)."""
+"""Multi-head, grouped-query and multi-query attention, to one's own sequence or to another (Vaswani et al. 2017;
+Ainslie et al. 2023; Shazeer 2019).
+"""
 
 from torch import Tensor, nn
 
-from viva.model.attend import attend
-from viva.model.flow import Flow
+from viva.base.errors import Refusal
+from viva.model.attend import Weighing, dense, linear, packed
+from viva.model.flow import Flow, Memory
 from viva.model.linear.dense import Linear
 from viva.model.linear.joined import Joined
+from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
 from viva.model.mask.document import Document
+from viva.model.mask.full import Full
+from viva.model.mask.padding import Padding
 from viva.model.mask.window import Window
+from viva.model.score.linear import Linear as LinearScore
 from viva.model.spec import Attention as Spec
 
 
 class Attention(nn.Module):
-    """softmax(Q K^T / sqrt(D) + mask) V, projected back to E."""
+    """softmax(score(Q, K) + mask) V, projected back to E.
 
-    def __init__(self, spec: Spec, width: int):
+    Where keys come from elsewhere (`apart`: another sequence, or a remembered segment) queries have a matrix of their
+    own; else all three lie in one.
+    """
+
+    def __init__(self, spec: Spec, width: int, context: int, apart: bool = False):
         super().__init__()
         self.spec = spec
-        self.mask = Causal() & Window(spec.window) if spec.window else Causal()
         queries, keys = (n * spec.head_dim for n in (spec.heads, spec.kv_heads))
-        self.qkv = Joined(width, {"q": queries, "k": keys, "v": keys}, bias=spec.bias)
+        self.seen = {"k": keys} if spec.shared_kv else {"k": keys, "v": keys}
+        if apart:
+            self.q = Linear(width, queries, bias=spec.bias)
+            self.kv = Joined(width, self.seen, bias=spec.bias)
+        else:
+            self.qkv = Joined(width, {"q": queries, **self.seen}, bias=spec.bias)
         self.out = Linear(queries, width, bias=spec.out_bias)
         self.q_norm = spec.qk_norm.build(spec.head_dim) if spec.qk_norm else None
         self.k_norm = spec.qk_norm.build(spec.head_dim) if spec.qk_norm else None
+        self.score = spec.score.build(spec.head_dim, spec.heads)
+        scheme = spec.position.within(spec, context)
+        self.position = scheme if scheme is not None and not scheme.shared else None
+        sight = Causal() if spec.causal else Full()
+        self.mask = sight & Window(spec.window) if spec.window else sight
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
-        """x [B, T, E] -> [B, T, E]."""
-        D = self.spec.head_dim
-        q, k, v = (y.unflatten(-1, (-1, D)) for y in self.qkv(x))  # [B, T, H or G, D]
+        """x [B, T, E] attends to itself -> [B, T, E]."""
+        if flow.recall is None:
+            q, *seen = self._heads(self.qkv(x))
+        else:
+            (q,), seen = self._heads((self.q(x),)), self._heads(self.kv(flow.recall.extend(layer, x)))
+        k, v = seen[0], seen[-1]
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
-        if flow.turns[layer] is not None:
-            q, k = flow.turns[layer](q, k)
+        placed = flow.placed[layer]
+        if placed is not None:
+            q, k = placed.scheme.turn(q, k, placed.table)
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # [B, H or G, T, D]
+        if flow.cache is not None and isinstance(self.score, LinearScore):
+            return self._out(linear.decode(q, k, v, flow.cache.sums(layer)))
         if flow.cache is not None:
             k, v = flow.cache.update(layer, k, v)
-        mask = self.mask if flow.layout.documents is None else self.mask & Document(flow.layout.documents)
-        y = attend(q, k, v, mask, flow.layout, self.spec.dropout if self.training else 0.0)
+        how = self._how(flow, f"{layer}", placed)
+        return self._out(self._attend(q, k, v, flow, how))
+
+    def across(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
+        """x [B, T, E] attends to `flow.memory` -> [B, T, E]."""
+        if flow.memory is None:
+            fix = "give what the encoder read: model.encode(ids), or source= in generate"
+            raise Refusal("cross-attention must have a memory to attend to", "none", fix)
+        (q,) = self._heads((self.q(x),))
+        q = (q if self.q_norm is None else self.q_norm(q)).transpose(1, 2)
+        keep = flow.cache.across if flow.cache is not None else {}
+        if layer not in keep:
+            seen = self._heads(self.kv(flow.memory.states))
+            k = seen[0] if self.k_norm is None else self.k_norm(seen[0])
+            keep[layer] = k.transpose(1, 2), seen[-1].transpose(1, 2)
+        return self._out(self._attend_across(q, *keep[layer], flow, self._how(flow, f"{layer}.cross")))
+
+    def _heads(self, joined: tuple[Tensor, ...]) -> list[Tensor]:
+        """Each [B, T, n D] -> [B, T, n, D]."""
+        return [y.unflatten(-1, (-1, self.spec.head_dim)) for y in joined]
+
+    def _how(self, flow: Flow, name: str, placed=None) -> Weighing:
+        keep = flow.weights if flow.weights is not None and name in flow.weights else None
+        return Weighing(self.score, placed, self.spec.dropout if self.training else 0.0, keep, name)
+
+    def _attend(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, how: Weighing) -> Tensor:
+        layout = flow.layout
+        mask = self._mask(layout.mask)
+        if layout.split:
+            return packed.attend(q, k, v, mask, packed.plan(layout.documents, None, q.device), how)
+        if layout.documents is not None:
+            mask = mask & Document(layout.documents)
+        return dense.attend(q, k, v, mask, layout.places, layout.aligned, how)
+
+    def _attend_across(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, how: Weighing) -> Tensor:
+        own, other = flow.layout, flow.memory.layout
+        if own.documents is None:  # a row is one document, and so is what it attends to
+            lengths = tuple(sum(row) for row in other.lengths)
+            mask = Full() if set(lengths) == {k.shape[2]} else Padding(lengths)
+            return dense.attend(q, k, v, mask, own.places, False, how)
+        if own.lengths == own.documents and other.lengths == other.documents and how.keep is None:
+            return packed.attend(q, k, v, Full(), packed.plan(own.documents, other.documents, q.device), how)
+        return dense.attend(q, k, v, Document(own.documents, other.documents), own.places, False, how)
+
+    def _mask(self, given: Mask | None) -> Mask:
+        """The model's own, or what the batch says in its place."""
+        if given is None:
+            return self.mask
+        return given & Window(self.spec.window) if self.spec.window else given
+
+    def _out(self, y: Tensor) -> Tensor:
         return self.out(y.transpose(1, 2).flatten(-2))

@@ -8,15 +8,22 @@ from viva.model.attention import Attention
 from viva.model.flow import Flow
 from viva.model.spec import Block as Spec
 
+Add = Callable[[Tensor], Tensor]
 
-def pre(x: Tensor, norm: nn.Module, add: Callable[[Tensor], Tensor]) -> Tensor:
+
+def pre(x: Tensor, norm: nn.Module, after: nn.Module | None, add: Add) -> Tensor:
     """x + f(norm(x)) (Xiong et al. 2020, https://arxiv.org/abs/2002.04745, table 1)."""
     return x + add(norm(x))
 
 
-def post(x: Tensor, norm: nn.Module, add: Callable[[Tensor], Tensor]) -> Tensor:
+def post(x: Tensor, norm: nn.Module, after: nn.Module | None, add: Add) -> Tensor:
     """norm(x + f(x)) (Vaswani et al. 2017, section 3.1)."""
     return norm(x + add(x))
+
+
+def sandwich(x: Tensor, norm: nn.Module, after: nn.Module | None, add: Add) -> Tensor:
+    """x + norm'(f(norm(x))) (Ding et al. 2021, https://arxiv.org/abs/2105.13290, section 2.3)."""
+    return x + after(add(norm(x)))
 
 
 def unchanged(y: Tensor) -> Tensor:
@@ -24,21 +31,29 @@ def unchanged(y: Tensor) -> Tensor:
     return y
 
 
-RESIDUAL = {"pre": pre, "post": post}
+RESIDUAL = {"pre": pre, "post": post, "sandwich": sandwich}
 
 
 class Block(nn.Module):
     """x [B, T, E] -> [B, T, E]."""
 
-    def __init__(self, spec: Spec, width: int):
+    def __init__(self, spec: Spec, width: int, context: int, recalls: bool = False):
         super().__init__()
         self.residual = RESIDUAL[spec.norm_at]
-        self.attention_norm = spec.norm.build(width)
-        self.attention = Attention(spec.attention, width)
-        self.ffn_norm = spec.norm.build(width)
+        after = lambda: spec.norm.build(width) if spec.norm_at == "sandwich" else None  # noqa: E731
+        self.attention_norm, self.attention_after = spec.norm.build(width), after()
+        self.attention = Attention(spec.attention, width, context, apart=recalls)
+        self.cross = None
+        if spec.cross is not None:
+            self.cross_norm, self.cross_after = spec.norm.build(width), after()
+            self.cross = Attention(spec.cross, width, context, apart=True)
+        self.ffn_norm, self.ffn_after = spec.norm.build(width), after()
         self.ffn = spec.ffn.build(width)
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
-        x = self.residual(x, self.attention_norm, lambda y: self.dropout(self.attention(y, flow, layer)))
-        return self.residual(x, self.ffn_norm, lambda y: self.dropout(self.ffn(y)))
+        add, drop = self.residual, self.dropout
+        x = add(x, self.attention_norm, self.attention_after, lambda y: drop(self.attention(y, flow, layer)))
+        if self.cross is not None:
+            x = add(x, self.cross_norm, self.cross_after, lambda y: drop(self.cross.across(y, flow, layer)))
+        return add(x, self.ffn_norm, self.ffn_after, lambda y: drop(self.ffn(y)))

@@ -5,6 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from viva.base.config import kind
 from viva.base.errors import Refusal
 from viva.model.spec import Spec
 
@@ -13,26 +14,43 @@ class Cache(Protocol):
     """What attention needs of a cache: where the next tokens go, and all keys and values once they are there."""
 
     held: int | Tensor  # tokens of each row: one number while rows are equally long, else [B]
+    across: dict[int, tuple[Tensor, Tensor]]  # for each layer the keys and values [B, G, S, D] of what it attends to
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k and v [B, G, T, D] of new tokens and return those of all tokens, [B, G, S, D] each."""
+
+    def sums(self, layer: int) -> tuple[Tensor, Tensor]:
+        """What linear attention keeps in place of keys: sums [B, H, D, D] and [B, H, D], brought up to date in place."""
 
     def advance(self, T: int) -> None:
         """Count T more tokens in every row; called once a pass, after the last layer."""
 
 
 class Contiguous:
-    """One buffer [B, G, capacity, D] a layer for keys and one for values, filled from the front."""
+    """One buffer [B, G, capacity, D] a layer for keys and one for values, filled from the front.
+
+    A layer of linear attention has two sums in their place, whose size does not depend on the capacity.
+    """
 
     def __init__(self, spec: Spec, B: int, capacity: int, dtype: torch.dtype, device: torch.device | str = "cpu"):
+        if spec.decoder is None:
+            raise Refusal("a model must have a decoder to keep what it has read", "an encoder alone", "use a decoder")
         self.held: int | Tensor = 0
         self.capacity = capacity
-        blocks = [spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)]
-        # zeros: where rows differ in length the mask gives weight 0 to slots not yet written, and 0 x NaN is NaN
-        self.keys, self.values = (
-            [torch.zeros(B, a.kv_heads, capacity, a.head_dim, dtype=dtype, device=device) for a in blocks]
-            for _ in range(2)
-        )
+        self.across: dict[int, tuple[Tensor, Tensor]] = {}
+        self.summed = False
+        self.keys, self.values = [], []
+        for a in (spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)):
+            if kind(a.score) == "linear":
+                shapes, self.summed = ((B, a.heads, a.head_dim, a.head_dim), (B, a.heads, a.head_dim)), True
+            else:
+                shapes = ((B, a.kv_heads, capacity, a.head_dim),) * 2
+            # zeros: where rows differ in length the mask gives weight 0 to slots not yet written, and 0 x NaN is NaN
+            for kept, shape in zip((self.keys, self.values), shapes, strict=True):
+                kept.append(torch.zeros(shape, dtype=dtype, device=device))
+
+    def sums(self, layer: int) -> tuple[Tensor, Tensor]:
+        return self.keys[layer], self.values[layer]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         T = k.shape[2]
@@ -56,6 +74,9 @@ class Contiguous:
 
     def keep(self, held: int | Tensor) -> None:
         """Forget what stands behind the first `held` tokens of each row; the next tokens take its place."""
+        if self.summed:
+            fix = "read rows of one length at a time"
+            raise Refusal("linear attention must keep what it has read", "tokens to be forgotten", fix)
         self.held = held
 
     def take(self, rows: list[int]) -> None:
@@ -66,5 +87,24 @@ class Contiguous:
                 for place, row in moves:
                     buffer[place] = buffer[row]
                 buffers[layer] = buffer[: len(rows)]
+        self._take_rest(rows)
+
+    def pick(self, rows: list[int]) -> None:
+        """Make rows[i] the new row i, for any rows, repeated ones too; only what is held is copied."""
+        at = torch.tensor(rows, device=self.keys[0].device)
+        end = self.held if isinstance(self.held, int) else int(self.held.max())
+        for buffers in (self.keys, self.values):
+            for layer, buffer in enumerate(buffers):
+                if self.summed:
+                    buffers[layer] = buffer[at]
+                elif len(rows) == buffer.shape[0]:
+                    buffer[:, :, :end] = buffer[at, :, :end]
+                else:
+                    buffers[layer] = torch.zeros_like(buffer[:1]).repeat(len(rows), 1, 1, 1)
+                    buffers[layer][:, :, :end] = buffer[at, :, :end]
+        self._take_rest(rows)
+
+    def _take_rest(self, rows: list[int]) -> None:
+        self.across = {layer: (k[rows], v[rows]) for layer, (k, v) in self.across.items()}
         if not isinstance(self.held, int):
             self.held = self.held[rows]

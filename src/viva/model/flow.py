@@ -1,18 +1,34 @@
 """What one pass carries past every layer."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from torch import Tensor
 
 from viva.model.cache import Cache
 from viva.model.layout import Layout
+from viva.model.position import Placed
+from viva.model.recall import Recall
+
+
+class Memory(NamedTuple):
+    """Another sequence to attend to: its states [B, S, E], and where each stands."""
+
+    states: Tensor
+    layout: Layout
 
 
 @dataclass(frozen=True)
 class Flow:
-    """The layout of the batch, the cache if there is one, and for each layer how its queries and keys are turned."""
+    """The layout of the batch and, for each layer, its scheme of positions; what else there is, is None where it is not.
+
+    `cache` holds the keys and values of tokens before these, `memory` is what cross-attention sees, `recall` the states
+    of the segment before, and `weights` takes the attention weights of each layer that is a key of it.
+    """
 
     layout: Layout
-    cache: Cache | None
-    turns: tuple[Callable[[Tensor, Tensor], tuple[Tensor, Tensor]] | None, ...]
+    placed: tuple[Placed | None, ...]
+    cache: Cache | None = None
+    memory: Memory | None = None
+    recall: Recall | None = None
+    weights: dict[str, Tensor] | None = None

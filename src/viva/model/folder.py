@@ -14,7 +14,7 @@ import torch
 from pydantic import ValidationError
 
 from viva.base.choice import names, tagged, variant
-from viva.base.config import Config, refusal
+from viva.base.config import Config, kind, refusal
 from viva.base.errors import Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import tensors
@@ -97,7 +97,8 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
         if tokenizer is None
         else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
     )
-    head = {"model_type": family.MODEL_TYPE, "architectures": [family.ARCHITECTURE], "dtype": dtype}
+    architecture = family.HEADS[kind(model.spec.head)]
+    head = {"model_type": family.MODEL_TYPE, "architectures": [architecture], "dtype": dtype}
     return {**head, **family.to_hf(config), **ids}
 
 

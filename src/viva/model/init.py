@@ -3,12 +3,15 @@
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from viva.base.seed import derive
+from viva.model.head import Vocabulary
+from viva.model.linear.joined import split
 from viva.model.transformer import Transformer
 
 STD = 0.02  # of GPT-1 (Radford et al. 2018, section 4.1) and of most since
@@ -16,18 +19,37 @@ STD = 0.02  # of GPT-1 (Radford et al. 2018, section 4.1) and of most since
 
 @torch.no_grad()
 def initialise(model: Transformer, seed: int = 0) -> Transformer:
-    """Weights N(0, 0.02^2), those that write into the residual stream scaled by 1 / sqrt(2 layers) (GPT-2, Radford et
-    al. 2019, section 2.3), biases 0, norms 1. The same seed gives the same weights whatever was drawn before.
+    """Starting weights, biases 0, norms 1. The same seed gives the same weights whatever was drawn before.
+
+    "normal": N(0, 0.02^2), and what writes into the residual stream scaled by 1 / sqrt(2 layers) (GPT-2, Radford et al.
+    2019, section 2.3). "xavier": matrices uniform in +-sqrt(6 / (in + out)) (Glorot and Bengio 2010), tables
+    N(0, 1 / E), as the original Transformer had them.
     """
     generator = torch.Generator().manual_seed(derive(seed, "weights"))
-    residual = STD / math.sqrt(2 * model.spec.decoder.layers)
+    draw = {"normal": partial(_normal, model), "xavier": _xavier}[model.spec.init]
     for name, module in model.named_modules():
-        if isinstance(module, nn.Linear | nn.Embedding):
-            std = residual if name.endswith(("attention.out", "ffn.down")) else STD
-            module.weight.copy_(torch.empty(module.weight.shape).normal_(0, std, generator=generator))
-        if isinstance(module, nn.Linear) and module.bias is not None:
-            module.bias.zero_()
+        for leaf, weight in list(module.named_parameters(recurse=False)):
+            if leaf == "bias" and isinstance(module, nn.Linear):
+                weight.zero_()
+            elif leaf == "weight" and isinstance(module, nn.Linear | nn.Embedding | Vocabulary):
+                draw(name, module, weight, generator)
     return model
+
+
+def _normal(model: Transformer, name: str, module: nn.Module, weight: Tensor, generator: torch.Generator) -> None:
+    layers = model.spec.stacks[-1].layers
+    writes = name.endswith(("attention.out", "cross.out", "ffn.down"))
+    std = STD / math.sqrt(2 * layers) if writes else STD
+    weight.copy_(torch.empty(weight.shape).normal_(0, std, generator=generator))
+
+
+def _xavier(name: str, module: nn.Module, weight: Tensor, generator: torch.Generator) -> None:
+    if not isinstance(module, nn.Linear):
+        weight.copy_(torch.empty(weight.shape).normal_(0, weight.shape[1] ** -0.5, generator=generator))
+        return
+    for part in split(module, weight):
+        bound = math.sqrt(6 / sum(part.shape))
+        part.copy_(torch.empty(part.shape).uniform_(-bound, bound, generator=generator))
 
 
 @contextmanager

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 
 from viva.base.errors import Refusal
+from viva.model.mask import Mask
+from viva.model.mask.document import Lengths
 
 
 @dataclass(frozen=True)
@@ -14,14 +16,31 @@ class Layout:
 
     `places` [B or 1, T]: the slot of a token in its row, cached tokens counted. `positions` [B or 1, T]: its place in
     its document. `end`: the largest position plus one. `documents`: the lengths of the documents packed into each row,
-    T in all, or None when a row is one document. `aligned`: whether every row begins at the same slot.
+    T in all, or None when a row is one document; what `padding` counts of the last ones is empty room. `aligned`:
+    whether every row begins at the same slot. `mask`: who sees whom, in place of what the model says (causal, or
+    everything). `whole`: rows are attended as they lie, not document by document.
     """
 
     places: Tensor
     positions: Tensor
     end: int
-    documents: tuple[tuple[int, ...], ...] | None = None
+    documents: Lengths | None = None
     aligned: bool = True
+    mask: Mask | None = None
+    whole: bool = False
+    padding: tuple[bool, ...] = ()
+
+    @property
+    def split(self) -> bool:
+        """Whether documents may be taken out of their rows and attended side by side."""
+        return self.documents is not None and not self.whole and (self.mask is None or self.mask.relative)
+
+    @property
+    def lengths(self) -> Lengths:
+        """Of the documents in each row, padding left out; of rows that are one document each, T."""
+        if self.documents is None:
+            return tuple((self.positions.shape[1],) for _ in self.positions)
+        return tuple(row[:-1] if pad else row for row, pad in zip(self.documents, self.padding, strict=True))
 
     @staticmethod
     def one_document(T: int, start: int | Tensor = 0, device: torch.device | str = "cpu") -> "Layout":
@@ -33,15 +52,16 @@ class Layout:
         return Layout(places, places, int(start.max()) + T, aligned=False)
 
     @staticmethod
-    def packed(documents: tuple[tuple[int, ...], ...], T: int, device: torch.device | str = "cpu") -> "Layout":
+    def packed(documents: Lengths, T: int, device: torch.device | str = "cpu", mask: Mask | None = None) -> "Layout":
         """Rows of several documents; what is left of a row, its padding, counts as a document of its own."""
+        padding = tuple(sum(row) < T for row in documents)
         documents = tuple(_filled(row, T) for row in documents)
         lengths = torch.tensor([n for row in documents for n in row])
         starts = lengths.cumsum(0) - lengths
         places = torch.arange(T)[None]
         flat = torch.arange(len(documents) * T) - starts.repeat_interleave(lengths)
         positions = flat.view(len(documents), T).to(device)
-        return Layout(places.to(device), positions, int(lengths.max()), documents)
+        return Layout(places.to(device), positions, int(lengths.max()), documents, mask=mask, padding=padding)
 
 
 def _filled(row: tuple[int, ...], T: int) -> tuple[int, ...]:

@@ -7,78 +7,9 @@ from pydantic import Field, model_validator
 from viva.base.choice import Choice
 from viva.base.config import Config, kind
 from viva.base.errors import Refusal
+from viva.model.head import lm
 from viva.model.position import none
-
-
-class Attention(Config):
-    """H query heads share G key/value heads: G = H multi-head, 1 < G < H grouped-query, G = 1 multi-query.
-
-    `bias` on the query, key and value projections, `out_bias` on the output's. `qk_norm` normalises each head's
-    queries and keys over D before they are turned (Dehghani et al. 2023). `window` limits sight to the last so many
-    tokens.
-    """
-
-    heads: int = Field(gt=0)
-    kv_heads: int = Field(gt=0)
-    head_dim: int = Field(gt=0)
-    bias: bool = False
-    out_bias: bool = False
-    qk_norm: Choice("viva.model.norm") | None = None
-    position: Choice("viva.model.position") = none.Config()
-    window: int | None = Field(None, gt=0)
-    dropout: float = Field(0.0, ge=0, lt=1)
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        if self.heads % self.kv_heads:
-            fix = "choose a divisor of heads: 1 is multi-query, heads itself multi-head attention"
-            raise Refusal("kv_heads must divide heads", f"{self.kv_heads} for {self.heads} heads", fix)
-        return _acts_on(self, self.position, "attention")
-
-
-class Block(Config):
-    """Attention, then a feed-forward network, each with a residual connection around it.
-
-    `norm_at`: "pre" is x + f(norm(x)) (GPT-2, LLaMA), "post" is norm(x + f(x)) (the original Transformer, BERT).
-    `dropout` falls on what each of the two adds.
-    """
-
-    attention: Attention
-    ffn: Choice("viva.model.ffn")
-    norm: Choice("viva.model.norm")
-    norm_at: Literal["pre", "post"] = "pre"
-    dropout: float = Field(0.0, ge=0, lt=1)
-
-
-class Stack(Config):
-    """`layers` blocks; layer i is blocks[i mod len(blocks)]. `final_norm` follows the last one."""
-
-    layers: int = Field(gt=0)
-    blocks: tuple[Block, ...] = Field(min_length=1)
-    final_norm: bool = True
-
-    def block(self, layer: int) -> Block:
-        return self.blocks[layer % len(self.blocks)]
-
-
-class Spec(Config):
-    """A decoder: token embeddings of width E, a stack, and a head over the V tokens, `tied` to the embeddings or not.
-
-    `context` is the length, in tokens, the model is made for; `position` adds to the embeddings, and `dropout` falls on
-    their sum.
-    """
-
-    vocab: int = Field(gt=0)
-    width: int = Field(gt=0)
-    context: int = Field(gt=0)
-    decoder: Stack
-    position: Choice("viva.model.position") = none.Config()
-    dropout: float = Field(0.0, ge=0, lt=1)
-    tied: bool = True
-
-    @model_validator(mode="after")
-    def _fits(self) -> Self:
-        return _acts_on(self, self.position, "embeddings")
+from viva.model.score import dot
 
 
 def _acts_on(section: Config, position: Config, place: str):
@@ -86,3 +17,145 @@ def _acts_on(section: Config, position: Config, place: str):
         must = f"position {kind(position)} must be given where it acts, on {position.acts_on[0]}"
         raise Refusal(must, f"it on {place}", "move it there")
     return section
+
+
+class Attention(Config):
+    """H query heads share G key/value heads: G = H multi-head, 1 < G < H grouped-query, G = 1 multi-query.
+
+    `causal`: a token sees itself and what came before it; else all of its document. `window` limits sight to the last
+    so many tokens. `score` says how a query and a key are compared. `bias` on the query, key and value projections,
+    `out_bias` on the output's. `qk_norm` normalises each head's queries and keys over D before they are turned
+    (Dehghani et al. 2023). With `shared_kv` the keys are the values. `dropout` falls on the weights.
+    """
+
+    heads: int = Field(gt=0)
+    kv_heads: int = Field(gt=0)
+    head_dim: int = Field(gt=0)
+    causal: bool = True
+    window: int | None = Field(None, gt=0)
+    score: Choice("viva.model.score") = dot.Config()
+    position: Choice("viva.model.position") = none.Config()
+    qk_norm: Choice("viva.model.norm") | None = None
+    shared_kv: bool = False
+    bias: bool = False
+    out_bias: bool = False
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.heads % self.kv_heads:
+            fix = "choose a divisor of heads: 1 is multi-query, heads itself multi-head attention"
+            raise Refusal("kv_heads must divide heads", f"{self.kv_heads} for {self.heads} heads", fix)
+        if not self.causal and self.window:
+            fix = "set causal, or leave the window out"
+            raise Refusal("a window looks backward, so its attention must be causal", "causal: false", fix)
+        self.score.require_fit(self)
+        return _acts_on(self, self.position, "attention")
+
+
+class Block(Config):
+    """Attention, attention to another sequence where there is `cross`, and a feed-forward network, each with a residual
+    connection around it.
+
+    `norm_at`: "pre" is x + f(norm(x)) (GPT-2, LLaMA), "post" is norm(x + f(x)) (the original Transformer, BERT),
+    "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds.
+    """
+
+    attention: Attention
+    cross: Attention | None = None
+    ffn: Choice("viva.model.ffn")
+    norm: Choice("viva.model.norm")
+    norm_at: Literal["pre", "post", "sandwich"] = "pre"
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.cross is not None and (self.cross.causal or kind(self.cross.position) != "none"):
+            found = f"causal: {str(self.cross.causal).lower()}, position {kind(self.cross.position)}"
+            fix = "set causal to false and leave position out: the order of one sequence is not that of the other"
+            raise Refusal("cross-attention must see all of the other sequence, without positions", found, fix)
+        return self
+
+
+class Entry(Config):
+    """What becomes of the tokens' vectors before the first block, in this order.
+
+    `inner`: the vectors have this width and are projected to E (ALBERT's factorisation, Lan et al. 2020), after the
+    rest. `scaled` multiplies them by sqrt(E) (Vaswani et al. 2017, section 3.4). `segments` adds one of so many learned
+    vectors (BERT), `position` one for the place. Then come `norm` and `dropout`.
+    """
+
+    inner: int | None = Field(None, gt=0)
+    scaled: bool = False
+    segments: int = Field(0, ge=0)
+    position: Choice("viva.model.position") = none.Config()
+    norm: Choice("viva.model.norm") | None = None
+    dropout: float = Field(0.0, ge=0, lt=1)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        return _acts_on(self, self.position, "embeddings")
+
+
+class Stack(Config):
+    """`layers` blocks; layer i is blocks[i mod len(blocks)]. `final_norm` follows the last one, and then `dropout`.
+
+    `share` consecutive layers have the same weights (ALBERT). `recall` states of the segment before are kept for the
+    next one to attend to (Transformer-XL).
+    """
+
+    layers: int = Field(gt=0)
+    blocks: tuple[Block, ...] = Field(min_length=1)
+    entry: Entry = Entry()
+    final_norm: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
+    share: int = Field(1, gt=0)
+    recall: int = Field(0, ge=0)
+
+    def block(self, layer: int) -> Block:
+        return self.blocks[layer % len(self.blocks)]
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.share > 1 and len(self.blocks) > 1:
+            found = f"share {self.share} and {len(self.blocks)} blocks"
+            raise Refusal("layers that share their weights must be of one block", found, "give one block")
+        return self
+
+
+class Spec(Config):
+    """Token embeddings of width E, an `encoder`, a `decoder` or both, and a head.
+
+    With both, the encoder's states are what the decoder's `cross` attention sees, and both read the same table of V
+    vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal" or
+    "xavier" (model/init.py).
+    """
+
+    vocab: int = Field(gt=0)
+    width: int = Field(gt=0)
+    context: int = Field(gt=0)
+    encoder: Stack | None = None
+    decoder: Stack | None = None
+    head: Choice("viva.model.head") = lm.Config()
+    init: Literal["normal", "xavier"] = "normal"
+
+    @property
+    def stacks(self) -> tuple[Stack, ...]:
+        """Those there are, the encoder first."""
+        return tuple(stack for stack in (self.encoder, self.decoder) if stack is not None)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if not self.stacks:
+            raise Refusal("a model must have an encoder or a decoder", "neither", "give one of them, or both")
+        crossing = {block.cross is not None for block in self.decoder.blocks} if self.decoder else {False}
+        if crossing != {self.encoder is not None and self.decoder is not None}:
+            found = f"an encoder: {self.encoder is not None}; blocks with cross-attention: {sorted(crossing)}"
+            fix = "give each block of the decoder `cross`, or leave out the encoder"
+            raise Refusal("a decoder must attend to an encoder where there is one, and only there", found, fix)
+        if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
+            raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
+        if len({stack.entry.inner for stack in self.stacks}) > 1:
+            found = [stack.entry.inner for stack in self.stacks]
+            raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")
+        return self

@@ -1,38 +1,70 @@
 """Blocks one upon another."""
 
-from functools import partial
-
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from viva.model.block import Block
+from viva.model.block import Block, unchanged
 from viva.model.cache import Cache
-from viva.model.flow import Flow
+from viva.model.entry import Entry
+from viva.model.flow import Flow, Memory
 from viva.model.layout import Layout
+from viva.model.position import Placed, Scheme
+from viva.model.recall import Recall
 from viva.model.spec import Stack as Spec
 
 
 class Stack(nn.Module):
-    """x [B, T, E] -> [B, T, E]. With `recompute` set, training keeps only each block's input (Chen et al. 2016)."""
+    """Tokens' vectors [B, T, E] -> states [B, T, E]. With `recompute` set, training keeps only each block's input (Chen
+    et al. 2016).
+    """
 
     recompute = False
 
     def __init__(self, spec: Spec, width: int, context: int):
         super().__init__()
+        self.spec = spec
+        self.entry = Entry(spec.entry, width, context)
         blocks = [spec.block(layer) for layer in range(spec.layers)]
-        self.layers = nn.ModuleList(Block(block, width) for block in blocks)
-        self.norm = spec.blocks[-1].norm.build(width) if spec.final_norm else nn.Identity()
-        # layers that say the same of positions share one module, and so one table a pass
-        built = {a.position: a.position.build(a.head_dim, context) for a in (block.attention for block in blocks)}
-        self.turners = [built[block.attention.position] for block in blocks]
+        self.layers = nn.ModuleList(
+            Block(block, width, context, recalls=spec.recall > 0) for block in blocks[:: spec.share]
+        )
+        self.norm = spec.blocks[-1].norm.build(width) if spec.final_norm else None
+        self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
+        # layers that say the same of positions share one scheme, and so one table a pass
+        distinct = dict.fromkeys(block.attention for block in blocks)
+        schemes = {attention: attention.position.within(attention, context) for attention in distinct}
+        by_place = {_place(attention): scheme for attention, scheme in schemes.items() if scheme and scheme.shared}
+        self.positions = nn.ModuleList(by_place.values())
+        self.schemes: list[Scheme | None] = [
+            by_place.get(_place(block.attention), self.layers[layer // spec.share].attention.position)
+            for layer, block in enumerate(blocks)
+        ]
 
-    def forward(self, x: Tensor, layout: Layout, cache: Cache | None = None) -> Tensor:
-        tables = {turner: turner.table(layout) for turner in set(self.turners) - {None}}
-        turns = tuple(turner and partial(turner, table=tables[turner]) for turner in self.turners)
-        flow = Flow(layout, cache, turns)
-        for i, layer in enumerate(self.layers):
+    def forward(
+        self,
+        x: Tensor,
+        layout: Layout,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+        segments: Tensor | None = None,
+        recall: Recall | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> Tensor:
+        x = self.entry(x, layout, segments)
+        tables = {scheme: scheme.table(layout) for scheme in set(self.schemes) - {None}}
+        placed = tuple(scheme and Placed(scheme, tables[scheme]) for scheme in self.schemes)
+        flow = Flow(layout, placed, cache, memory, recall, weights)
+        for i in range(len(self.schemes)):
+            layer = self.layers[i // self.spec.share]
             if self.recompute and self.training:
                 x = checkpoint(layer, x, flow, i, use_reentrant=False)
             else:
                 x = layer(x, flow, i)
-        return self.norm(x)
+        if self.norm is not None:
+            x = self.norm(x)
+        return self.dropout(x)
+
+
+def _place(attention):
+    """What a shared scheme depends on."""
+    return attention.position, attention.heads, attention.head_dim, attention.causal

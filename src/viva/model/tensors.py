@@ -19,6 +19,18 @@ from viva.model.transformer import Transformer
 FILE, INDEX = "model.safetensors", "model.safetensors.index.json"
 SHARD = "model{suffix}.safetensors"
 FLOATS = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+TIED = (  # names under which a file may hold the token embeddings once more
+    "lm_head.weight",
+    "cls.predictions.decoder.weight",
+    "lm_head.decoder.weight",
+    "predictions.decoder.weight",
+    "vocab_projector.weight",
+    "generator_lm_head.weight",
+    "encoder.embed_tokens.weight",
+    "decoder.embed_tokens.weight",
+    "model.encoder.embed_tokens.weight",
+    "model.decoder.embed_tokens.weight",
+)
 BUFFERS = (
     ".attn.bias",
     ".attn.masked_bias",
@@ -32,8 +44,8 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
     if not family.TENSORS:
         yield from (Held(name, (name,)) for name in ours)
     for row in family.TENSORS:
-        layers = range(model.spec.decoder.layers) if "{i}" in row.theirs else (0,)
-        for i in layers:
+        stack = getattr(model, row.ours[0].split(".")[0]) if "{i}" in row.theirs else None
+        for i in range(len(stack.layers) if stack is not None else "{i}" not in row.theirs):
             names = tuple(name.replace("{i}", str(i)) for name in row.ours)
             if names[0] in ours:
                 yield Held(row.theirs.replace("{i}", str(i)), names, row.transposed)
@@ -59,14 +71,13 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
     """Give the model, built on the meta device, the tensors of `folder`; each of both sides must be matched."""
     stored = read(folder)
     rows = list(named(family, model))
-    prefix = family.BASE
+    prefix, known = family.BASE, {row.theirs for row in rows}
     if prefix and not any(name.startswith(prefix) for name in stored):
-        stored = {name if name == "lm_head.weight" else prefix + name: tensor for name, tensor in stored.items()}
+        stored = {name if name in {*known, *TIED} else prefix + name: tensor for name, tensor in stored.items()}
     stored = {name: tensor for name, tensor in stored.items() if not name.endswith(BUFFERS)}
-    if model.head is None:
-        _same_as_embedding(stored, rows, folder)
-    missing = sorted({row.theirs for row in rows} - set(stored))
-    unexpected = sorted(set(stored) - {row.theirs for row in rows})
+    _same_as_embedding(stored, rows, folder)
+    missing = sorted(known - set(stored))
+    unexpected = sorted(set(stored) - known)
     if missing or unexpected:
         found = f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}"
         raise Refusal(
@@ -112,12 +123,15 @@ def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Pa
 
 
 def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], folder: Path) -> None:
-    """With tied embeddings a file may hold the head as well, but then it must be the same matrix."""
-    head = stored.pop("lm_head.weight", None)
+    """Where a head or an encoder uses the embeddings, a file may hold them again, but then as the same matrix."""
+    names = {row.theirs for row in rows}
     embedding = next(stored.get(row.theirs) for row in rows if row.ours == ("embedding.weight",))
-    if head is not None and embedding is not None and not torch.equal(head, embedding):
-        fix = "set tie_word_embeddings to false in config.json"
-        raise Refusal(f"tied embeddings in {folder} must be one matrix", "a head that differs from the embedding", fix)
+    for name in [name for name in TIED if name in stored and name not in names]:
+        other = stored.pop(name)
+        if embedding is not None and not torch.equal(other, embedding):
+            fix = "set tie_word_embeddings to false in config.json"
+            found = f"{name}, which differs from it"
+            raise Refusal(f"tied embeddings in {folder} must be one matrix", found, fix)
 
 
 def read(folder: Path) -> dict[str, Tensor]:

@@ -1,5 +1,10 @@
 """The arithmetic of training, counted: what a share of the machine's peak is a share of."""
 
+from torch import nn
+
+from viva.base.config import kind
+from viva.model.head import Vocabulary
+from viva.model.spec import Attention
 from viva.model.transformer import Transformer
 
 
@@ -7,10 +12,21 @@ def train_flops(model: Transformer, context: int) -> float:
     """Floating-point operations of matrix products for a token's forward and backward pass.
 
     A weight that multiplies costs 2 forward and 4 backward (Kaplan et al. 2020, section 2.1); the embedding is looked
-    up, the head multiplies. Attention adds 12 H D a layer for each token seen, scores and values together; under a
+    up, the head multiplies. Of an encoder and a decoder every token is counted as if it went through both. Attention adds 12 H D a layer for each token seen, scores and values together; under a
     causal mask a token sees T / 2 others on average.
     """
-    weights = sum(p.numel() for p in model.decoder.parameters() if p.ndim == 2) + model.head_weight.numel()
-    blocks = (model.spec.decoder.block(layer).attention for layer in range(model.spec.decoder.layers))
-    seen = sum(min(context / 2, a.window or context) * a.heads * a.head_dim for a in blocks)
-    return 6 * weights + 12 * seen
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    matrices = {id(p): p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in tables}
+    if isinstance(model.head, Vocabulary):
+        matrices[id(model.head_weight)] = model.head_weight.numel()
+    blocks = [stack.block(layer) for stack in model.spec.stacks for layer in range(stack.layers)]
+    attentions = [a for block in blocks for a in (block.attention, block.cross) if a is not None]
+    seen = sum(_seen(a, context) * a.heads * a.head_dim for a in attentions)
+    return 6 * sum(matrices.values()) + 12 * seen
+
+
+def _seen(attention: Attention, context: int) -> float:
+    """How many keys a token sees on average; of linear attention D, for its sums are D x D."""
+    if kind(attention.score) == "linear":
+        return attention.head_dim
+    return min(context / 2 if attention.causal else context, attention.window or context)

@@ -56,9 +56,9 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     """The job, and the state it begins in."""
     train, device = recipe.train, machine.required(recipe.train.device)
     model = parts.model.to(device)
-    model.decoder.recompute = train.recompute
-    if train.compile:
-        for layer in model.decoder.layers:
+    for stack in model.stacks:
+        stack.recompute = train.recompute
+        for layer in stack.layers if train.compile else ():
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
     job = Job(

@@ -4,6 +4,7 @@ A family's module holds
 - `Config`: its sizes in the package's alphabet, with `spec()`, the architecture they stand for;
 - `MODEL_TYPE`, `from_hf(keys) -> Config` and `to_hf(config) -> dict`: Hugging Face's config.json, each key consumed or
 ignored with a reason;
+- `HEADS`: for each kind of head (model/head) the name of their class with it;
 - `TENSORS`: which tensor of theirs holds which of ours; `BASE`: the prefix that some checkpoints leave out;
 - `TINY`: a small example for tests.
 """

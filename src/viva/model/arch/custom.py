@@ -2,14 +2,15 @@
 
 from typing import Any
 
+from viva.base.choice import names
 from viva.model.arch._family import Keys
 from viva.model.ffn import mlp
 from viva.model.norm import layernorm
 from viva.model.position import sinusoidal
-from viva.model.spec import Attention, Block, Spec, Stack
+from viva.model.spec import Attention, Block, Entry, Spec, Stack
 
 MODEL_TYPE = "viva"
-ARCHITECTURE = "VivaForCausalLM"
+HEADS = {name: "VivaModel" for name in names("viva.model.head")}
 
 
 class Config(Spec):
@@ -36,8 +37,8 @@ TINY = Config(
     vocab=64,
     width=32,
     context=64,
-    position=sinusoidal.Config(),
     decoder=Stack(
+        entry=Entry(position=sinusoidal.Config()),
         layers=2,
         blocks=(
             Block(

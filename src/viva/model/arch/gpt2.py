@@ -4,12 +4,13 @@ from typing import Any
 
 from viva.model.arch._family import Family, Keys, divided, held
 from viva.model.ffn import mlp
+from viva.model.head import lm
 from viva.model.norm import layernorm
 from viva.model.position import learned
-from viva.model.spec import Attention, Block, Spec, Stack
+from viva.model.spec import Attention, Block, Entry, Spec, Stack
 
 MODEL_TYPE = "gpt2"
-ARCHITECTURE = "GPT2LMHeadModel"
+HEADS = {"lm": "GPT2LMHeadModel"}
 
 
 class Config(Family):
@@ -36,10 +37,12 @@ class Config(Family):
             vocab=self.known_vocab,
             width=self.width,
             context=self.context,
-            decoder=Stack(layers=self.layers, blocks=(block,)),
-            position=learned.Config(),
-            dropout=self.dropout,
-            tied=self.tied,
+            decoder=Stack(
+                layers=self.layers,
+                blocks=(block,),
+                entry=Entry(position=learned.Config(), dropout=self.dropout),
+            ),
+            head=lm.Config(tied=self.tied),
         )
 
 
@@ -93,7 +96,7 @@ def to_hf(config: Config) -> dict[str, Any]:
 BASE = "transformer."
 TENSORS = (
     held("transformer.wte.weight", "embedding.weight"),
-    held("transformer.wpe.weight", "position.table.weight"),
+    held("transformer.wpe.weight", "decoder.entry.position.table.weight"),
     held("lm_head.weight", "head.weight"),
     *(
         held(f"transformer.{theirs}.{part}", f"decoder.{ours}.{part}")

@@ -9,12 +9,13 @@ from pydantic import Field
 from viva.model.arch import _rope
 from viva.model.arch._family import Family, Keys, divided, held
 from viva.model.ffn import glu
+from viva.model.head import lm
 from viva.model.norm import rmsnorm
 from viva.model.position import rope
 from viva.model.spec import Attention, Block, Spec, Stack
 
 MODEL_TYPE = "llama"
-ARCHITECTURE = "LlamaForCausalLM"
+HEADS = {"lm": "LlamaForCausalLM"}
 
 
 class Config(Family):
@@ -50,7 +51,8 @@ class Config(Family):
 
     def spec(self) -> Spec:
         decoder = Stack(layers=self.layers, blocks=self.blocks())
-        return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=decoder, tied=self.tied)
+        head = lm.Config(tied=self.tied)
+        return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=decoder, head=head)
 
 
 def sizes(keys: Keys, context: int = 2048, kv_heads: int | None = None) -> dict[str, Any]:
@@ -98,7 +100,7 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "max_position_embeddings": spec.context,
         **_rope.write(config.position),
         "rms_norm_eps": config.eps,
-        "tie_word_embeddings": spec.tied,
+        "tie_word_embeddings": config.tied,
         "attention_dropout": config.dropout,
     }
 

@@ -9,7 +9,7 @@ from viva.model.arch._family import Keys
 from viva.model.spec import Attention
 
 MODEL_TYPE = "mistral"
-ARCHITECTURE = "MistralForCausalLM"
+HEADS = {"lm": "MistralForCausalLM"}
 
 
 class Config(llama.Config):

@@ -11,7 +11,7 @@ from viva.model.arch._family import Keys
 from viva.model.spec import Attention, Block
 
 MODEL_TYPE = "qwen2"
-ARCHITECTURE = "Qwen2ForCausalLM"
+HEADS = {"lm": "Qwen2ForCausalLM"}
 
 
 class Config(llama.Config):

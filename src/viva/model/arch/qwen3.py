@@ -10,7 +10,7 @@ from viva.model.norm import rmsnorm
 from viva.model.spec import Attention
 
 MODEL_TYPE = "qwen3"
-ARCHITECTURE = "Qwen3ForCausalLM"
+HEADS = {"lm": "Qwen3ForCausalLM"}
 
 
 class Config(qwen2.Config):

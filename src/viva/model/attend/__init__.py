@@ -1,16 +1,20 @@
-"""Attention: softmax(Q K^T / sqrt(D) + mask) V by the kernel that suits what the mask is made of."""
+"""Attention: weights from scores, and values read by them, by the kernel that suits the mask and the score."""
+
+from typing import NamedTuple
 
 from torch import Tensor
 
-from viva.model.attend import dense, packed
-from viva.model.layout import Layout
-from viva.model.mask import Mask
-from viva.model.mask.document import Document
+from viva.model.position import Placed
+from viva.model.score import Score
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, layout: Layout, dropout: float = 0.0) -> Tensor:
-    """q [B, H, T, D], k and v [B, G, S, D] -> [B, H, T, D]; query head h reads key head h G // H."""
-    documents = [part for part in mask.parts if isinstance(part, Document)]
-    if not documents:
-        return dense.attend(q, k, v, mask, layout.places, layout.aligned, dropout)
-    return packed.attend(q, k, v, mask.without(Document), packed.plan(documents[0].lengths, q.device), dropout)
+class Weighing(NamedTuple):
+    """How queries and keys become weights: the score, the scheme of positions inside attention if there is one, the
+    dropout of the weights. With `keep`, the weights are put into it: {name: weights [B, H, T, S]}, as `name`.
+    """
+
+    score: Score
+    placed: Placed | None = None
+    dropout: float = 0.0
+    keep: dict[str, Tensor] | None = None
+    name: str = ""

@@ -1,34 +1,62 @@
-"""Attention over rows of one document, on torch's fused kernel (Dao et al. 2022, https://arxiv.org/abs/2205.14135)."""
+"""Attention over rows as they lie, by the cheapest kernel that computes the same."""
 
 import torch
 from torch import Tensor
 from torch.nn.functional import scaled_dot_product_attention
 
-from viva.model.attend import halves
+from viva.model.attend import Weighing, halves, linear, written
 from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
+from viva.model.mask.padding import Padding
 from viva.model.mask.window import Window
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned: bool, dropout: float = 0.0) -> Tensor:
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned: bool, how: Weighing) -> Tensor:
     """q [B, H, T, D], k and v [B, G, S, D] -> [B, H, T, D]; query head h reads key head h G // H.
 
     `places` [B or 1, T] are the queries' slots among the S keys; where rows are `aligned`, they are the last T. The
-    mask is handed to the kernel in the cheapest form that says the same: nothing, a flag, or a boolean [B, 1, T, S].
+    fused kernel (Dao et al. 2022, https://arxiv.org/abs/2205.14135) takes the mask in the cheapest form that says the
+    same: nothing, a flag, or a boolean [B, 1, T, S].
     """
     (B, H, T, D), (G, S) = q.shape, k.shape[1:3]
+    scheme = how.placed.scheme if how.placed else None
+    biased = scheme is not None and scheme.biased
+    fused = how.score.fused(q, k) if how.keep is None and not (biased and scheme.valued) else None
     parts = mask.parts
     causal = aligned and Causal() in parts and all(isinstance(part, Causal) or _idle(part, S) for part in parts)
-    if causal and T == 1 and not dropout:  # the last token sees every key: a group's heads are rows of one product
-        return scaled_dot_product_attention(q.reshape(B, G, H // G, D), k, v).view(q.shape)
-    if H > G:
-        k, v = (x.repeat_interleave(H // G, dim=1) for x in (k, v))
-    if causal and T == S and halves.suits(q, dropout):
+    if fused is None:
+        k, v = grouped(k, H), grouped(v, H)
+        if how.keep is None and linear.suits(how.score, parts, T, S, aligned):
+            return linear.attend(q, k, v, parts)
+        return written.attend(q, k, v, _allowed(mask, places, S), how)
+    q, k, scale = fused
+    if causal and T == 1 and not how.dropout and not biased:
+        # the last token sees every key: a group's heads are rows of one product
+        return scaled_dot_product_attention(q.reshape(B, G, H // G, D), k, v, scale=scale).view(q.shape)
+    k, v = grouped(k, H), grouped(v, H)
+    if biased:
+        bias = scheme.bias(q, k, how.placed.table)
+        bias = bias if not parts else torch.where(_allowed(mask, places, S), bias, -torch.inf)
+        return scaled_dot_product_attention(q, k, v, bias, how.dropout, scale=scale)
+    if causal and T == S and halves.suits(q, how.dropout, scale):
         return halves.attend(q, k, v)
     if causal and T == S:
-        return scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=dropout)
-    allowed = mask.allows(places, torch.arange(S, device=q.device))[:, None]
-    return scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=dropout)
+        return scaled_dot_product_attention(q, k, v, is_causal=True, dropout_p=how.dropout, scale=scale)
+    allowed = _allowed(mask, places, S) if parts else None
+    return scaled_dot_product_attention(q, k, v, attn_mask=allowed, dropout_p=how.dropout, scale=scale)
+
+
+def grouped(x: Tensor, H: int) -> Tensor:
+    """[B, G, S, D] -> [B, H, S, D]: each key head for all query heads of its group."""
+    return x if x.shape[1] == H else x.repeat_interleave(H // x.shape[1], dim=1)
+
+
+def _allowed(mask: Mask, places: Tensor, S: int) -> Tensor:
+    """The mask as a boolean [B or 1, 1, T or 1, S]; padding alone is the same for every query."""
+    keys = torch.arange(S, device=places.device)
+    if mask.parts and all(isinstance(part, Padding) for part in mask.parts):
+        places = places[:, :1]
+    return mask.allows(places, keys)[:, None]
 
 
 def _idle(mask: Mask, S: int) -> bool:

@@ -12,10 +12,11 @@ from torch.autograd.function import once_differentiable
 BLOCK = 128  # queries at a time
 
 
-def suits(q: Tensor, dropout: float) -> bool:
-    """Whether this kernel is the faster one."""
+def suits(q: Tensor, dropout: float, scale: float) -> bool:
+    """Whether this kernel is the faster one, and computes what is asked for."""
     half = q.dtype in (torch.bfloat16, torch.float16)
-    return half and torch.is_grad_enabled() and q.device.type == "cpu" and not dropout
+    usual = not dropout and scale == q.shape[-1] ** -0.5
+    return half and usual and torch.is_grad_enabled() and q.device.type == "cpu"
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:

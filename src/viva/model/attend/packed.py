@@ -1,7 +1,8 @@
 """Attention over packed rows: documents of like length are laid side by side, so that no score between two is computed.
 
 Documents go into buckets by length, each padded on the right to the longest of its bucket. Under a causal mask padding
-on the right is invisible to real queries, so a bucket is an ordinary dense call and the result is exact.
+on the right is invisible to real queries; elsewhere it is masked. A bucket is an ordinary dense call and the result is
+exact.
 """
 
 from dataclasses import dataclass
@@ -10,84 +11,120 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from viva.model.attend import dense
+from viva.model.attend import Weighing, dense
 from viva.model.mask import Mask
+from viva.model.mask.causal import Causal
+from viva.model.mask.document import Lengths
+from viva.model.mask.padding import Padding
 
 SLACK = 1.25  # a bucket's longest document is at most this many times its shortest: wasted scores against kernel calls
 
 
 @dataclass(frozen=True)
-class Plan:
+class Side:
     """`into` [P]: the token that fills each slot of the buckets; `back` [N]: the slot of each token; `padding`: the
     other slots.
 
     N tokens in the batch, P >= N slots; a padding slot repeats token 0, and nothing reads what is computed there.
     """
 
-    shapes: tuple[tuple[int, int], ...]  # (documents, padded length) of each bucket; P is the sum of their products
     into: Tensor
     back: Tensor
     padding: Tensor
 
 
+@dataclass(frozen=True)
+class Bucket:
+    """So many documents of at most T queries and S keys; `lengths` of their keys where they differ, else None."""
+
+    documents: int
+    T: int
+    S: int
+    lengths: tuple[int, ...] | None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The buckets, and where the tokens of the queries' rows and of the keys' rows lie in them."""
+
+    buckets: tuple[Bucket, ...]
+    queries: Side
+    keys: Side
+
+
 @lru_cache(maxsize=8)  # every layer of a pass asks for the same plan
-def plan(documents: tuple[tuple[int, ...], ...], device: torch.device) -> Plan:
-    """The buckets for the documents of a batch, whose rows they fill one after another."""
-    lengths = torch.tensor([length for row in documents for length in row])
-    starts = lengths.cumsum(0) - lengths
+def plan(documents: Lengths, others: Lengths | None, device: torch.device) -> Plan:
+    """The buckets for documents that fill the rows of a batch one after another, each of which sees itself or, where
+    `others` are given, the one at its place among those.
+    """
+    T = torch.tensor([length for row in documents for length in row])
+    S = T if others is None else torch.tensor([length for row in others for length in row])
     buckets: list[list[int]] = []
-    order = lengths.argsort(descending=True, stable=True).tolist()
-    for document in order:
-        if not buckets or lengths[buckets[-1][0]] > SLACK * lengths[document]:
+    for document in S.argsort(descending=True, stable=True).tolist():
+        if not buckets or S[buckets[-1][0]] > SLACK * S[document]:
             buckets.append([])
         buckets[-1].append(document)
+    queries = _side(T, buckets, device)
+    made = []
+    for bucket in buckets:
+        lengths = tuple(S[bucket].tolist())
+        made.append(Bucket(len(bucket), int(T[bucket].max()), lengths[0], lengths if len(set(lengths)) > 1 else None))
+    return Plan(tuple(made), queries, queries if others is None else _side(S, buckets, device))
+
+
+def _side(lengths: Tensor, buckets: list[list[int]], device: torch.device) -> Side:
+    starts = lengths.cumsum(0) - lengths
     into, back, filled = [], torch.empty(int(lengths.sum()), dtype=torch.long), 0
     for bucket in buckets:
-        longest = int(lengths[bucket[0]])
-        inside = torch.arange(longest)[None] < lengths[bucket][:, None]  # [documents, longest]
-        token = torch.where(inside, starts[bucket][:, None] + torch.arange(longest), 0)
+        slots = torch.arange(int(lengths[bucket].max()))
+        inside = slots[None] < lengths[bucket][:, None]  # [documents, longest]
+        token = torch.where(inside, starts[bucket][:, None] + slots, 0)
         back[token[inside]] = filled + inside.flatten().nonzero()[:, 0]
         into.append(token.flatten())
         filled += token.numel()
-    shapes = tuple((len(bucket), int(lengths[bucket[0]])) for bucket in buckets)
     padding = torch.ones(filled, dtype=torch.bool).index_fill_(0, back, False).nonzero()[:, 0]
-    return Plan(shapes, torch.cat(into).to(device), back.to(device), padding.to(device))
+    return Side(torch.cat(into).to(device), back.to(device), padding.to(device))
 
 
 class _Spread(torch.autograd.Function):
     """Tokens [N, H, D] into bucket slots [P, H, D]. Padding slots carry no gradient, so that of a token is one row."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, plan: Plan) -> Tensor:
-        ctx.plan = plan
-        return x.index_select(0, plan.into)
+    def forward(ctx, x: Tensor, side: Side) -> Tensor:
+        ctx.side = side
+        return x.index_select(0, side.into)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        return grad.index_select(0, ctx.plan.back), None
+        return grad.index_select(0, ctx.side.back), None
 
 
 class _Collect(torch.autograd.Function):
     """Bucket slots [P, H, D] back to tokens [N, H, D]; what stands in padding slots is left behind."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, plan: Plan) -> Tensor:
-        ctx.plan = plan
-        return x.index_select(0, plan.back)
+    def forward(ctx, x: Tensor, side: Side) -> Tensor:
+        ctx.side = side
+        return x.index_select(0, side.back)
 
     @staticmethod
     def backward(ctx, grad: Tensor):
-        return grad.index_select(0, ctx.plan.into).index_fill_(0, ctx.plan.padding, 0), None
+        return grad.index_select(0, ctx.side.into).index_fill_(0, ctx.side.padding, 0), None
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, plan: Plan, dropout: float = 0.0) -> Tensor:
-    """q [B, H, T, D], k and v [B, G, T, D], under `mask` inside each document -> [B, H, T, D]."""
+def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, plan: Plan, how: Weighing) -> Tensor:
+    """q [B, H, T, D], k and v [B, G, S, D], under `mask` inside each document -> [B, H, T, D]."""
     B, _, T, _ = q.shape
-    q, k, v = (_Spread.apply(x.transpose(1, 2).flatten(0, 1), plan) for x in (q, k, v))
-    sizes = [n * length for n, length in plan.shapes]
+    spread = ((q, plan.queries), (k, plan.keys), (v, plan.keys))
+    q, k, v = (_Spread.apply(x.transpose(1, 2).flatten(0, 1), side) for x, side in spread)
+    sizes = [
+        [bucket.documents * length for bucket in plan.buckets for length in (getattr(bucket, side),)] for side in "TSS"
+    ]
     out = []
-    for (n, length), *bucket in zip(plan.shapes, *(x.split(sizes) for x in (q, k, v)), strict=True):
-        rows = (x.view(n, length, *x.shape[1:]).transpose(1, 2) for x in bucket)
-        places = torch.arange(length, device=q.device)[None]
-        out.append(dense.attend(*rows, mask, places, True, dropout).transpose(1, 2).flatten(0, 1))
-    return _Collect.apply(torch.cat(out), plan).unflatten(0, (B, T)).transpose(1, 2)
+    for bucket, *parts in zip(plan.buckets, *(x.split(n) for x, n in zip((q, k, v), sizes, strict=True)), strict=True):
+        rows = (x.unflatten(0, (bucket.documents, -1)).transpose(1, 2) for x in parts)
+        sight = mask if bucket.lengths is None or Causal() in mask.parts else mask & Padding(bucket.lengths)
+        places = torch.arange(bucket.T, device=q.device)[None]
+        aligned = bucket.T == bucket.S
+        out.append(dense.attend(*rows, sight, places, aligned, how).transpose(1, 2).flatten(0, 1))
+    return _Collect.apply(torch.cat(out), plan.queries).unflatten(0, (B, T)).transpose(1, 2)

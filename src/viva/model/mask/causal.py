@@ -11,5 +11,7 @@ from viva.model.mask import Mask
 class Causal(Mask):
     """key <= query."""
 
+    relative = True
+
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         return keys <= queries[..., None]

@@ -7,15 +7,27 @@ from torch import Tensor
 
 from viva.model.mask import Mask
 
+Lengths = tuple[tuple[int, ...], ...]
+
 
 @dataclass(frozen=True)
 class Document(Mask):
-    """Same document; `lengths` are those of the documents of each row, in order, filling it."""
+    """Same document; `lengths` are those of the documents of each row, in order, filling it.
 
-    lengths: tuple[tuple[int, ...], ...]
+    `others` are those of the rows that the keys come from, where that is another sequence: the n-th document of the one
+    sees the n-th of the other.
+    """
+
+    lengths: Lengths
+    others: Lengths | None = None
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
-        rows = [torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in self.lengths]
-        document = torch.stack(rows).to(keys.device)  # [B, S]
-        of_query = document.gather(1, queries.expand(len(rows), -1))
-        return of_query[..., None] == document[:, None, keys]
+        of_query = _numbers(self.lengths, keys.device).gather(1, queries.expand(len(self.lengths), -1))
+        of_key = _numbers(self.others or self.lengths, keys.device)
+        return of_query[..., None] == of_key[:, None, keys]
+
+
+def _numbers(lengths: Lengths, device: torch.device) -> Tensor:
+    """[B, T]: the number of each token's document in its row."""
+    rows = [torch.arange(len(row)).repeat_interleave(torch.tensor(row)) for row in lengths]
+    return torch.stack(rows).to(device)

@@ -11,6 +11,8 @@ from viva.model.mask import Mask
 class Window(Mask):
     """query - key < width, in slots; it looks backward alone and is combined with Causal."""
 
+    relative = True
+
     width: int
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:

@@ -9,6 +9,10 @@ class Config(BaseConfig):
     """Accepted in both places; builds nothing."""
 
     acts_on: ClassVar[tuple[str, ...]] = ("embeddings", "attention")
+    extrapolates: ClassVar[bool] = False
 
     def build(self, width: int, context: int) -> None:
+        return None
+
+    def within(self, attention: BaseConfig, context: int) -> None:
         return None

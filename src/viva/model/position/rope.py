@@ -8,13 +8,14 @@ from typing import ClassVar
 
 import torch
 from pydantic import Field
-from torch import Tensor, nn
+from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from viva.base.choice import Choice
 from viva.base.config import Config as BaseConfig
 from viva.base.errors import Refusal
 from viva.model.layout import Layout
+from viva.model.position import Scheme
 from viva.model.position.scaling import default
 
 
@@ -22,17 +23,19 @@ class Config(BaseConfig):
     """`theta` is the base of the frequencies, `scaling` how they are stretched to a longer context."""
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    extrapolates: ClassVar[bool] = False  # without a scaling
 
     theta: float = Field(10_000.0, gt=1)
     scaling: Choice("viva.model.position.scaling") = default.Config()
 
-    def build(self, width: int, context: int) -> nn.Module:
+    def within(self, attention: BaseConfig, context: int) -> Scheme:
+        width = attention.head_dim
         if width % 2 or width < 4:
             raise Refusal("heads with rope must have an even width of at least 4", width, "change head_dim or heads")
         return Rope(self, width)
 
 
-class Rope(nn.Module):
+class Rope(Scheme):
     """Tables of cos and sin for a pass, and the turn itself."""
 
     def __init__(self, config: Config, head_dim: int):
@@ -48,7 +51,7 @@ class Rope(nn.Module):
             cos, sin = cos * factor, sin * factor
         return torch.cat((cos, cos), -1), sin
 
-    def forward(self, q: Tensor, k: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+    def turn(self, q: Tensor, k: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Turn q [B, T, H, D] and k [B, T, G, D] by the angles of `table`; same shapes and dtype."""
         cos, sin = table
         if cos.dtype != q.dtype:

@@ -15,6 +15,7 @@ from torch.optim.adamw import adamw
 
 from viva.base.config import Config as Base
 from viva.base.machine import faster
+from viva.model.head import Vocabulary
 from viva.model.linear.joined import Joined
 from viva.train.optim import Beta, Named, groups, trainable
 
@@ -59,8 +60,7 @@ class Config(Base):
 
 def split(model: nn.Module) -> tuple[list[Named], list[Named]]:
     """(hidden matrices, everything else): tables that are looked up and the head are not hidden."""
-    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
-    tables.add(id(model.head_weight))
+    tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding | Vocabulary)}
     named = trainable(model)
     hidden = [pair for pair in named if pair[1].ndim == 2 and id(pair[1]) not in tables]
     chosen = {name for name, _ in hidden}
