@@ -1,8 +1,8 @@
 """Every family against its twin in transformers, on tiny random models in fp32: the first rung that fails names the
 fault.
 
-A family's rungs: config round trip, logits, loss, gradients, cached decoding, packed documents, a saved folder
-reopened.
+A family's rungs: config round trip, states of every layer, logits, loss, gradients, cached decoding, packed documents,
+a saved folder reopened. What a family's twin lacks a rung for is said in `WITHOUT`.
 """
 
 import json
@@ -13,12 +13,13 @@ import transformers
 from torch.nn.functional import cross_entropy
 
 from viva.base.choice import names, variant
-from viva.base.config import Config
+from viva.base.config import Config, kind
 from viva.model import folder as checkpoint
 from viva.model import tensors
-from viva.model.arch import llama
+from viva.model.arch import bert, llama
 from viva.model.arch._family import Keys
 from viva.model.cache import Contiguous
+from viva.model.head import classify, none, span, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.linear.joined import pieces
@@ -28,7 +29,7 @@ from viva.model.transformer import Transformer
 
 FAMILIES = "viva.model.arch"
 ATOL = 1e-5
-B, T = 2, 24
+B, T, S = 2, 24, 17
 
 SCALINGS = {
     "linear": linear.Config(factor=2.0),
@@ -38,16 +39,17 @@ SCALINGS = {
     "yarn-mscale": yarn.Config(factor=4.0, trained=16, mscale=0.7, mscale_all_dim=0.4, truncate=False),
 }
 DYNAMIC = rope.Config(theta=500.0, scaling=SCALINGS["dynamic"])
+# families without a twin in transformers, and where their parity is tested instead
+WITHOUT = {"custom": "any Spec at all"}
 
 
 def cases() -> dict[str, tuple[str, Config]]:
-    """Each family's tiny example, then what a family can vary: heads, tying, scaling."""
-    found = {name: (name, variant(FAMILIES, name).TINY) for name in names(FAMILIES) if name != "custom"}
+    """Each family's tiny example, then what a family can vary: heads, tying, scaling, what stands on top."""
+    found = {name: (name, variant(FAMILIES, name).TINY) for name in names(FAMILIES) if name not in WITHOUT}
     for name, (_, tiny) in list(found.items()):
-        found[f"{name}-tied" if not tiny.tied else f"{name}-untied"] = (
-            name,
-            tiny.model_copy(update={"tied": not tiny.tied}),
-        )
+        if tiny.spec().encoder is None:
+            other = f"{name}-tied" if not tiny.tied else f"{name}-untied"
+            found[other] = (name, tiny.model_copy(update={"tied": not tiny.tied}))
         if "kv_heads" in type(tiny).model_fields:
             found[f"{name}-mha"] = (name, tiny.model_copy(update={"kv_heads": tiny.heads}))
             found[f"{name}-mqa"] = (name, tiny.model_copy(update={"kv_heads": 1}))
@@ -55,21 +57,57 @@ def cases() -> dict[str, tuple[str, Config]]:
         context = 16 if name == "dynamic" else 64  # it acts past the context only
         position = rope.Config(theta=500.0, scaling=scaling)
         found[f"llama-{name}"] = ("llama", llama.TINY.model_copy(update={"position": position, "context": context}))
-    biased = llama.TINY.model_copy(update={"bias": True, "ffn_bias": True})
-    return found | {"llama-biased": ("llama", biased)}
+    found["llama-biased"] = ("llama", llama.TINY.model_copy(update={"bias": True, "ffn_bias": True}))
+    heads = {"none": none.Config(), "tag": tag.Config(labels=5), "span": span.Config()}
+    heads["classify"] = classify.Config(labels=3, dense="tanh")
+    for name, head in heads.items():
+        found[f"bert-{name}"] = ("bert", bert.TINY.model_copy(update={"head": head}))
+    return found
 
 
 CASES = cases()
 
 
+class Pair:
+    """Our model, and the twin opened from the folder that we saved."""
+
+    def __init__(self, name: str, config: Config, folder):
+        self.family, self.config, self.folder = variant(FAMILIES, name), config, folder
+        self.ours = shaken(initialise(Transformer(config.spec()), seed=1)).eval()
+        checkpoint.save(folder, config, self.ours)
+        architecture = getattr(transformers, self.family.HEADS[kind(config.spec().head)])
+        self.twin = architecture.from_pretrained(folder, attn_implementation="eager").eval()
+        self.x = ids(config.vocab, B, T)
+        self.source = ids(config.vocab, B, S) if self.both else None
+
+    @property
+    def both(self) -> bool:
+        return self.ours.spec.encoder is not None and self.ours.spec.decoder is not None
+
+    @property
+    def decodes(self) -> bool:
+        return self.ours.spec.decoder is not None
+
+    def mine(self, x: torch.Tensor, **given) -> torch.Tensor:
+        memory = self.ours.encode(self.source) if self.both else None
+        return self.ours(x, memory=memory, **given)
+
+    def theirs(self, x: torch.Tensor, source: torch.Tensor | None = None, **given) -> torch.Tensor:
+        source = self.source if source is None else source
+        read = {"input_ids": source, "decoder_input_ids": x} if self.both else {"input_ids": x}
+        return output(self.twin(**read, **given))
+
+
+def output(found) -> torch.Tensor:
+    """What a twin's head gives; of the head for spans both scores."""
+    if "start_logits" in found:
+        return torch.stack((found.start_logits, found.end_logits), -1)
+    return found.logits if "logits" in found else found.last_hidden_state
+
+
 @pytest.fixture(params=CASES)
 def pair(request, tmp_path):
-    """(family name, config, our model, the twin opened from our saved folder, the folder)."""
-    name, config = CASES[request.param]
-    ours = shaken(initialise(Transformer(config.spec()), seed=1)).eval()
-    checkpoint.save(tmp_path / "saved", config, ours)
-    twin = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "saved", attn_implementation="eager").eval()
-    return name, config, ours, twin, tmp_path / "saved"
+    return Pair(*CASES[request.param], tmp_path / "saved")
 
 
 def shaken(model: Transformer) -> Transformer:
@@ -82,106 +120,159 @@ def shaken(model: Transformer) -> Transformer:
 
 
 def ids(vocab: int, *shape: int) -> torch.Tensor:
-    return torch.randint(0, vocab, shape, generator=torch.Generator().manual_seed(3))
+    return torch.randint(3, vocab, shape, generator=torch.Generator().manual_seed(3))
 
 
 def test_every_family_is_on_the_ladder():
-    assert {name for name, _ in CASES.values()} == set(names(FAMILIES)) - {"custom"}
+    assert {name for name, _ in CASES.values()} == set(names(FAMILIES)) - set(WITHOUT)
 
 
 def test_config_round_trip(pair):
-    name, config, *_, folder = pair
-    keys = Keys(json.loads((folder / "config.json").read_text()))
-    family = variant(FAMILIES, name)
-    assert family.from_hf(keys).spec() == config.spec()
+    keys = Keys(json.loads((pair.folder / "config.json").read_text()))
+    assert pair.family.from_hf(keys).spec() == pair.config.spec()
     keys.finish()
 
 
+def test_states_of_every_layer(pair):
+    """What each block puts out, so that the first layer that differs is named."""
+    found: list[torch.Tensor] = []
+    stack = pair.ours.decoder or pair.ours.encoder
+    hooks = [layer.register_forward_hook(lambda *args: found.append(args[-1])) for layer in stack.layers]
+    pair.mine(pair.x)
+    for hook in hooks:
+        hook.remove()
+    given = {"decoder_input_ids": pair.x, "input_ids": pair.source} if pair.both else {"input_ids": pair.x}
+    states = pair.twin(**given, output_hidden_states=True)
+    expected = states.decoder_hidden_states if pair.both else states.hidden_states
+    for layer, (mine, theirs) in enumerate(zip(found[:-1], expected[1:-1], strict=True)):
+        torch.testing.assert_close(mine, theirs, atol=ATOL, rtol=1e-5, msg=f"layer {layer}")
+    last = found[-1] if stack.norm is None else stack.norm(found[-1])
+    torch.testing.assert_close(last, expected[-1], atol=ATOL, rtol=1e-5)
+
+
+def test_attention_weights(pair):
+    """Read from every layer of ours and of the twin's."""
+    given = {"decoder_input_ids": pair.x, "input_ids": pair.source} if pair.both else {"input_ids": pair.x}
+    theirs = pair.twin(**given, output_attentions=True)
+    memory = {"memory": pair.ours.encode(pair.source)} if pair.both else {}
+    mine = pair.ours.weights(pair.x, **memory)
+    expected = {str(i): w for i, w in enumerate(theirs.decoder_attentions if pair.both else theirs.attentions)}
+    expected |= {f"{i}.cross": w for i, w in enumerate(theirs.cross_attentions)} if pair.both else {}
+    assert set(mine) == set(expected)
+    for name, weights in expected.items():
+        torch.testing.assert_close(mine[name], weights, atol=1e-6, rtol=1e-5, msg=name)
+
+
 def test_logits_and_loss(pair):
-    _, config, ours, twin, _ = pair
-    x = ids(config.vocab, B, T)
-    theirs = twin(x, labels=x)
-    mine = ours(x)
-    torch.testing.assert_close(mine, theirs.logits, atol=ATOL, rtol=1e-5)
-    loss = cross_entropy(mine[:, :-1].flatten(0, 1), x[:, 1:].flatten())
-    torch.testing.assert_close(loss, theirs.loss, atol=ATOL, rtol=1e-5)
+    mine, theirs = pair.mine(pair.x), pair.theirs(pair.x)
+    torch.testing.assert_close(mine, theirs, atol=ATOL, rtol=1e-5)
+    if pair.decodes and not pair.both:
+        loss = cross_entropy(mine[:, :-1].flatten(0, 1), pair.x[:, 1:].flatten())
+        torch.testing.assert_close(loss, pair.twin(pair.x, labels=pair.x).loss, atol=ATOL, rtol=1e-5)
 
 
-def test_gradients(pair, tmp_path):
-    name, config, ours, twin, _ = pair
-    x = ids(config.vocab, B, T)
-    cross_entropy(ours(x)[:, :-1].flatten(0, 1), x[:, 1:].flatten()).backward()
-    twin(x, labels=x).loss.backward()
-    mine, theirs = pieces(ours, lambda parameter: parameter.grad), dict(twin.named_parameters())
-    for row in tensors.named(variant(FAMILIES, name), ours):
+def test_segments(pair):
+    if not pair.ours.stacks[0].spec.entry.segments > 1:
+        return
+    segments = torch.randint(0, 2, pair.x.shape, generator=torch.Generator().manual_seed(4))
+    mine = pair.mine(pair.x, segments=segments)
+    torch.testing.assert_close(mine, pair.theirs(pair.x, token_type_ids=segments), atol=ATOL, rtol=1e-5)
+
+
+def test_gradients(pair):
+    """Of a weighted sum of all that comes out, by every tensor of the twin's."""
+    weight = torch.randn(pair.mine(pair.x).shape, generator=torch.Generator().manual_seed(5)) / T
+    (pair.mine(pair.x) * weight).sum().backward()
+    (pair.theirs(pair.x) * weight).sum().backward()
+    mine, theirs = pieces(pair.ours, lambda parameter: parameter.grad), dict(pair.twin.named_parameters())
+    compared = 0
+    for row in tensors.named(pair.family, pair.ours):
+        if (known := theirs.get(row.theirs, theirs.get(row.theirs.removeprefix(pair.family.BASE)))) is None:
+            continue  # a buffer there
         joined = torch.cat([mine[part] for part in row.ours])
-        expected = theirs[row.theirs].grad
-        torch.testing.assert_close(
-            joined.T if row.transposed else joined, expected, atol=ATOL, rtol=1e-4, msg=row.theirs
-        )
+        compared += 1
+        mine_there = joined.T if row.transposed else joined
+        torch.testing.assert_close(mine_there, known.grad, atol=ATOL, rtol=1e-4, msg=row.theirs)
+    assert compared >= len([p for p in theirs.values() if p.grad is not None])
 
 
 def test_cached_decoding(pair):
     """Eight tokens at once, then one by one, against transformers doing the same with its own cache."""
-    _, config, ours, twin, _ = pair
-    x = ids(config.vocab, B, T)
-    cache, past = Contiguous(ours.spec, B, T, torch.float32), None
+    if not pair.decodes:
+        return
+    cache, past = Contiguous(pair.ours.spec, B, T, torch.float32), None
     with torch.no_grad():
-        for part in (x[:, :8], *x[:, 8:].split(1, dim=1)):
-            mine = ours(part, cache=cache)
-            theirs = twin(part, past_key_values=past, use_cache=True)
+        memory = pair.ours.encode(pair.source) if pair.both else None
+        for part in (pair.x[:, :8], *pair.x[:, 8:].split(1, dim=1)):
+            mine = pair.ours(part, cache=cache, memory=memory)
+            read = {"input_ids": pair.source, "decoder_input_ids": part} if pair.both else {"input_ids": part}
+            theirs = pair.twin(**read, past_key_values=past, use_cache=True)
             past = theirs.past_key_values
             torch.testing.assert_close(mine, theirs.logits, atol=ATOL, rtol=1e-5)
-        if (
-            getattr(config, "position", None) != DYNAMIC
-        ):  # cached keys keep their angles, so a full pass differs by design, in both
-            torch.testing.assert_close(mine[:, -1], ours(x)[:, -1], atol=ATOL, rtol=1e-5)
+        if getattr(pair.config, "position", None) != DYNAMIC:
+            # cached keys keep their angles, so a full pass differs by design, in both
+            torch.testing.assert_close(mine[:, -1], pair.mine(pair.x)[:, -1], atol=ATOL, rtol=1e-5)
 
 
 def test_rows_of_unequal_length_decode_as_if_alone(pair):
     """Right-padded prompts share a batch; each row's next logits are those of the row by itself."""
-    _, config, ours, _, _ = pair
-    x, lengths = ids(config.vocab, B, T), torch.tensor([5, 9])
+    if not pair.decodes:
+        return
+    x, lengths, ours = pair.x, torch.tensor([5, 9]), pair.ours
     cache = Contiguous(ours.spec, B, T, torch.float32)
     with torch.no_grad():
-        ours(x[:, :9], cache=cache)
+        memory = ours.encode(pair.source) if pair.both else None
+        ours(x[:, :9], cache=cache, memory=memory)
         cache.keep(lengths)
-        step = ours(x[:, 20:21], cache=cache)
+        step = ours(x[:, 20:21], cache=cache, memory=memory)
         for row, length in enumerate(lengths.tolist()):
-            alone = ours(torch.cat([x[row : row + 1, :length], x[row : row + 1, 20:21]], dim=1))
+            one = torch.cat([x[row : row + 1, :length], x[row : row + 1, 20:21]], dim=1)
+            alone = ours(one, memory=ours.encode(pair.source[row : row + 1]) if pair.both else None)
             torch.testing.assert_close(step[row, -1], alone[0, -1], atol=ATOL, rtol=1e-5)
 
 
 def test_packed_documents_match_separate_ones(pair):
-    """Logits and gradients of packed rows are those of each document by itself, in transformers."""
-    _, config, ours, twin, _ = pair
-    documents = ((5, 7, 8), (13, 4))
-    x = ids(config.vocab, B, T)
-    packed = ours(x, Layout.packed(documents, T))
-    weight = torch.randn(packed.shape, generator=torch.Generator().manual_seed(5))
+    """What comes out for packed rows, and its gradients, are those of each document by itself, in transformers."""
+    documents, sources = ((5, 7, 12), (13, 4, 7)), ((8, 3, 6), (2, 9, 6))
+    ours, x = pair.ours, pair.x
+    memory = ours.encode(pair.source, Layout.packed(sources, S)) if pair.both else None
+    packed = ours(x, Layout.packed(documents, T), memory=memory)
+    starts = [(row, sum(lengths[:i]), n) for row, lengths in enumerate(documents) for i, n in enumerate(lengths)]
+    behind = [(row, sum(lengths[:i]), n) for row, lengths in enumerate(sources) for i, n in enumerate(lengths)]
     total, separate = 0.0, 0.0
-    for row, lengths in enumerate(documents):
-        start = 0
-        for length in lengths:
-            span = slice(start, start + length)
-            theirs = twin(x[row : row + 1, span]).logits
-            torch.testing.assert_close(packed[row : row + 1, span], theirs, atol=ATOL, rtol=1e-5)
-            total = total + (packed[row, span] * weight[row, span]).sum()
-            separate = separate + (theirs[0] * weight[row, span]).sum()
-            start += length
+    for number, ((row, start, n), (_, other, m)) in enumerate(zip(starts, behind, strict=True)):
+        source = pair.source[row : row + 1, other : other + m] if pair.both else None
+        theirs = pair.theirs(x[row : row + 1, start : start + n], source)[0]
+        per_document = theirs.ndim < 2
+        mine = packed[number] if per_document else packed[row, start : start + n]
+        torch.testing.assert_close(mine, theirs, atol=ATOL, rtol=1e-5)
+        weight = torch.randn(theirs.shape, generator=torch.Generator().manual_seed(number))
+        total, separate = total + (mine * weight).sum(), separate + (theirs * weight).sum()
     total.backward()
     separate.backward()
-    mine, expected = ours.embedding.weight.grad, twin.get_input_embeddings().weight.grad
+    mine, expected = ours.embedding.weight.grad, pair.twin.get_input_embeddings().weight.grad
     torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-4)
 
 
+def test_padded_rows_match_the_twins_mask(pair):
+    """Rows that end early, padding and all, against transformers with an attention_mask."""
+    x, lengths = pair.x, (T, 15)
+    layout = Layout.packed(tuple((n,) for n in lengths), T)
+    mask = (torch.arange(T) < torch.tensor(lengths)[:, None]).long()
+    name = "decoder_attention_mask" if pair.both else "attention_mask"
+    memory = pair.ours.encode(pair.source) if pair.both else None
+    mine, theirs = pair.ours(x, layout, memory=memory), pair.theirs(x, **{name: mask})
+    for row, n in enumerate(lengths):
+        rows = (mine[row], theirs[row]) if mine.ndim < 3 else (mine[row, :n], theirs[row, :n])
+        torch.testing.assert_close(*rows, atol=ATOL, rtol=1e-5)
+
+
 def test_saved_folder_round_trip_is_bit_identical(pair, tmp_path):
-    _, config, ours, twin, folder = pair
-    loaded = checkpoint.load(folder)
-    for name, parameter in ours.named_parameters():
+    loaded = checkpoint.load(pair.folder)
+    for name, parameter in pair.ours.named_parameters():
         assert torch.equal(parameter, dict(loaded.model.named_parameters())[name]), name
-    twin.save_pretrained(tmp_path / "theirs")  # and a folder that transformers wrote
+    pair.twin.save_pretrained(tmp_path / "theirs")  # and a folder that transformers wrote
     theirs = checkpoint.load(tmp_path / "theirs")
-    assert theirs.config.spec() == config.spec()
-    x = ids(config.vocab, B, T)
-    torch.testing.assert_close(theirs.model(x), twin(x).logits, atol=ATOL, rtol=1e-5)
+    assert theirs.config.spec() == pair.config.spec()
+    memory = theirs.model.encode(pair.source) if pair.both else None
+    torch.testing.assert_close(theirs.model(pair.x, memory=memory), pair.theirs(pair.x), atol=ATOL, rtol=1e-5)

@@ -11,13 +11,16 @@ from torch.nn import functional
 
 from viva.model.again import cheap
 
-Activation = Literal["relu", "gelu", "gelu_tanh", "silu"]
+Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "tanh"]
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "relu": functional.relu,
+    "relu2": lambda x: functional.relu(x).square(),  # So et al. 2021, https://arxiv.org/abs/2109.08668
     "gelu": functional.gelu,  # x Phi(x), Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415
     "gelu_tanh": partial(functional.gelu, approximate="tanh"),  # its approximation there, used by GPT-2
+    "gelu_sigmoid": lambda x: x * torch.sigmoid(1.702 * x),  # the other approximation there, used by CLIP
     "silu": functional.silu,  # x sigmoid(x), section 2 of the same paper
+    "tanh": torch.tanh,
 }
 
 ROWS = 128  # rows at a time, so that the passes over them find them in the cache

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from viva.base.errors import Refusal
 from viva.model.attend import Weighing, dense, linear, packed
-from viva.model.flow import Flow, Memory
+from viva.model.flow import Flow
 from viva.model.linear.dense import Linear
 from viva.model.linear.joined import Joined
 from viva.model.mask import Mask
@@ -15,6 +15,7 @@ from viva.model.mask.document import Document
 from viva.model.mask.full import Full
 from viva.model.mask.padding import Padding
 from viva.model.mask.window import Window
+from viva.model.position import Placed
 from viva.model.score.linear import Linear as LinearScore
 from viva.model.spec import Attention as Spec
 
@@ -83,7 +84,7 @@ class Attention(nn.Module):
         """Each [B, T, n D] -> [B, T, n, D]."""
         return [y.unflatten(-1, (-1, self.spec.head_dim)) for y in joined]
 
-    def _how(self, flow: Flow, name: str, placed=None) -> Weighing:
+    def _how(self, flow: Flow, name: str, placed: Placed | None = None) -> Weighing:
         keep = flow.weights if flow.weights is not None and name in flow.weights else None
         return Weighing(self.score, placed, self.spec.dropout if self.training else 0.0, keep, name)
 
@@ -99,12 +100,13 @@ class Attention(nn.Module):
     def _attend_across(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, how: Weighing) -> Tensor:
         own, other = flow.layout, flow.memory.layout
         if own.documents is None:  # a row is one document, and so is what it attends to
-            lengths = tuple(sum(row) for row in other.lengths)
-            mask = Full() if set(lengths) == {k.shape[2]} else Padding(lengths)
+            mask = Full() if other.documents is None else Padding(tuple(map(sum, other.lengths)))
             return dense.attend(q, k, v, mask, own.places, False, how)
-        if own.lengths == own.documents and other.lengths == other.documents and how.keep is None:
-            return packed.attend(q, k, v, Full(), packed.plan(own.documents, other.documents, q.device), how)
-        return dense.attend(q, k, v, Document(own.documents, other.documents), own.places, False, how)
+        others = other.documents or ((k.shape[2],),) * k.shape[0]
+        filled = any(own.padding) or any(other.padding)
+        if own.split and not filled:
+            return packed.attend(q, k, v, Full(), packed.plan(own.documents, others, q.device), how)
+        return dense.attend(q, k, v, Document(own.documents, others), own.places, False, how)
 
     def _mask(self, given: Mask | None) -> Mask:
         """The model's own, or what the batch says in its place."""

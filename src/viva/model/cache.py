@@ -20,7 +20,7 @@ class Cache(Protocol):
         """Store k and v [B, G, T, D] of new tokens and return those of all tokens, [B, G, S, D] each."""
 
     def sums(self, layer: int) -> tuple[Tensor, Tensor]:
-        """What linear attention keeps in place of keys: sums [B, H, D, D] and [B, H, D], brought up to date in place."""
+        """What linear attention keeps in place of keys, [B, H, D, D] and [B, H, D]; it updates them in place."""
 
     def advance(self, T: int) -> None:
         """Count T more tokens in every row; called once a pass, after the last layer."""

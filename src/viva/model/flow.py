@@ -20,7 +20,7 @@ class Memory(NamedTuple):
 
 @dataclass(frozen=True)
 class Flow:
-    """The layout of the batch and, for each layer, its scheme of positions; what else there is, is None where it is not.
+    """The layout of the batch and, for each layer, its scheme of positions; what is None is not there.
 
     `cache` holds the keys and values of tokens before these, `memory` is what cross-attention sees, `recall` the states
     of the segment before, and `weights` takes the attention weights of each layer that is a key of it.

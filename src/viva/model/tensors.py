@@ -1,6 +1,7 @@
 """Weights in safetensors under a family's names: written, and read back bit for bit, each tensor accounted for."""
 
 import json
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from viva.base.errors import Refusal
+from viva.base.config import kind
+from viva.base.errors import Notice, Refusal
 from viva.base.files import read_json
 from viva.model.arch._family import Held
 from viva.model.linear.joined import assemble, pieces
@@ -32,6 +34,7 @@ TIED = (  # names under which a file may hold the token embeddings once more
     "model.decoder.embed_tokens.weight",
 )
 BUFFERS = (
+    ".position_ids",
     ".attn.bias",
     ".attn.masked_bias",
     ".rotary_emb.inv_freq",
@@ -43,12 +46,15 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
     ours = pieces(model)
     if not family.TENSORS:
         yield from (Held(name, (name,)) for name in ours)
+    wanted = kind(model.spec.head)
     for row in family.TENSORS:
+        if row.head not in (None, wanted):
+            continue
         stack = getattr(model, row.ours[0].split(".")[0]) if "{i}" in row.theirs else None
         for i in range(len(stack.layers) if stack is not None else "{i}" not in row.theirs):
             names = tuple(name.replace("{i}", str(i)) for name in row.ours)
             if names[0] in ours:
-                yield Held(row.theirs.replace("{i}", str(i)), names, row.transposed)
+                yield Held(row.theirs.replace("{i}", str(i)), names, row.transposed, row.head, row.flat)
 
 
 def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> None:
@@ -58,7 +64,7 @@ def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> N
     ours, theirs = pieces(model), {}
     for row in named(family, model):
         joined = torch.cat([ours[name].detach() for name in row.ours])
-        theirs[row.theirs] = (joined.T if row.transposed else joined).contiguous()
+        theirs[row.theirs] = (joined.T if row.transposed else joined[None] if row.flat else joined).contiguous()
     split = split_torch_state_dict_into_shards(theirs, filename_pattern=SHARD, max_shard_size=shard)
     for file, names in split.filename_to_tensors.items():
         save_file({name: theirs[name] for name in names}, folder / file, metadata={"format": "pt"})
@@ -76,6 +82,7 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
         stored = {name if name in {*known, *TIED} else prefix + name: tensor for name, tensor in stored.items()}
     stored = {name: tensor for name, tensor in stored.items() if not name.endswith(BUFFERS)}
     _same_as_embedding(stored, rows, folder)
+    _set_aside(stored, known, family, folder)
     missing = sorted(known - set(stored))
     unexpected = sorted(set(stored) - known)
     if missing or unexpected:
@@ -86,7 +93,8 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
     shapes, found = {name: piece.shape for name, piece in pieces(model).items()}, {}
     for row in rows:
         joined = stored.pop(row.theirs)
-        parts = _parted(row, joined.T if row.transposed else joined, shapes, folder)
+        joined = joined.T if row.transposed else joined[0] if row.flat and len(joined) == 1 else joined
+        parts = _parted(row, joined, shapes, folder)
         found |= zip(row.ours, parts, strict=True)
     _require_numbers(found, folder, dtype)
     kept = {name: (part if dtype is None else part.to(dtype)).contiguous() for name, part in found.items()}
@@ -120,6 +128,16 @@ def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Pa
             f"the tensors of {folder} must have the shapes of its config.json", found, "use the matching config.json"
         )
     return list(joined.split([shapes[name][0] for name in row.ours]))
+
+
+def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: Path) -> None:
+    """What belongs to a head that is not the model's is left out, and said."""
+    others = {row.theirs for row in family.TENSORS if row.head is not None} & set(stored) - known
+    for name in others:
+        del stored[name]
+    if others:
+        text = f"{folder} holds a head that this model has not: {_listed(sorted(others))} are left out"
+        warnings.warn(Notice(text), stacklevel=2)
 
 
 def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], folder: Path) -> None:

@@ -12,8 +12,9 @@ def train_flops(model: Transformer, context: int) -> float:
     """Floating-point operations of matrix products for a token's forward and backward pass.
 
     A weight that multiplies costs 2 forward and 4 backward (Kaplan et al. 2020, section 2.1); the embedding is looked
-    up, the head multiplies. Of an encoder and a decoder every token is counted as if it went through both. Attention adds 12 H D a layer for each token seen, scores and values together; under a
-    causal mask a token sees T / 2 others on average.
+    up, the head multiplies. With an encoder and a decoder every token is counted as if it went through both. Attention
+    adds 12 H D a layer for each token seen, scores and values together; under a causal mask a token sees T / 2 others
+    on average.
     """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     matrices = {id(p): p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in tables}

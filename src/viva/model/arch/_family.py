@@ -5,6 +5,7 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.base.choice import Choice
 from viva.base.config import Config
 from viva.base.errors import Refusal
 
@@ -12,7 +13,6 @@ MISSING = object()
 
 # Keys of any config.json that do not change what the model computes.
 NO_EFFECT = {
-    "architectures": "the family is read from model_type",
     "model_type": "read before the family's own keys",
     "transformers_version": "says who wrote the file",
     "_name_or_path": "says where the file came from",
@@ -27,6 +27,7 @@ NO_EFFECT = {
     "chunk_size_feed_forward": "saves memory, computes the same",
     "is_encoder_decoder": "follows from the family",
     "is_decoder": "follows from the family",
+    "architectures": "the family is read from model_type",
     "id2label": "belongs to a classification head",
     "label2id": "belongs to a classification head",
     "num_labels": "belongs to a classification head",
@@ -57,6 +58,16 @@ class Keys:
         if value is MISSING:
             raise Refusal(f"{self.where} must have the key {key}", "none", "complete the file or download it again")
         return value
+
+    def head(self, heads: dict[str, str]) -> str:
+        """The kind of head that `architectures` names, of a family's HEADS; the first of these where it is absent."""
+        named = self.take("architectures", None) or [None]
+        return next((kind for kind, name in heads.items() if name == named[0]), next(iter(heads)))
+
+    def labels(self) -> int:
+        """How many classes a classification head tells apart."""
+        names, count = self.take("id2label", None), self.take("num_labels", None)
+        return len(names) if names is not None else count or 2  # transformers' default
 
     def section(self, key: str) -> dict[str, Any]:
         """The keys inside `key`; none where it is absent or null."""
@@ -95,21 +106,33 @@ class Keys:
 class Held:
     """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
 
-    `{i}` in a name stands for each layer.
+    `{i}` in a name stands for each layer. A row with a `head` is there with this kind of head alone; a
+    `flat` one has an axis of length 1 before ours.
     """
 
     theirs: str
     ours: tuple[str, ...]
     transposed: bool = False
+    head: str | None = None
+    flat: bool = False
 
 
-def held(theirs: str, *ours: str, transposed: bool = False) -> Held:
-    """A row of a family's table of tensors."""
-    return Held(theirs, ours, transposed)
+def held(theirs: str, *ours: str, **how: Any) -> Held:
+    """A row of a family's table of tensors; `how` are the other fields of `Held`."""
+    return Held(theirs, ours, **how)
+
+
+def pairs(names: dict[str, str], head: str | None = None) -> tuple[Held, ...]:
+    """Rows for the weight and the bias of each module of theirs that is one of ours: {theirs: ours}."""
+    return tuple(
+        held(f"{theirs}.{part}", f"{ours}.{part}", head=head)
+        for theirs, ours in names.items()
+        for part in ("weight", "bias")
+    )
 
 
 class Family(Config):
-    """The sizes every decoder family has. `vocab` left out is the tokenizer's, `kv_heads` `heads`."""
+    """The sizes every family has. `vocab` left out is the tokenizer's, `head` the one the family is pretrained with."""
 
     vocab: int | None = Field(None, gt=0)
     width: int = Field(gt=0)
@@ -119,6 +142,7 @@ class Family(Config):
     hidden: int | None = Field(None, gt=0)
     tied: bool = True
     dropout: float = Field(0.0, ge=0, lt=1)
+    head: Choice("viva.model.head") | None = None
 
     @property
     def known_vocab(self) -> int:

@@ -10,7 +10,7 @@ from viva.model.position import sinusoidal
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 
 MODEL_TYPE = "viva"
-HEADS = {name: "VivaModel" for name in names("viva.model.head")}
+HEADS = dict.fromkeys(names("viva.model.head"), "VivaModel")
 
 
 class Config(Spec):

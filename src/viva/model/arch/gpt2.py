@@ -42,7 +42,7 @@ class Config(Family):
                 blocks=(block,),
                 entry=Entry(position=learned.Config(), dropout=self.dropout),
             ),
-            head=lm.Config(tied=self.tied),
+            head=self.head or lm.Config(tied=self.tied),
         )
 
 

@@ -51,7 +51,7 @@ class Config(Family):
 
     def spec(self) -> Spec:
         decoder = Stack(layers=self.layers, blocks=self.blocks())
-        head = lm.Config(tied=self.tied)
+        head = self.head or lm.Config(tied=self.tied)
         return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=decoder, head=head)
 
 

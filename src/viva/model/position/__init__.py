@@ -2,8 +2,8 @@
 
 A scheme acts in one of two places, which its Config names in `acts_on`. On "embeddings" (learned, sinusoidal)
 `Config.build(width, context)` gives a module, and module(layout) is a tensor [B, T, E] to add. On "attention" (rope,
-t5, alibi, shaw, xl) `Config.within(attention, context)` gives a `Scheme`. `none` gives None in both. `extrapolates` says
-whether a model with it can be expected to read longer texts than it was trained on (tests/learns measures it).
+t5, alibi, shaw, xl) `Config.within(attention, context)` gives a `Scheme`. `none` gives None in both. A Config's
+`extrapolates` says whether a model with it can be expected to read longer texts than it was trained on.
 """
 
 from typing import Any, NamedTuple

@@ -11,8 +11,8 @@ from viva.model.layout import Layout
 
 
 class Config(BaseConfig):
-    """A table of `context` vectors; it cannot reach beyond them. The first place has the row `offset` of it; what stands
-    before is never used (RoBERTa and BART leave two).
+    """A table of `context` vectors; it cannot reach beyond them. The first place has the row `offset` of it; what
+    stands before is never used (RoBERTa and BART leave two).
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("embeddings",)

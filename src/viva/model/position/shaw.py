@@ -4,7 +4,6 @@ to keys (eq. 4) and to values (eq. 3).
 
 from typing import ClassVar
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 

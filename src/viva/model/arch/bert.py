@@ -1,0 +1,181 @@
+"""BERT (Devlin et al. 2019, https://arxiv.org/abs/1810.04805): an encoder, post-LayerNorm, learned positions, segments,
+GELU, pretrained to fill in masked words.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from viva.model.arch._family import Family, Keys, divided, held, pairs
+from viva.model.ffn import mlp
+from viva.model.head import classify, masked, none, span, tag
+from viva.model.norm import layernorm
+from viva.model.position import learned
+from viva.model.spec import Attention, Block, Entry, Spec, Stack
+
+MODEL_TYPE = "bert"
+HEADS = {
+    "masked": "BertForMaskedLM",
+    "none": "BertModel",
+    "classify": "BertForSequenceClassification",
+    "tag": "BertForTokenClassification",
+    "span": "BertForQuestionAnswering",
+}
+ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_new": "gelu_tanh", "silu": "silu"}
+
+
+class Config(Family):
+    """`hidden` left out is four times the width; one `dropout` for weights, residuals, embeddings and heads."""
+
+    context: int = Field(512, gt=0)
+    segments: int = Field(2, ge=1)
+    activation: str = "gelu"
+    eps: float = 1e-12
+
+    def block(self) -> Block:
+        attention = Attention(
+            heads=self.heads,
+            kv_heads=self.heads,
+            head_dim=divided(self.width, self.heads),
+            causal=False,
+            bias=True,
+            out_bias=True,
+            dropout=self.dropout,
+        )
+        return Block(
+            attention=attention,
+            ffn=mlp.Config(hidden=self.hidden or 4 * self.width, activation=self.activation),
+            norm=layernorm.Config(eps=self.eps),
+            norm_at="post",
+            dropout=self.dropout,
+        )
+
+    def entry(self) -> Entry:
+        return Entry(
+            segments=self.segments,
+            position=learned.Config(),
+            norm=layernorm.Config(eps=self.eps),
+            dropout=self.dropout,
+        )
+
+    def own_head(self):
+        return masked.Config(activation=self.activation, norm=layernorm.Config(eps=self.eps))
+
+    def spec(self) -> Spec:
+        return Spec(
+            vocab=self.known_vocab,
+            width=self.width,
+            context=self.context,
+            encoder=Stack(layers=self.layers, blocks=(self.block(),), entry=self.entry(), final_norm=False),
+            head=self.head or self.own_head(),
+        )
+
+
+def read_head(keys: Keys, heads: dict[str, str], dropout: float, dense: str | None) -> Any:
+    """The head that a config.json of BERT or its kin names; None is the masked one."""
+    found, labels = keys.head(heads), keys.labels()
+    dropout = keys.take("classifier_dropout", None, null=dropout) or 0.0
+    if found == "classify":
+        return classify.Config(labels=labels, dense=dense, dropout=dropout)
+    if found == "tag":
+        return tag.Config(labels=labels, dropout=dropout)
+    return {"span": span.Config(), "none": none.Config()}.get(found)
+
+
+def head_to_hf(config: Config) -> dict[str, Any]:
+    """The keys by which BERT and its kin say what their head is."""
+    labels = getattr(config.head, "labels", None)
+    return {} if labels is None else {"num_labels": labels, "classifier_dropout": config.head.dropout}
+
+
+def sizes(keys: Keys) -> dict[str, Any]:
+    """The fields that BERT and its kin spell alike."""
+    keys.expect("position_embedding_type", "absolute")
+    keys.expect("is_decoder", False)
+    keys.expect("tie_word_embeddings", True)
+    keys.expect("add_cross_attention", False)
+    dropout = keys.take("hidden_dropout_prob", 0.1)
+    keys.expect("attention_probs_dropout_prob", dropout, default=0.1)
+    return {
+        "vocab": keys.take("vocab_size"),
+        "width": keys.take("hidden_size"),
+        "layers": keys.take("num_hidden_layers"),
+        "heads": keys.take("num_attention_heads"),
+        "hidden": keys.take("intermediate_size", 3072),
+        "context": keys.take("max_position_embeddings", 512),
+        "segments": keys.take("type_vocab_size", 2),
+        "activation": ACTIVATIONS[keys.expect("hidden_act", *ACTIVATIONS)],
+        "eps": keys.take("layer_norm_eps", 1e-12),
+        "dropout": dropout,
+    }
+
+
+def from_hf(keys: Keys) -> Config:
+    fields = sizes(keys)
+    return Config(**fields, head=read_head(keys, HEADS, fields["dropout"], dense="tanh"))
+
+
+def sizes_to_hf(config: Config) -> dict[str, Any]:
+    """The keys that BERT and its kin spell alike."""
+    return {
+        "vocab_size": config.known_vocab,
+        "hidden_size": config.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.hidden or 4 * config.width,
+        "max_position_embeddings": config.context,
+        "type_vocab_size": config.segments,
+        "hidden_act": {ours: theirs for theirs, ours in ACTIVATIONS.items()}[config.activation],
+        "layer_norm_eps": config.eps,
+        "hidden_dropout_prob": config.dropout,
+        "attention_probs_dropout_prob": config.dropout,
+        **head_to_hf(config),
+    }
+
+
+def to_hf(config: Config) -> dict[str, Any]:
+    return sizes_to_hf(config)
+
+
+def body(base: str) -> tuple:
+    """The rows of the encoder, which BERT and RoBERTa name alike behind `base`."""
+    modules = {
+        "embeddings.LayerNorm": "entry.norm",
+        "encoder.layer.{i}.attention.self.query": "layers.{i}.attention.q",
+        "encoder.layer.{i}.attention.self.key": "layers.{i}.attention.k",
+        "encoder.layer.{i}.attention.self.value": "layers.{i}.attention.v",
+        "encoder.layer.{i}.attention.output.dense": "layers.{i}.attention.out",
+        "encoder.layer.{i}.attention.output.LayerNorm": "layers.{i}.attention_norm",
+        "encoder.layer.{i}.intermediate.dense": "layers.{i}.ffn.up",
+        "encoder.layer.{i}.output.dense": "layers.{i}.ffn.down",
+        "encoder.layer.{i}.output.LayerNorm": "layers.{i}.ffn_norm",
+    }
+    return (
+        held(f"{base}embeddings.word_embeddings.weight", "embedding.weight"),
+        held(f"{base}embeddings.position_embeddings.weight", "encoder.entry.position.table.weight"),
+        held(f"{base}embeddings.token_type_embeddings.weight", "encoder.entry.segment.weight"),
+        *pairs({base + theirs: f"encoder.{ours}" for theirs, ours in modules.items()}),
+    )
+
+
+BASE = "bert."
+TENSORS = (
+    *body(BASE),
+    *pairs({"bert.pooler.dense": "head.dense", "classifier": "head.out"}, head="classify"),
+    *pairs({"classifier": "head.out"}, head="tag"),
+    *pairs({"qa_outputs": "head.out"}, head="span"),
+    *pairs(
+        {
+            "cls.predictions.transform.dense": "head.dense",
+            "cls.predictions.transform.LayerNorm": "head.norm",
+        },
+        head="masked",
+    ),
+    held("cls.predictions.bias", "head.bias", head="masked"),
+    held(
+        "cls.seq_relationship.weight", "head.next.weight", head="next"
+    ),  # next-sentence prediction, which is set aside
+    held("cls.seq_relationship.bias", "head.next.bias", head="next"),
+)
+
+TINY = Config(vocab=64, width=32, layers=2, heads=4, hidden=48, context=64)

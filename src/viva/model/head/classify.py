@@ -1,0 +1,40 @@
+"""A class for each document: its pooled vector, perhaps through a dense layer, to scores (BERT, Devlin et al. 2019)."""
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from viva.base.config import Config as BaseConfig
+from viva.model.activation import ACTIVATIONS, Activation
+from viva.model.layout import Layout
+from viva.model.linear.dense import Linear
+from viva.model.pool import Pool, pooled
+
+
+class Config(BaseConfig):
+    """`labels` classes; `dense` is the activation of a layer between pooling and scores, None leaves the layer out."""
+
+    labels: int = Field(gt=0)
+    pool: Pool = "first"
+    dense: Activation | None = None
+    dropout: float = Field(0.0, ge=0, lt=1)
+    bias: bool = True
+
+    def build(self, spec: BaseConfig) -> nn.Module:
+        return Classify(self, spec.width)
+
+
+class Classify(nn.Module):
+    """[B, T, E] -> scores [N, labels] for the N documents."""
+
+    def __init__(self, config: Config, width: int):
+        super().__init__()
+        self.pool = config.pool
+        self.dense = Linear(width, width) if config.dense else None
+        self.act = ACTIVATIONS[config.dense] if config.dense else None
+        self.dropout = nn.Dropout(config.dropout)
+        self.out = Linear(width, config.labels, bias=config.bias)
+
+    def forward(self, hidden: Tensor, table: Tensor, layout: Layout | None = None) -> Tensor:
+        x = pooled(hidden, layout, self.pool)
+        x = x if self.dense is None else self.act(self.dense(x))
+        return self.out(self.dropout(x))

@@ -1,0 +1,23 @@
+"""A number for each document: the head of one class, without the axis."""
+
+from torch import Tensor, nn
+
+from viva.base.config import Config as BaseConfig
+from viva.model.head import classify
+from viva.model.layout import Layout
+
+
+class Config(classify.Config):
+    """The fields of `classify`; there is one label."""
+
+    labels: int = 1
+
+    def build(self, spec: BaseConfig) -> nn.Module:
+        return Regress(self, spec.width)
+
+
+class Regress(classify.Classify):
+    """[B, T, E] -> [N]."""
+
+    def forward(self, hidden: Tensor, table: Tensor, layout: Layout | None = None) -> Tensor:
+        return super().forward(hidden, table, layout)[:, 0]

@@ -1,0 +1,13 @@
+"""Where an answer begins and where it ends (BERT, Devlin et al. 2019, section 4.2): two scores for each token."""
+
+from torch import nn
+
+from viva.base.config import Config as BaseConfig
+from viva.model.head import tag
+
+
+class Config(BaseConfig):
+    """No fields."""
+
+    def build(self, spec: BaseConfig) -> nn.Module:
+        return tag.Tag(tag.Config(labels=2), spec.width)
