@@ -47,12 +47,11 @@ def test_a_wide_search_finds_the_best_reply_of_all(family, alpha):
     prompts = [[3], [2]]
     sampling = Sampling(beams=V**LIMIT, length_penalty=alpha, max_new_tokens=LIMIT)
     found = beam_search(made, prompts, sampling, frozenset({END}), sources)
+    penalised = lambda score, reply: score / ((5 + len(reply)) / 6) ** alpha  # noqa: E731
     with torch.no_grad():
-        for i, prompt in enumerate(prompts):
-            score = lambda reply: (
-                likelihood(made, prompt, reply, sources and sources[i]) / ((5 + len(reply)) / 6) ** alpha
-            )  # noqa: B023, E501, E731
-            assert found[i] == max(every_reply(), key=score)
+        for prompt, reply, source in zip(prompts, found, sources or [None] * 2, strict=True):
+            every = [(penalised(likelihood(made, prompt, r, source), r), r) for r in every_reply()]
+            assert reply == max(every)[1]
 
 
 @pytest.mark.parametrize("family", [bart, llama])
