@@ -16,7 +16,7 @@ from viva.base.choice import names, variant
 from viva.base.config import Config, kind
 from viva.model import folder as checkpoint
 from viva.model import tensors
-from viva.model.arch import bert, llama
+from viva.model.arch import bert, llama, t5
 from viva.model.arch._family import Keys
 from viva.model.cache import Contiguous
 from viva.model.head import classify, none, span, tag
@@ -40,7 +40,10 @@ SCALINGS = {
 }
 DYNAMIC = rope.Config(theta=500.0, scaling=SCALINGS["dynamic"])
 # families without a twin in transformers, and where their parity is tested instead
-WITHOUT = {"custom": "any Spec at all"}
+WITHOUT = {
+    "custom": "any Spec at all",
+    "original": "test_original.py, against torch.nn.Transformer",
+}
 
 
 def cases() -> dict[str, tuple[str, Config]]:
@@ -58,6 +61,8 @@ def cases() -> dict[str, tuple[str, Config]]:
         position = rope.Config(theta=500.0, scaling=scaling)
         found[f"llama-{name}"] = ("llama", llama.TINY.model_copy(update={"position": position, "context": context}))
     found["llama-biased"] = ("llama", llama.TINY.model_copy(update={"bias": True, "ffn_bias": True}))
+    v1_1 = {"gated": True, "activation": "gelu_tanh", "tied": False}
+    found["t5-v1.1"] = ("t5", t5.TINY.model_copy(update=v1_1))
     heads = {"none": none.Config(), "tag": tag.Config(labels=5), "span": span.Config()}
     heads["classify"] = classify.Config(labels=3, dense="tanh")
     for name, head in heads.items():

@@ -127,8 +127,8 @@ class Spec(Config):
     """Token embeddings of width E, an `encoder`, a `decoder` or both, and a head.
 
     With both, the encoder's states are what the decoder's `cross` attention sees, and both read the same table of V
-    vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal" or
-    "xavier" (model/init.py).
+    vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal",
+    "xavier" or "fan_in" (model/init.py).
     """
 
     vocab: int = Field(gt=0)
@@ -137,7 +137,7 @@ class Spec(Config):
     encoder: Stack | None = None
     decoder: Stack | None = None
     head: Choice("viva.model.head") = lm.Config()
-    init: Literal["normal", "xavier"] = "normal"
+    init: Literal["normal", "xavier", "fan_in"] = "normal"
 
     @property
     def stacks(self) -> tuple[Stack, ...]:
