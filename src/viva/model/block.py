@@ -50,10 +50,12 @@ class Block(nn.Module):
         self.ffn_norm, self.ffn_after = spec.norm.build(width), after()
         self.ffn = spec.ffn.build(width)
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
+        rate = spec.dropout if spec.ffn_dropout is None else spec.ffn_dropout
+        self.ffn_dropout = nn.Dropout(rate) if rate else unchanged
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
         add, drop = self.residual, self.dropout
         x = add(x, self.attention_norm, self.attention_after, lambda y: drop(self.attention(y, flow, layer)))
         if self.cross is not None:
             x = add(x, self.cross_norm, self.cross_after, lambda y: drop(self.cross.across(y, flow, layer)))
-        return add(x, self.ffn_norm, self.ffn_after, lambda y: drop(self.ffn(y)))
+        return add(x, self.ffn_norm, self.ffn_after, lambda y: self.ffn_dropout(self.ffn(y)))

@@ -58,7 +58,8 @@ class Block(Config):
     connection around it.
 
     `norm_at`: "pre" is x + f(norm(x)) (GPT-2, LLaMA), "post" is norm(x + f(x)) (the original Transformer, BERT),
-    "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds.
+    "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds,
+    `ffn_dropout`, where given, on what the feed-forward network adds.
     """
 
     attention: Attention
@@ -67,6 +68,7 @@ class Block(Config):
     norm: Choice("viva.model.norm")
     norm_at: Literal["pre", "post", "sandwich"] = "pre"
     dropout: float = Field(0.0, ge=0, lt=1)
+    ffn_dropout: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
