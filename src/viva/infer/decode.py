@@ -8,6 +8,7 @@ from viva.base.errors import Refusal
 from viva.infer.draw import draw, uniforms
 from viva.infer.sampling import Sampling
 from viva.model.cache import Contiguous
+from viva.model.layout import Layout
 from viva.model.transformer import Transformer
 
 
@@ -55,9 +56,9 @@ class Decoding:
         last = torch.tensor(lengths, device=self._weight.device)
         capacity = max(length + self.limit[row] - 1 for row, length in zip(self.rows, lengths, strict=True))
         self._cache = Contiguous(self.model.spec, len(lengths), capacity, self._weight.dtype, self._weight.device)
-        states = self.model.hidden(pad_sequence(self._ids, batch_first=True), cache=self._cache)
-        if min(lengths) < max(lengths):
-            self._cache.keep(last)
+        padded = pad_sequence(self._ids, batch_first=True)
+        layout = Layout.packed(tuple((n,) for n in lengths), max(lengths), padded.device)
+        states = self.model.hidden(padded, layout if any(layout.padding) else None, cache=self._cache)
         return states[torch.arange(len(lengths)), last - 1]
 
     def filled(self, row: int) -> bool:
