@@ -64,13 +64,13 @@ class Decoding:
         last = torch.tensor(lengths, device=self._weight.device)
         capacity = max(length + self.limit[row] - 1 for row, length in zip(self.rows, lengths, strict=True))
         self._cache = self.model.cache(len(lengths), capacity)
-        states = self._hidden(pad_sequence(self._ids, batch_first=True))
-        if min(lengths) < max(lengths):
-            self._cache.keep(last)
+        padded = pad_sequence(self._ids, batch_first=True)
+        layout = Layout.packed(tuple((n,) for n in lengths), max(lengths), padded.device)
+        states = self._hidden(padded, layout if any(layout.padding) else None)
         return states[torch.arange(len(lengths)), last - 1]
 
-    def _hidden(self, ids: Tensor) -> Tensor:
-        return self.model.hidden(ids, cache=self._cache, memory=self._memory)
+    def _hidden(self, ids: Tensor, layout: Layout | None = None) -> Tensor:
+        return self.model.hidden(ids, layout, cache=self._cache, memory=self._memory)
 
     def filled(self, row: int) -> bool:
         """Whether `row` ends, or ended, because the model's context is full."""

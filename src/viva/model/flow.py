@@ -27,7 +27,8 @@ class Flow:
     """The layout of the batch and, for each layer, its scheme of positions; what is None is not there.
 
     `cache` holds the keys and values of tokens before these, `memory` is what cross-attention sees, `recall` the states
-    of the segment before, and `weights` takes the attention weights of each layer that is a key of it.
+    of the segment before, and `weights` takes the attention weights of each layer that is a key of it. `real` is the
+    layout's, for norms over the batch.
     """
 
     layout: Layout
@@ -36,3 +37,4 @@ class Flow:
     memory: Memory | None = None
     recall: Recall | None = None
     weights: dict[str, Tensor] | None = None
+    real: Tensor | None = None

@@ -52,6 +52,23 @@ class Layout:
         places, positions = pick(self.places), pick(self.positions)
         return replace(self, places=places, positions=positions, documents=documents, padding=padding)
 
+    @property
+    def real(self) -> Tensor | None:
+        """[B, T]: which tokens are no padding; None where all are."""
+        if not any(self.padding):
+            return None
+        ends = torch.tensor([sum(row) for row in self.lengths], device=self.positions.device)
+        return torch.arange(self.positions.shape[1], device=ends.device) < ends[:, None]
+
+    @property
+    def read(self) -> int | Tensor:
+        """How many tokens a cache holds after a first pass: T, or of each row [B] where some end in padding."""
+        if any(len(row) > 1 for row in self.lengths):
+            fix = "give each its own row; those that end early are padded"
+            raise Refusal("a row that is cached must be one document", "several", fix)
+        filled = any(self.padding)
+        return torch.tensor(self.lengths, device=self.places.device)[:, 0] if filled else self.places.shape[1]
+
     @staticmethod
     def one_document(T: int, start: int | Tensor = 0, device: torch.device | str = "cpu") -> "Layout":
         """Rows of one document each; `start` is the number of tokens already cached, one for all or [B]."""

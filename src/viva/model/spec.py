@@ -8,6 +8,7 @@ from viva.base.choice import Choice
 from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.head import lm
+from viva.model.norm import require_alone
 from viva.model.position import none
 from viva.model.score import dot
 
@@ -50,6 +51,7 @@ class Attention(Config):
             fix = "set causal, or leave the window out"
             raise Refusal("a window looks backward, so its attention must be causal", "causal: false", fix)
         self.score.require_fit(self)
+        require_alone(self.qk_norm, "qk_norm")
         return _acts_on(self, self.position, "attention")
 
 

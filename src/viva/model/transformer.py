@@ -65,17 +65,15 @@ class Transformer(nn.Module):
 
         Without a layout each row is one document that follows what is cached or recalled.
         """
-        T = ids.shape[1]
-        if layout is None:
-            before = cache.held if cache is not None else recall.held if recall is not None else 0
-            layout = Layout.one_document(T, before, ids.device)
+        layout = layout or _following(ids, cache, recall)
         if self.decoder is None:
             _require_whole_text(cache)
             return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
+        read = ids.shape[1] if cache is None else _read(layout, cache)
         x = self.decoder(self.embedding(ids), layout, cache, memory, segments, recall, weights)
         for kept in (cache, recall):
             if kept is not None:
-                kept.advance(T)
+                kept.advance(read)
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -102,9 +100,25 @@ class Transformer(nn.Module):
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)
-        layout = given.pop("layout", None) or Layout.one_document(ids.shape[1], device=ids.device)
+        layout = given.pop("layout", None) or _following(ids, given.get("cache"), given.get("recall"))
         self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
         return kept
+
+
+def _following(ids: Tensor, cache: Cache | None, recall: Recall | None) -> Layout:
+    """Rows of one document each, behind what is cached or recalled."""
+    before = cache.held if cache is not None else recall.held if recall is not None else 0
+    return Layout.one_document(ids.shape[1], before, ids.device)
+
+
+def _read(layout: Layout, cache: Cache) -> int | Tensor:
+    """How many tokens of each row the cache takes in."""
+    if layout.documents is None:
+        return layout.places.shape[1]
+    if not isinstance(cache.held, int) or cache.held:
+        found, fix = f"{cache.held} tokens cached", "leave the layout out"
+        raise Refusal("rows of their own lengths must be the first that a cache takes in", found, fix)
+    return layout.read
 
 
 def _require_whole_text(cache: Cache | None) -> None:
