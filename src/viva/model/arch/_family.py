@@ -106,8 +106,8 @@ class Keys:
 class Held:
     """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
 
-    `{i}` in a name stands for each layer. A row with a `head` is there with this kind of head alone; a
-    `flat` one has an axis of length 1 before ours.
+    `{i}` in a name stands for each layer, `{e}` for each expert in it. A row with a `head` is there with this kind of
+    head alone; a `flat` one has an axis of length 1 before ours.
     """
 
     theirs: str

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from viva.model.ffn.moe import auxiliary
 from viva.train.batch import Batch
 
 
@@ -15,6 +16,13 @@ class Loss:
     sum: Tensor
     count: int
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
+    """The loss and those that the model itself adds in training, which are means over the batch's tokens."""
+    added = auxiliary(model, batch.layout)
+    measured = {name: value.item() * loss.count for name, value in added.items()}
+    return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
 
 
 Objective = Callable[[nn.Module, Batch], Loss]

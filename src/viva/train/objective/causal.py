@@ -6,7 +6,7 @@ from torch import nn
 from viva.base.config import Config as Base
 from viva.train.batch import Batch
 from viva.train.loss.cross_entropy import linear_cross_entropy
-from viva.train.objective import Loss, Objective
+from viva.train.objective import Loss, Objective, with_auxiliary
 
 
 class Config(Base):
@@ -15,12 +15,14 @@ class Config(Base):
     smoothing: float = Field(0.0, ge=0, lt=1)
 
     def build(self) -> Objective:
-        """The cross-entropy of the next token in nats, summed over the learned ones; unsmoothed in evaluation."""
+        """The cross-entropy of the next token in nats, summed over the learned ones; unsmoothed in evaluation.
+        In training a mixture of experts adds its own (model/ffn/moe.py).
+        """
 
         def causal(model: nn.Module, batch: Batch) -> Loss:
             hidden = model.hidden(batch.ids, batch.layout)
             smoothing = self.smoothing if model.training else 0.0
             total = linear_cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten(), smoothing)
-            return Loss(total, batch.count)
+            return with_auxiliary(Loss(total, batch.count), model, batch)
 
         return causal
