@@ -16,7 +16,7 @@ from viva.base.choice import names, variant
 from viva.base.config import Config, kind
 from viva.model import folder as checkpoint
 from viva.model import tensors
-from viva.model.arch import bert, llama, qwen2_moe
+from viva.model.arch import bert, gemma2, llama, qwen2_moe
 from viva.model.arch._family import Keys
 from viva.model.cache import Contiguous
 from viva.model.head import classify, none, span, tag
@@ -58,6 +58,7 @@ def cases() -> dict[str, tuple[str, Config]]:
         position = rope.Config(theta=500.0, scaling=scaling)
         found[f"llama-{name}"] = ("llama", llama.TINY.model_copy(update={"position": position, "context": context}))
     found["llama-biased"] = ("llama", llama.TINY.model_copy(update={"bias": True, "ffn_bias": True}))
+    found["gemma2-uncapped"] = ("gemma2", gemma2.TINY.model_copy(update={"cap": None, "head_cap": None, "bias": True}))
     sparse = {"layers": 3, "every": 2, "normalised": True}
     found["qwen2_moe-some"] = ("qwen2_moe", qwen2_moe.TINY.model_copy(update=sparse))
     found["qwen2_moe-dense"] = ("qwen2_moe", qwen2_moe.TINY.model_copy(update={"dense_layers": (0,)}))

@@ -22,7 +22,9 @@ class Config(Base):
         def causal(model: nn.Module, batch: Batch) -> Loss:
             hidden = model.hidden(batch.ids, batch.layout)
             smoothing = self.smoothing if model.training else 0.0
-            total = linear_cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten(), smoothing)
+            matrix, head, targets = model.head_weight, model.head, batch.targets.flatten()
+            states = head.states(hidden).flatten(0, 1)
+            total = linear_cross_entropy(states, matrix, targets, smoothing, bias=head.bias, cap=head.cap)
             return with_auxiliary(Loss(total, batch.count), model, batch)
 
         return causal
