@@ -1,4 +1,4 @@
-"""Objectives of two texts, classes, tags and couples: batches by hand, losses against torch's own, and what they learn."""
+"""Objectives of two texts, classes, tags and couples: batches by hand, losses against torch's, and what they learn."""
 
 import numpy as np
 import pytest
@@ -87,7 +87,7 @@ def test_the_loss_of_pairs_is_that_of_each_alone():
         logits = made(ids[:, cut:-1], memory=made.encode(ids[:, :cut]))[0]
         total += cross_entropy(logits, ids[0, cut + 1 :], reduction="sum", label_smoothing=0.1)
     torch.testing.assert_close(found.sum, total)
-    assert found.count == 8
+    assert found.count == 7
 
 
 def test_scheduled_sampling_reads_the_models_own_guesses():
@@ -124,10 +124,8 @@ def test_classes_are_learned_from_each_document_alone(family):
     alone = [made(torch.tensor([ids]))[0] for ids in documents]
     expected = cross_entropy(torch.stack(alone), batch.targets, reduction="sum")
     torch.testing.assert_close(objective(made, batch).sum, expected)
-    if family is bert:  # it has segments and positions that these texts do not reach
-        made.requires_grad_(True)
-    optimizer = torch.optim.Adam(made.parameters(), lr=5e-3)
-    for _ in range(60):
+    optimizer = torch.optim.Adam(made.parameters(), lr=1e-3)
+    for _ in range(150):
         optimizer.zero_grad()
         objective(made, batch).sum.backward()
         optimizer.step()
@@ -194,7 +192,8 @@ def test_couples_by_hand_and_learned():
     batch = only(Marked(documents, cuts=[2] * 8), Couples(PAD))
     assert batch.lengths == ((2, 3) * 8,) and batch.targets.tolist() == list(range(8))
     made, objective = model(bert, head=embed.Config()), pairs.Config(temperature=0.1, both=False).build()
-    first, second = (torch.cat([made(torch.tensor([part])) for part in parts]) for parts in zip(*((d[:2], d[2:]) for d in documents), strict=True))  # fmt: skip
+    halves = [d[:2] for d in documents], [d[2:] for d in documents]
+    first, second = (torch.cat([made(torch.tensor([part])) for part in parts]) for parts in halves)
     expected = cross_entropy(first @ second.T / 0.1, torch.arange(8), reduction="sum")
     torch.testing.assert_close(objective(made, batch).sum, expected)
     optimizer = torch.optim.Adam(made.parameters(), lr=5e-3)
@@ -225,5 +224,7 @@ def test_documents_that_are_read_whole_are_not_cut():
     documents = Marked([[1] * 40], labels=[0])
     with pytest.raises(Refusal, match="document 0 must have at most 32 tokens to fit into the context, but found 40"):
         Data(documents, Batching(context=32), Classes(PAD))
-    with pytest.raises(Refusal, match="must be dropped or refused where they are too long, but found train.long=split"):
+    with pytest.raises(
+        Refusal, match=r"must be dropped or refused where they are too long, but found train\.long=split"
+    ):
         Data(documents, Batching(context=32, long="split"), Classes(PAD))

@@ -43,7 +43,7 @@ def initialise(model: Transformer, seed: int = 0, part: str = "") -> Transformer
 
 def _normal(model: Transformer, name: str, module: nn.Module, weight: Tensor, generator: torch.Generator) -> None:
     layers = model.spec.stacks[-1].layers
-    writes = name.endswith(("attention.out", "cross.out", "ffn.down"))
+    writes = name.endswith(("attention.out", "cross.out", ".down"))
     std = STD / math.sqrt(2 * layers) if writes else STD
     weight.copy_(torch.empty(weight.shape).normal_(0, std, generator=generator))
 

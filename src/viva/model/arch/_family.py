@@ -109,8 +109,9 @@ class Keys:
 class Held:
     """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
 
-    `{i}` in a name stands for each layer. A row with a `head` is there with this kind of head alone; a
-    `flat` one has an axis of length 1 before ours; one with `when` is there for a Spec of which it is true.
+    `{i}` in a name stands for each layer, `{e}` for each expert in it. A row with a `head` is there with this kind of
+    head alone; a `flat` one has an axis of length 1 before ours; one with `when` is there for a Spec of which it is
+    true.
     """
 
     theirs: str
