@@ -53,7 +53,7 @@ class Stack(nn.Module):
         x = self.entry(x, layout, segments)
         tables = {scheme: scheme.table(layout) for scheme in set(self.schemes) - {None}}
         placed = tuple(scheme and Placed(scheme, tables[scheme]) for scheme in self.schemes)
-        flow = Flow(layout, placed, cache, memory, recall, weights)
+        flow = Flow(layout, placed, cache, memory, recall and recall.segment(), weights)
         for i in range(len(self.schemes)):
             layer = self.layers[i // self.spec.share]
             if self.recompute and self.training:

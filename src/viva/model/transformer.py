@@ -64,6 +64,8 @@ class Transformer(nn.Module):
         if layout is None:
             before = cache.held if cache is not None else recall.held if recall is not None else 0
             layout = Layout.one_document(T, before, ids.device)
+        if recall is not None:
+            _require_segments(self.stacks[-1], layout, cache)
         if self.decoder is None:
             _require_whole_text(cache)
             return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
@@ -100,6 +102,16 @@ class Transformer(nn.Module):
         layout = given.pop("layout", None) or Layout.one_document(ids.shape[1], device=ids.device)
         self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
         return kept
+
+
+def _require_segments(stack: Stack, layout: Layout, cache: Cache | None) -> None:
+    if not stack.spec.recall:
+        fix = "leave recall out, or use a model such as transfo_xl"
+        raise Refusal("a model must be made for segments to recall the one before", "a stack with recall 0", fix)
+    if cache is not None or layout.documents is not None:
+        found = "packed documents" if cache is None else "a cache as well"
+        fix = "give rows of one document each, and no cache"
+        raise Refusal("a segment must go on where the one before it ended", found, fix)
 
 
 def _require_whole_text(cache: Cache | None) -> None:
