@@ -17,13 +17,18 @@ class Memory(NamedTuple):
     states: Tensor
     layout: Layout
 
+    def take(self, rows: list[int]) -> "Memory":
+        """These rows alone, in this order; any rows, repeated ones too."""
+        return Memory(self.states[rows], self.layout.take(rows))
+
 
 @dataclass(frozen=True)
 class Flow:
     """The layout of the batch and, for each layer, its scheme of positions; what is None is not there.
 
     `cache` holds the keys and values of tokens before these, `memory` is what cross-attention sees, `recall` the states
-    of the segment before, and `weights` takes the attention weights of each layer that is a key of it.
+    of the segment before, and `weights` takes the attention weights of each layer that is a key of it. `real` is the
+    layout's, for norms over the batch.
     """
 
     layout: Layout
@@ -32,3 +37,4 @@ class Flow:
     memory: Memory | None = None
     recall: Segment | None = None
     weights: dict[str, Tensor] | None = None
+    real: Tensor | None = None

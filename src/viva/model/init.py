@@ -18,8 +18,9 @@ STD = 0.02  # of GPT-1 (Radford et al. 2018, section 4.1) and of most since
 
 
 @torch.no_grad()
-def initialise(model: Transformer, seed: int = 0) -> Transformer:
-    """Starting weights, biases 0, norms 1. The same seed gives the same weights whatever was drawn before.
+def initialise(model: Transformer, seed: int = 0, part: str = "") -> Transformer:
+    """Starting weights, biases 0, norms 1, of the modules whose names begin with `part`. The same seed gives the same
+    weights whatever was drawn before.
 
     "normal": N(0, 0.02^2), and what writes into the residual stream scaled by 1 / sqrt(2 layers) (GPT-2, Radford et al.
     2019, section 2.3). "xavier": matrices uniform in +-sqrt(6 / (in + out)) (Glorot and Bengio 2010), tables
@@ -30,6 +31,8 @@ def initialise(model: Transformer, seed: int = 0) -> Transformer:
     generator = torch.Generator().manual_seed(derive(seed, "weights"))
     draw = {"normal": partial(_normal, model), "xavier": _xavier, "fan_in": partial(_fan_in, model)}[model.spec.init]
     for name, module in model.named_modules():
+        if not name.startswith(part):
+            continue
         for leaf, weight in list(module.named_parameters(recurse=False)):
             if leaf == "bias" and isinstance(module, nn.Linear):
                 weight.zero_()

@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from viva.base.errors import Refusal
-from viva.model.cache import Cache
+from viva.model.cache import Cache, Contiguous
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
@@ -39,6 +39,11 @@ class Transformer(nn.Module):
             raise Refusal("a model must score its vocabulary to predict words", found, "use a model with another head")
         return self.head.matrix(self.embedding.weight)
 
+    def cache(self, B: int, capacity: int) -> Cache:
+        """Room for the keys and values of B rows of so many tokens."""
+        weight = self.embedding.weight
+        return Contiguous(self.spec, B, capacity, weight.dtype, weight.device)
+
     def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
         """What the encoder makes of ids [B, S], for a decoder to attend to. Each row is one document unless said."""
         if self.encoder is None:
@@ -60,19 +65,17 @@ class Transformer(nn.Module):
 
         Without a layout each row is one document that follows what is cached or recalled.
         """
-        T = ids.shape[1]
-        if layout is None:
-            before = cache.held if cache is not None else recall.held if recall is not None else 0
-            layout = Layout.one_document(T, before, ids.device)
+        layout = layout or _following(ids, cache, recall)
         if recall is not None:
             _require_segments(self.stacks[-1], layout, cache)
         if self.decoder is None:
             _require_whole_text(cache)
             return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
+        read = ids.shape[1] if cache is None else _read(layout, cache)
         x = self.decoder(self.embedding(ids), layout, cache, memory, segments, recall, weights)
         for kept in (cache, recall):
             if kept is not None:
-                kept.advance(T)
+                kept.advance(read)
         return x
 
     def logits(self, hidden: Tensor) -> Tensor:
@@ -99,9 +102,25 @@ class Transformer(nn.Module):
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)
-        layout = given.pop("layout", None) or Layout.one_document(ids.shape[1], device=ids.device)
+        layout = given.pop("layout", None) or _following(ids, given.get("cache"), given.get("recall"))
         self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
         return kept
+
+
+def _following(ids: Tensor, cache: Cache | None, recall: Recall | None) -> Layout:
+    """Rows of one document each, behind what is cached or recalled."""
+    before = cache.held if cache is not None else recall.held if recall is not None else 0
+    return Layout.one_document(ids.shape[1], before, ids.device)
+
+
+def _read(layout: Layout, cache: Cache) -> int | Tensor:
+    """How many tokens of each row the cache takes in."""
+    if layout.documents is None:
+        return layout.places.shape[1]
+    if not isinstance(cache.held, int) or cache.held:
+        found, fix = f"{cache.held} tokens cached", "leave the layout out"
+        raise Refusal("rows of their own lengths must be the first that a cache takes in", found, fix)
+    return layout.read
 
 
 def _require_segments(stack: Stack, layout: Layout, cache: Cache | None) -> None:

@@ -26,6 +26,8 @@ NO_EFFECT = {
     "output_hidden_states": "the caller chooses",
     "return_dict": "shapes the return value alone",
     "chunk_size_feed_forward": "saves memory, computes the same",
+    "gradient_checkpointing": "saves memory, computes the same",
+    "output_past": "the caller chooses",
     "is_encoder_decoder": "follows from the family",
     "is_decoder": "follows from the family",
     "architectures": "the family is read from model_type",

@@ -49,9 +49,9 @@ def to_hf(config: Config) -> dict[str, Any]:
         "share_encoder_decoder_embeddings": True,
         "decoder_vocab_size": config.known_vocab,
         "static_position_embeddings": True,
-        # their defaults lie beyond a small vocabulary; a tokenizer's padding takes the place of the first
+        # their defaults lie beyond a small vocabulary; what the tokenizer and the config say comes before
         "pad_token_id": 0,
-        "decoder_start_token_id": 0,
+        "decoder_start_token_id": config.start or 0,
     }
 
 

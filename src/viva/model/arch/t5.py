@@ -34,7 +34,8 @@ class Config(Family):
     """`head_dim` left out is width / heads, `hidden` four times the width, `decoder_layers` as many as `layers`.
 
     A `tied` head multiplies the states by 1 / sqrt(E) first. One `dropout` for weights, residuals, embeddings, the
-    inside of the feed-forward networks and the last states. `context` is pretraining's; nothing bounds the length.
+    inside of the feed-forward networks and the last states. A reply begins with the id `start`; left out, the tokenizer
+    says it. `context` is pretraining's; nothing bounds the length.
     """
 
     context: int = Field(512, gt=0)
@@ -44,6 +45,7 @@ class Config(Family):
     activation: Activation = "relu"
     gated: bool = False
     eps: float = 1e-6
+    start: int | None = Field(None, ge=0)
 
     def attention(self, causal: bool, position: BaseConfig) -> Attention:
         return Attention(
@@ -90,7 +92,6 @@ def from_hf(keys: Keys) -> Config:
         is_gated_act="follows from feed_forward_proj",
         initializer_factor="used when training starts anew",
         classifier_dropout="belongs to a classification head",
-        decoder_start_token_id="the caller says what a reply begins with",
         output_past="the caller chooses",
     )
     tied = keys.take("tie_word_embeddings", True)
@@ -113,6 +114,7 @@ def from_hf(keys: Keys) -> Config:
         eps=keys.take("layer_norm_epsilon", 1e-6),
         dropout=keys.take("dropout_rate", 0.1),
         tied=keys.take("scale_decoder_outputs", tied),
+        start=keys.take("decoder_start_token_id", None),
     )
 
 
@@ -121,6 +123,7 @@ def to_hf(config: Config) -> dict[str, Any]:
     block = spec.encoder.blocks[0]
     return {
         "is_encoder_decoder": True,
+        "decoder_start_token_id": config.start,
         "vocab_size": spec.vocab,
         "d_model": spec.width,
         "num_layers": spec.encoder.layers,

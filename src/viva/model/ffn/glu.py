@@ -4,7 +4,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
-from viva.model.activation import Activation, gated
+from viva.model.activation import Activation, gated, unchanged
 from viva.model.linear.dense import Linear
 from viva.model.linear.joined import Joined
 
@@ -31,8 +31,7 @@ class GLU(nn.Module):
         self.gate_up = Joined(width, {"gate": config.hidden, "up": config.hidden}, bias=config.bias)
         self.down = Linear(config.hidden, width, bias=config.bias)
         self.activation = config.activation
-        self.dropout = nn.Dropout(config.dropout) if config.dropout else None
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else unchanged
 
     def forward(self, x: Tensor) -> Tensor:
-        y = gated(self.activation, *self.gate_up(x))
-        return self.down(y if self.dropout is None else self.dropout(y))
+        return self.down(self.dropout(gated(self.activation, *self.gate_up(x))))

@@ -6,7 +6,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
-from viva.model.activation import ACTIVATIONS, Activation
+from viva.model.activation import ACTIVATIONS, Activation, unchanged
 from viva.model.linear.dense import Linear
 
 
@@ -30,8 +30,7 @@ class MLP(nn.Module):
         self.up = Linear(width, config.hidden, bias=config.bias)
         self.down = Linear(config.hidden, width, bias=config.bias)
         self.act = ACTIVATIONS[config.activation]
-        self.dropout = nn.Dropout(config.dropout) if config.dropout else None
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else unchanged
 
     def forward(self, x: Tensor) -> Tensor:
-        y = self.act(self.up(x))
-        return self.down(y if self.dropout is None else self.dropout(y))
+        return self.down(self.dropout(self.act(self.up(x))))
