@@ -43,6 +43,7 @@ DYNAMIC = rope.Config(theta=500.0, scaling=SCALINGS["dynamic"])
 WITHOUT = {
     "custom": "any Spec at all",
     "original": "test_original.py, against torch.nn.Transformer",
+    "transfo_xl": "test_transfo_xl.py, against the paper's equations",
     "qwen": "test_qwen1.py, against the paper's formulas",
 }
 

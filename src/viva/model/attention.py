@@ -31,6 +31,7 @@ class Attention(nn.Module):
         super().__init__()
         self.spec = spec
         queries, keys = (n * spec.head_dim for n in (spec.heads, spec.kv_heads))
+        self.apart = apart
         self.seen = {"k": keys} if spec.shared_kv else {"k": keys, "v": keys}
         if apart:
             self.q = Linear(width, queries, bias=spec.bias)
@@ -48,10 +49,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
         """x [B, T, E] attends to itself -> [B, T, E]."""
-        if flow.recall is None:
-            q, *seen = self._heads(self.qkv(x))
+        if self.apart:
+            whole = x if flow.recall is None else flow.recall.extend(layer, x)
+            (q,), seen = self._heads((self.q(x),)), self._heads(self.kv(whole))
         else:
-            (q,), seen = self._heads((self.q(x),)), self._heads(self.kv(flow.recall.extend(layer, x)))
+            q, *seen = self._heads(self.qkv(x))
         k, v = seen[0], seen[-1]
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)

@@ -8,7 +8,7 @@ from torch import Tensor
 from viva.model.cache import Cache
 from viva.model.layout import Layout
 from viva.model.position import Placed
-from viva.model.recall import Recall
+from viva.model.recall import Segment
 
 
 class Memory(NamedTuple):
@@ -35,6 +35,6 @@ class Flow:
     placed: tuple[Placed | None, ...]
     cache: Cache | None = None
     memory: Memory | None = None
-    recall: Recall | None = None
+    recall: Segment | None = None
     weights: dict[str, Tensor] | None = None
     real: Tensor | None = None

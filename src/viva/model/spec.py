@@ -159,6 +159,9 @@ class Spec(Config):
             raise Refusal("a decoder must attend to an encoder where there is one, and only there", found, fix)
         if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
             raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
+        if self.encoder is not None and self.encoder.recall:
+            found = f"an encoder with recall {self.encoder.recall}"
+            raise Refusal("a stack must read left to right to recall a segment", found, "set its recall to 0")
         if len({stack.entry.inner for stack in self.stacks}) > 1:
             found = [stack.entry.inner for stack in self.stacks]
             raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")

@@ -30,6 +30,7 @@ TIED = (  # names under which a file may hold the token embeddings once more
     "predictions.decoder.weight",
     "vocab_projector.weight",
     "generator_lm_head.weight",
+    "crit.out_layers.0.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
     "model.encoder.embed_tokens.weight",

@@ -66,6 +66,8 @@ class Transformer(nn.Module):
         Without a layout each row is one document that follows what is cached or recalled.
         """
         layout = layout or _following(ids, cache, recall)
+        if recall is not None:
+            _require_segments(self.stacks[-1], layout, cache)
         if self.decoder is None:
             _require_whole_text(cache)
             return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
@@ -119,6 +121,16 @@ def _read(layout: Layout, cache: Cache) -> int | Tensor:
         found, fix = f"{cache.held} tokens cached", "leave the layout out"
         raise Refusal("rows of their own lengths must be the first that a cache takes in", found, fix)
     return layout.read
+
+
+def _require_segments(stack: Stack, layout: Layout, cache: Cache | None) -> None:
+    if not stack.spec.recall:
+        fix = "leave recall out, or use a model such as transfo_xl"
+        raise Refusal("a model must be made for segments to recall the one before", "a stack with recall 0", fix)
+    if cache is not None or layout.documents is not None:
+        found = "packed documents" if cache is None else "a cache as well"
+        fix = "give rows of one document each, and no cache"
+        raise Refusal("a segment must go on where the one before it ended", found, fix)
 
 
 def _require_whole_text(cache: Cache | None) -> None:
