@@ -15,7 +15,7 @@ from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text import bpe
 
-FAMILIES = [name for name in names("viva.model.arch") if name != "custom"]
+FAMILIES = [name for name in names("viva.model.arch") if name not in ("custom", "rnn", "cnn")]
 GREEDY = Sampling(temperature=0, max_new_tokens=24)
 PROMPTS = [[5, 9, 2], [7], [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], [1, 60, 33], [2, 2], [40, 41, 42, 43]]
 

@@ -40,7 +40,11 @@ SCALINGS = {
 }
 DYNAMIC = rope.Config(theta=500.0, scaling=SCALINGS["dynamic"])
 # families without a twin in transformers, and where their parity is tested instead
-WITHOUT = {"custom": "any Spec at all"}
+WITHOUT = {
+    "custom": "any Spec at all",
+    "rnn": "tests/contract/test_recurrent.py, against torch.nn",
+    "cnn": "tests/contract/test_recurrent.py, against torch.nn",
+}
 
 
 def cases() -> dict[str, tuple[str, Config]]:

@@ -7,7 +7,6 @@ from torch.nn.utils.rnn import pad_sequence
 from viva.base.errors import Refusal
 from viva.infer.draw import draw, uniforms
 from viva.infer.sampling import Sampling
-from viva.model.cache import Contiguous
 from viva.model.transformer import Transformer
 
 
@@ -54,7 +53,7 @@ class Decoding:
         lengths = [len(prompt) for prompt in self._ids]
         last = torch.tensor(lengths, device=self._weight.device)
         capacity = max(length + self.limit[row] - 1 for row, length in zip(self.rows, lengths, strict=True))
-        self._cache = Contiguous(self.model.spec, len(lengths), capacity, self._weight.dtype, self._weight.device)
+        self._cache = self.model.cache(len(lengths), capacity)
         states = self.model.hidden(pad_sequence(self._ids, batch_first=True), cache=self._cache)
         if min(lengths) < max(lengths):
             self._cache.keep(last)

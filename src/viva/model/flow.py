@@ -12,10 +12,14 @@ from viva.model.recall import Recall
 
 
 class Memory(NamedTuple):
-    """Another sequence to attend to: its states [B, S, E], and where each stands."""
+    """Another sequence to attend to: its states [B, S, E], and where each stands.
+
+    `last` is the state in which a recurrent encoder left each document, for a recurrent decoder to begin in.
+    """
 
     states: Tensor
     layout: Layout
+    last: tuple[Tensor, ...] | None = None
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ class Config(BaseConfig):
     tied: bool = True
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        return Masked(self, spec.vocab, spec.width, spec.stacks[0].entry.inner or spec.width)
+        return Masked(self, spec.vocab, spec.width, spec.inner)
 
 
 class Masked(Vocabulary):
