@@ -11,6 +11,7 @@ from viva.infer.generate import generate_batch, stream
 from viva.infer.sampling import Sampling
 from viva.model import folder as checkpoint
 from viva.model.arch import llama
+from viva.model.cache import Contiguous
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text import bpe
@@ -136,6 +137,9 @@ class Script(torch.nn.Module):
         super().__init__()
         self.spec = llama.TINY.model_copy(update={"vocab": vocab}).spec()
         self.embedding, self.tokens = torch.nn.Embedding(vocab, 1), iter(tokens)
+
+    def cache(self, B, capacity):
+        return Contiguous(self.spec, B, capacity, torch.float32)
 
     def hidden(self, ids, layout=None, cache=None):
         return torch.zeros(*ids.shape, 1)

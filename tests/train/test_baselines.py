@@ -82,6 +82,16 @@ def test_every_weight_moves(tmp_path, optim):
     assert all(not torch.equal(before[name], after[name]) for name in before)
 
 
+def test_muon_steps_each_gate_by_itself(tmp_path):
+    """The direction of every gate's matrix has singular values near 1; of all four as one they would be near 1 / 2."""
+    rate = {"train.optim": {"kind": "muon", "weight_decay": 0.0}, "train.lr": 1.0}
+    work, state = job(tmp_path, {"model": LANGUAGE_MODEL, "train.clip": 0} | rate)
+    before = work.model.decoder.cells.weight_hh_l0.clone()
+    update(work, state)
+    for gate in ((before - work.model.decoder.cells.weight_hh_l0) / (0.2 * 16**0.5)).split(16):
+        assert torch.linalg.svdvals(gate.detach()).median() > 0.7
+
+
 @pytest.mark.parametrize(
     "model",
     [

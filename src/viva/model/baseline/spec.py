@@ -1,6 +1,6 @@
 """A recurrent or convolutional model as data. A family (model/arch/rnn.py, cnn.py) is a way to write such a Spec."""
 
-from typing import Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 from torch.nn import Module
@@ -53,7 +53,7 @@ class Spec(Config):
     attention: Choice("viva.model.score") | None = None
     head: Choice("viva.model.head") = lm.Config()
     dropout: float = Field(0.0, ge=0, lt=1)
-    init: Literal["uniform"] = "uniform"
+    init: ClassVar[str] = "uniform"  # of starting weights (model/init.py)
 
     @property
     def inner(self) -> int:
