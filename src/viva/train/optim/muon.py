@@ -93,7 +93,7 @@ class Muon(torch.optim.Optimizer):
                 matrix.add_(update.to(matrix.dtype), alpha=-rate)
 
     def _directions(self, group: dict) -> Iterator[Pair]:
-        """Each matrix with its direction; q, k and v, or a cell's gates, though they lie in one parameter, are several."""
+        """Each matrix with its direction; q, k and v, or a cell's gates, lie in one parameter but are several."""
         for parameter, rows in zip(group["params"], group["rows"], strict=True):
             if parameter.grad is not None:
                 direction = self._nesterov(parameter, group["momentum"])
