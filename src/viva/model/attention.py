@@ -59,7 +59,7 @@ class Attention(nn.Module):
             q, k = placed.scheme.turn(q, k, placed.table)
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # [B, H or G, T, D]
         if flow.cache is not None and isinstance(self.score, LinearScore):
-            return self._out(linear.decode(q, k, v, flow.cache.sums(layer)))
+            return self._out(self._summed(q, k, v, flow, layer))
         if flow.cache is not None:
             k, v = flow.cache.update(layer, k, v)
         how = self._how(flow, f"{layer}", placed)
@@ -87,6 +87,13 @@ class Attention(nn.Module):
     def _how(self, flow: Flow, name: str, placed: Placed | None = None) -> Weighing:
         keep = flow.weights if flow.weights is not None and name in flow.weights else None
         return Weighing(self.score, placed, self.spec.dropout if self.training else 0.0, keep, name)
+
+    def _summed(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, layer: int) -> Tensor:
+        """Linear attention behind what is cached, of which there are sums and no keys."""
+        if flow.layout.mask is not None or flow.weights is not None:
+            found, fix = "a mask of the batch, or weights to be read", "read the whole text without a cache"
+            raise Refusal("linear attention on a cache must see all that came before, as a sum", found, fix)
+        return linear.decode(q, k, v, flow.cache.sums(layer), flow.layout.real)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, how: Weighing) -> Tensor:
         layout = flow.layout

@@ -22,8 +22,8 @@ class Cache(Protocol):
     def sums(self, layer: int) -> tuple[Tensor, Tensor]:
         """What linear attention keeps in place of keys, [B, H, D, D] and [B, H, D]; it updates them in place."""
 
-    def advance(self, T: int) -> None:
-        """Count T more tokens in every row; called once a pass, after the last layer."""
+    def advance(self, T: int | Tensor) -> None:
+        """Count T more tokens in every row, or T[b] in row b; called once a pass, after the last layer."""
 
     def keep(self, held: int | Tensor) -> None:
         """Forget what stands behind the first `held` tokens of each row; the next tokens take its place."""
@@ -83,7 +83,7 @@ class Contiguous:
             buffer[rows, :, slots] = new.transpose(1, 2)
         return buffer.narrow(2, 0, end)
 
-    def advance(self, T: int) -> None:
+    def advance(self, T: int | Tensor) -> None:
         self.held = self.held + T
 
     def keep(self, held: int | Tensor) -> None:

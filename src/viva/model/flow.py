@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.model.cache import Cache
 from viva.model.layout import Layout
 from viva.model.position import Placed
@@ -21,13 +22,24 @@ class Memory(NamedTuple):
     layout: Layout
     last: tuple[Tensor, ...] | None = None
 
+    def take(self, rows: list[int]) -> "Memory":
+        """These rows alone, in this order; any rows, repeated ones too."""
+        if self.last is not None and self.last[0].shape[1] != len(self.states):
+            must = "rows to go on from must be one document each"
+            raise Refusal(
+                must, f"{self.last[0].shape[1]} documents in {len(self.states)} rows", "give each its own row"
+            )
+        last = self.last and tuple(part[:, rows] for part in self.last)
+        return Memory(self.states[rows], self.layout.take(rows), last)
+
 
 @dataclass(frozen=True)
 class Flow:
     """The layout of the batch and, for each layer, its scheme of positions; what is None is not there.
 
     `cache` holds the keys and values of tokens before these, `memory` is what cross-attention sees, `recall` the states
-    of the segment before, and `weights` takes the attention weights of each layer that is a key of it.
+    of the segment before, and `weights` takes the attention weights of each layer that is a key of it. `real` is the
+    layout's, for norms over the batch.
     """
 
     layout: Layout
@@ -36,3 +48,4 @@ class Flow:
     memory: Memory | None = None
     recall: Recall | None = None
     weights: dict[str, Tensor] | None = None
+    real: Tensor | None = None

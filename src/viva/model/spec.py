@@ -9,6 +9,7 @@ from viva.base.choice import Choice
 from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.head import lm
+from viva.model.norm import require_alone
 from viva.model.pool import Pool
 from viva.model.position import none
 from viva.model.score import dot
@@ -52,6 +53,7 @@ class Attention(Config):
             fix = "set causal, or leave the window out"
             raise Refusal("a window looks backward, so its attention must be causal", "causal: false", fix)
         self.score.require_fit(self)
+        require_alone(self.qk_norm, "qk_norm")
         return _acts_on(self, self.position, "attention")
 
 
@@ -60,7 +62,8 @@ class Block(Config):
     connection around it.
 
     `norm_at`: "pre" is x + f(norm(x)) (GPT-2, LLaMA), "post" is norm(x + f(x)) (the original Transformer, BERT),
-    "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds.
+    "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds,
+    `ffn_dropout`, where given, on what the feed-forward network adds.
     """
 
     attention: Attention
@@ -69,6 +72,7 @@ class Block(Config):
     norm: Choice("viva.model.norm")
     norm_at: Literal["pre", "post", "sandwich"] = "pre"
     dropout: float = Field(0.0, ge=0, lt=1)
+    ffn_dropout: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -129,8 +133,8 @@ class Spec(Config):
     """Token embeddings of width E, an `encoder`, a `decoder` or both, and a head.
 
     With both, the encoder's states are what the decoder's `cross` attention sees, and both read the same table of V
-    vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal" or
-    "xavier" (model/init.py).
+    vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal",
+    "xavier" or "fan_in" (model/init.py).
     """
 
     vocab: int = Field(gt=0)
@@ -139,7 +143,7 @@ class Spec(Config):
     encoder: Stack | None = None
     decoder: Stack | None = None
     head: Choice("viva.model.head") = lm.Config()
-    init: Literal["normal", "xavier"] = "normal"
+    init: Literal["normal", "xavier", "fan_in"] = "normal"
 
     @property
     def inner(self) -> int:

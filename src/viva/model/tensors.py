@@ -48,7 +48,7 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
         yield from (Held(name, (name,)) for name in ours)
     wanted = kind(model.spec.head)
     for row in family.TENSORS:
-        if row.head not in (None, wanted):
+        if row.head not in (None, wanted) or (row.when and not row.when(model.spec)):
             continue
         stack = getattr(model, row.ours[0].split(".")[0]) if "{i}" in row.theirs else None
         for i in range(len(stack.layers) if stack is not None else "{i}" not in row.theirs):
@@ -85,7 +85,8 @@ def load(
     prefix, known = family.BASE, {row.theirs for row in rows}
     if prefix and not any(name.startswith(prefix) for name in stored):
         stored = {name if name in {*known, *TIED} else prefix + name: tensor for name, tensor in stored.items()}
-    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(BUFFERS)}
+    unread = (*BUFFERS, *getattr(family, "UNREAD", ()))
+    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(unread)}
     _same_as_embedding(stored, rows, folder)
     _set_aside(stored, known, family, folder, new_head)
     missing = sorted(known - set(stored))

@@ -11,7 +11,7 @@ from viva.model.layout import Layout
 from viva.model.recall import Recall
 from viva.model.spec import Spec
 from viva.model.stack import Stack
-from viva.model.whole import Whole, require_encoder, require_whole_text
+from viva.model.whole import Whole, require_encoder, require_whole_text, taken_in
 
 
 class Transformer(Whole):
@@ -48,17 +48,15 @@ class Transformer(Whole):
 
         Without a layout each row is one document that follows what is cached or recalled.
         """
-        T = ids.shape[1]
-        if layout is None:
-            before = cache.held if cache is not None else recall.held if recall is not None else 0
-            layout = Layout.one_document(T, before, ids.device)
+        layout = layout or _following(ids, cache, recall)
         if self.decoder is None:
             require_whole_text(cache)
             return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
+        read = ids.shape[1] if cache is None else taken_in(layout, cache)
         x = self.decoder(self.embedding(ids), layout, cache, memory, segments, recall, weights)
         for kept in (cache, recall):
             if kept is not None:
-                kept.advance(T)
+                kept.advance(read)
         return x
 
     def cache(self, B: int, capacity: int) -> Contiguous:
@@ -75,6 +73,12 @@ class Transformer(Whole):
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)
-        layout = given.pop("layout", None) or Layout.one_document(ids.shape[1], device=ids.device)
+        layout = given.pop("layout", None) or _following(ids, given.get("cache"), given.get("recall"))
         self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
         return kept
+
+
+def _following(ids: Tensor, cache: Cache | None, recall: Recall | None) -> Layout:
+    """Rows of one document each, behind what is cached or recalled."""
+    before = cache.held if cache is not None else recall.held if recall is not None else 0
+    return Layout.one_document(ids.shape[1], before, ids.device)

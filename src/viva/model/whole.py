@@ -73,6 +73,16 @@ def require_encoder(model: Whole) -> None:
         raise Refusal("a model must have an encoder to encode", "a decoder alone", "read the text with hidden()")
 
 
+def taken_in(layout: Layout, cache: Cache) -> int | Tensor:
+    """How many tokens of each row the cache takes in."""
+    if layout.documents is None:
+        return layout.places.shape[1]
+    if not isinstance(cache.held, int) or cache.held:
+        found, fix = f"{cache.held} tokens cached", "leave the layout out"
+        raise Refusal("rows of their own lengths must be the first that a cache takes in", found, fix)
+    return layout.read
+
+
 def require_whole_text(cache: Cache | None) -> None:
     """Refuse a cache where an encoder reads."""
     if cache is not None:

@@ -18,6 +18,7 @@ TELLING = {
     "alpaca": "instruction",
     "parallel": "target",
     "classes": "label",
+    "pairs": "sentence",
     "tags": "tags",
 }
 

@@ -15,6 +15,7 @@ from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text import bpe, documents
 from viva.text.documents import Documents
+from viva.text.format import parallel
 from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
 from viva.train import checkpoint
@@ -76,7 +77,19 @@ def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
         found = initialise(config.spec().build(), recipe.seed)
     recipe.objective.require(found)
     _require_fit(found, recipe, tokens)
-    return config, found
+    return _beginning(config, recipe, tokens), found
+
+
+def _beginning(config: Config, recipe: Recipe, tokens: Tokenizer) -> Config:
+    """The config with the id that the data's targets begin with, which must be the one the model's replies did."""
+    if not isinstance(recipe.format, parallel.Config) or "start" not in type(config).model_fields:
+        return config
+    start = parallel.begin(tokens, recipe.format.start)
+    if config.start not in (None, start):
+        known = {number: token for token, number in tokens.specials.items()}
+        fix = f"set format.start to {known.get(config.start, config.start)!r}"
+        raise Refusal(f"targets must begin with the id {config.start}, as the model's replies do", start, fix)
+    return config.model_copy(update={"start": start})
 
 
 def _require_ids(own: Tokenizer | None, tokens: Tokenizer, name: str) -> None:

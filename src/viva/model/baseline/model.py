@@ -13,7 +13,7 @@ from viva.model.baseline.spec import Convolution as Windows
 from viva.model.baseline.spec import Spec
 from viva.model.flow import Memory
 from viva.model.layout import Layout
-from viva.model.whole import Whole, require_encoder, require_whole_text
+from viva.model.whole import Whole, require_encoder, require_whole_text, taken_in
 
 
 class Baseline(Whole):
@@ -48,16 +48,16 @@ class Baseline(Whole):
         if self.decoder is None:
             require_whole_text(cache)
             return self.encode(ids, layout, segments).states
-        T = ids.shape[1]
-        layout = layout or Layout.one_document(T, cache.held if cache is not None else 0, ids.device)
+        layout = layout or Layout.one_document(ids.shape[1], cache.held if cache is not None else 0, ids.device)
         _require_plain(layout, segments)
-        state = cache.state if cache is not None and cache.held else self._begin(memory)
+        read = ids.shape[1] if cache is None else taken_in(layout, cache)
+        state = self._begin(memory) if cache is None or cache.state is None else cache.state
         x, state = self.decoder(self.dropout(self.embedding(ids)), layout, state)
         if self.read is not None:
             x = self.read(x, layout, memory, cache, weights)
         if cache is not None:
             cache.state = state
-            cache.advance(T)
+            cache.advance(read)
         return self.dropout(x)
 
     def cache(self, B: int, capacity: int) -> Kept:
