@@ -8,8 +8,8 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import conv1d, cosine_similarity
 
-from viva.base.errors import Refusal
-from viva.infer.decode import Decoding
+from viva.base.errors import Notice, Refusal
+from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
 from viva.model.arch import cnn, rnn
 from viva.model.baseline.spec import Spec
@@ -37,7 +37,7 @@ def shaken(model, seed=1):
 
 
 def recurrent(**fields):
-    return shaken(rnn.Config(**SIZES, **{"layers": 2, **fields}).spec().build())
+    return shaken(rnn.Config(**{**SIZES, "layers": 2, **fields}).spec().build())
 
 
 def ids(lengths, seed=3):
@@ -151,6 +151,7 @@ def test_attention_weights_are_those_of_the_formula(score):
 
 
 @pytest.mark.parametrize("windows", [(3, 4, 5), (1, 2)])
+@pytest.mark.filterwarnings("ignore:Using padding")  # of an even window, which torch copies
 def test_a_convolution_is_conv1d_over_each_document(windows):
     model = shaken(cnn.Config(**SIZES, windows=windows, head=classify.Config(labels=3)).spec().build())
     lengths = ((7, 2), (4, 1))
@@ -202,12 +203,20 @@ def test_one_token_at_a_time_is_the_whole_at_once(score):
     assert cache.held == 7
 
 
-def test_a_language_model_generates_as_it_reads():
-    model = recurrent(parts="decoder").eval()
-    decoding = Decoding(model, {0: [5, 9, 2], 1: [7, 7, 1]}, Sampling(temperature=0, max_new_tokens=6))
-    replies = torch.tensor([decoding.step() for _ in range(6)]).T
-    read = torch.cat((torch.tensor([[5, 9, 2], [7, 7, 1]]), replies), 1)
-    assert torch.equal(model(read)[:, 2:-1].argmax(-1), replies)
+@pytest.mark.parametrize("cell", CELLS)
+@pytest.mark.parametrize("fields", [{"parts": "decoder"}, {}, {"attention": "additive", "both_ways": True}])
+def test_replies_in_a_batch_are_those_of_reading_the_whole_alone(cell, fields):
+    """Prompts and sources of unequal length, rows that end at different times, others in their places."""
+    model = recurrent(cell=cell, **{**fields, "context": 9}).eval()
+    prompts, sources = [[5, 9, 2], [7], [1, 4, 6, 6, 3], [2, 2]], [[3, 1], [5, 5, 5, 8], [4], [9, 1, 2]]
+    sources = None if model.encoder is None else sources
+    with pytest.warns(Notice, match="4 replies ended because the model's context of 9 tokens is full"):
+        replies = generate_batch(model, prompts, Sampling(temperature=0), sources=sources)
+    assert [len(reply) for reply in replies] == [7, 9, 5, 8]
+    for prompt, reply, source in zip(prompts, replies, sources or [None] * 4, strict=True):
+        memory = None if source is None else model.encode(torch.tensor([source]))
+        whole = model(torch.tensor([prompt + reply]), memory=memory)[0]
+        assert whole[len(prompt) - 1 : -1].argmax(-1).tolist() == reply
 
 
 def test_starting_weights():

@@ -24,6 +24,7 @@ class Config(Sizes):
     `cell` and `layers` are those of each part; an encoder `both_ways` reads from the right too. `attention` is the
     score (model/score) by which the decoder reads the encoder's states; left out, the last state is all it knows.
     Classes are told from the last state or, both ways, from the largest of each number, unless the head says otherwise.
+    A reply begins with the id `start`; left out, the tokenizer says it.
     """
 
     layers: int = Field(gt=0)
@@ -32,6 +33,7 @@ class Config(Sizes):
     both_ways: bool = False
     attention: Choice("viva.model.score") | None = None
     tied: bool = True
+    start: int | None = Field(None, ge=0)
 
     def stack(self, both_ways: bool = False) -> Recurrence:
         return Recurrence(cell=self.cell, layers=self.layers, both_ways=both_ways, dropout=self.dropout)

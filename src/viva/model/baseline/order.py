@@ -41,6 +41,7 @@ def order(layout: Layout, B: int, T: int, device: torch.device) -> Order:
 
 
 @lru_cache(maxsize=8)  # encoder and decoder, or the steps of a generation, ask again for the same
+@torch.inference_mode(False)  # what is made while generating must serve in training too
 def _order(starts: tuple[int, ...], counts: tuple[int, ...], device: torch.device) -> Order:
     starts, counts = torch.tensor(starts), torch.tensor(counts)
     longest = counts.argsort(descending=True, stable=True)
