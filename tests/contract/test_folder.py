@@ -42,7 +42,7 @@ def refusal(path) -> str:
 @pytest.mark.parametrize("name", names("viva.model.arch"))
 def test_every_family_round_trips_bit_for_bit(name, tmp_path):
     config = variant("viva.model.arch", name).TINY
-    model = initialise(Transformer(config.spec()), seed=3).bfloat16()
+    model = initialise(config.spec().build(), seed=3).bfloat16()
     folder.save(tmp_path / "m", config, model)
     loaded = folder.load(tmp_path / "m")
     assert loaded.config.spec() == config.spec()

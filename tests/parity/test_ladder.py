@@ -45,6 +45,8 @@ WITHOUT = {
     "original": "test_original.py, against torch.nn.Transformer",
     "transfo_xl": "test_transfo_xl.py, against the paper's equations",
     "qwen": "test_qwen1.py, against the paper's formulas",
+    "rnn": "tests/contract/test_recurrent.py, against torch.nn",
+    "cnn": "tests/contract/test_recurrent.py, against torch.nn",
 }
 
 
