@@ -46,6 +46,21 @@ def test_a_network_computes_each_token_by_itself(name):
     assert ffn.down.weight.shape == (E, F)
 
 
+@pytest.mark.parametrize("name", ["mlp", "glu"])
+def test_dropout_falls_inside_a_network(name):
+    """On the F hidden numbers: with one of them alone, each token loses all of it or has it doubled (p = 1/2)."""
+    ffn = variant(FFNS, name).Config(hidden=1, bias=False, dropout=0.5).build(E).double()
+    x = random(200, E)
+    whole = ffn.eval()(x)
+    lost = (ffn.train()(x) == 0).all(-1)
+    torch.testing.assert_close(ffn.eval()(x), whole)
+    assert 60 < lost.sum() < 140
+    torch.manual_seed(0)
+    kept = ffn.train()(x)
+    lost = (kept == 0).all(-1)
+    torch.testing.assert_close(kept[~lost], 2 * whole[~lost])
+
+
 @pytest.mark.parametrize(("package", "name"), [(p, name) for p in (NORMS, FFNS) for name in names(p)])
 def test_gradients_are_those_of_finite_differences(package, name):
     fields = {"hidden": F} if package == FFNS else {}

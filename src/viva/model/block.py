@@ -47,6 +47,8 @@ class Block(nn.Module):
         self.ffn_norm, self.ffn_after = spec.norm.build(width), after()
         self.ffn = spec.ffn.build(width)
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
+        rate = spec.dropout if spec.ffn_dropout is None else spec.ffn_dropout
+        self.ffn_dropout = nn.Dropout(rate) if rate else unchanged
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
         add, drop, real = self.residual, self.dropout, flow.real
@@ -55,4 +57,4 @@ class Block(nn.Module):
         if self.cross is not None:
             norms = told(real, self.cross_norm, self.cross_after)
             x = add(x, *norms, lambda y: drop(self.cross.across(y, flow, layer)))
-        return add(x, *told(real, self.ffn_norm, self.ffn_after), lambda y: drop(self.ffn(y)))
+        return add(x, *told(real, self.ffn_norm, self.ffn_after), lambda y: self.ffn_dropout(self.ffn(y)))

@@ -17,6 +17,10 @@ class Memory(NamedTuple):
     states: Tensor
     layout: Layout
 
+    def take(self, rows: list[int]) -> "Memory":
+        """These rows alone, in this order; any rows, repeated ones too."""
+        return Memory(self.states[rows], self.layout.take(rows))
+
 
 @dataclass(frozen=True)
 class Flow:

@@ -1,6 +1,6 @@
 """Where each token of a batch stands: the batch describes itself, and masks and positions follow from that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -41,6 +41,16 @@ class Layout:
         if self.documents is None:
             return tuple((self.positions.shape[1],) for _ in self.positions)
         return tuple(row[:-1] if pad else row for row, pad in zip(self.documents, self.padding, strict=True))
+
+    def take(self, rows: list[int]) -> "Layout":
+        """The layout of these rows alone, in this order."""
+        if self.mask is not None and not self.mask.relative:
+            raise Refusal("rows with a mask of their own must stay together", f"rows {rows[:8]} alone", "keep them all")
+        pick = lambda x: x if len(x) == 1 else x[rows]  # noqa: E731
+        documents = self.documents and tuple(self.documents[row] for row in rows)
+        padding = tuple(self.padding[row] for row in rows) if self.padding else ()
+        places, positions = pick(self.places), pick(self.positions)
+        return replace(self, places=places, positions=positions, documents=documents, padding=padding)
 
     @property
     def real(self) -> Tensor | None:

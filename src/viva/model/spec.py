@@ -60,7 +60,8 @@ class Block(Config):
     connection around it.
 
     `norm_at`: "pre" is x + f(norm(x)) (GPT-2, LLaMA), "post" is norm(x + f(x)) (the original Transformer, BERT),
-    "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds.
+    "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds,
+    `ffn_dropout`, where given, on what the feed-forward network adds.
     """
 
     attention: Attention
@@ -69,6 +70,7 @@ class Block(Config):
     norm: Choice("viva.model.norm")
     norm_at: Literal["pre", "post", "sandwich"] = "pre"
     dropout: float = Field(0.0, ge=0, lt=1)
+    ffn_dropout: float | None = Field(None, ge=0, lt=1)
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
@@ -129,8 +131,8 @@ class Spec(Config):
     """Token embeddings of width E, an `encoder`, a `decoder` or both, and a head.
 
     With both, the encoder's states are what the decoder's `cross` attention sees, and both read the same table of V
-    vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal" or
-    "xavier" (model/init.py).
+    vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal",
+    "xavier" or "fan_in" (model/init.py).
     """
 
     vocab: int = Field(gt=0)
@@ -139,7 +141,7 @@ class Spec(Config):
     encoder: Stack | None = None
     decoder: Stack | None = None
     head: Choice("viva.model.head") = lm.Config()
-    init: Literal["normal", "xavier"] = "normal"
+    init: Literal["normal", "xavier", "fan_in"] = "normal"
 
     @property
     def stacks(self) -> tuple[Stack, ...]:

@@ -48,7 +48,7 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
         yield from (Held(name, (name,)) for name in ours)
     wanted = kind(model.spec.head)
     for row in family.TENSORS:
-        if row.head not in (None, wanted):
+        if row.head not in (None, wanted) or (row.when and not row.when(model.spec)):
             continue
         stack = getattr(model, row.ours[0].split(".")[0]) if "{i}" in row.theirs else None
         for i in range(len(stack.layers) if stack is not None else "{i}" not in row.theirs):
@@ -73,16 +73,22 @@ def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> N
         (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | None = None) -> None:
-    """Give the model, built on the meta device, the tensors of `folder`; each of both sides must be matched."""
+def load(
+    folder: Path, family: Any, model: Transformer, dtype: torch.dtype | None = None, new_head: bool = False
+) -> None:
+    """Give the model, built on the meta device, the tensors of `folder`; each of both sides must be matched.
+
+    With `new_head` the model's head is not in the folder, and the one that is there is left out.
+    """
     stored = read(folder)
-    rows = list(named(family, model))
+    rows = [row for row in named(family, model) if not (new_head and _of_head(row))]
     prefix, known = family.BASE, {row.theirs for row in rows}
     if prefix and not any(name.startswith(prefix) for name in stored):
         stored = {name if name in {*known, *TIED} else prefix + name: tensor for name, tensor in stored.items()}
-    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(BUFFERS)}
+    unread = (*BUFFERS, *getattr(family, "UNREAD", ()))
+    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(unread)}
     _same_as_embedding(stored, rows, folder)
-    _set_aside(stored, known, family, folder)
+    _set_aside(stored, known, family, folder, new_head)
     missing = sorted(known - set(stored))
     unexpected = sorted(set(stored) - known)
     if missing or unexpected:
@@ -98,6 +104,8 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
         found |= zip(row.ours, parts, strict=True)
     _require_numbers(found, folder, dtype)
     kept = {name: (part if dtype is None else part.to(dtype)).contiguous() for name, part in found.items()}
+    if new_head:
+        kept |= {name: part for name, part in pieces(model).items() if name.startswith("head.")}
     assemble(model, kept)
 
 
@@ -130,9 +138,16 @@ def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Pa
     return list(joined.split([shapes[name][0] for name in row.ours]))
 
 
-def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: Path) -> None:
+def _of_head(row: Held) -> bool:
+    return row.ours[0].startswith("head.")
+
+
+def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: Path, new_head: bool) -> None:
     """What belongs to a head that is not the model's is left out, and said."""
-    others = {row.theirs for row in family.TENSORS if row.head is not None} & set(stored) - known
+    others = {row.theirs for row in family.TENSORS if row.head is not None or (new_head and _of_head(row))}
+    if new_head and not family.TENSORS:
+        others = {name for name in stored if name.startswith("head.")}
+    others = others & set(stored) - known
     for name in others:
         del stored[name]
     if others:

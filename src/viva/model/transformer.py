@@ -5,7 +5,7 @@ from dataclasses import replace
 from torch import Tensor, nn
 
 from viva.base.errors import Refusal
-from viva.model.cache import Cache
+from viva.model.cache import Cache, Contiguous
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
@@ -38,6 +38,11 @@ class Transformer(nn.Module):
             found = f"the head {type(self.head).__name__.lower()}"
             raise Refusal("a model must score its vocabulary to predict words", found, "use a model with another head")
         return self.head.matrix(self.embedding.weight)
+
+    def cache(self, B: int, capacity: int) -> Cache:
+        """Room for the keys and values of B rows of so many tokens."""
+        weight = self.embedding.weight
+        return Contiguous(self.spec, B, capacity, weight.dtype, weight.device)
 
     def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
         """What the encoder makes of ids [B, S], for a decoder to attend to. Each row is one document unless said."""

@@ -1,5 +1,6 @@
 """What families share: the sizes a recipe gives, the reading of config.json, the table of tensors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ NO_EFFECT = {
     "output_hidden_states": "the caller chooses",
     "return_dict": "shapes the return value alone",
     "chunk_size_feed_forward": "saves memory, computes the same",
+    "gradient_checkpointing": "saves memory, computes the same",
+    "output_past": "the caller chooses",
     "is_encoder_decoder": "follows from the family",
     "is_decoder": "follows from the family",
     "architectures": "the family is read from model_type",
@@ -107,7 +110,7 @@ class Held:
     """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
 
     `{i}` in a name stands for each layer. A row with a `head` is there with this kind of head alone; a
-    `flat` one has an axis of length 1 before ours.
+    `flat` one has an axis of length 1 before ours; one with `when` is there for a Spec of which it is true.
     """
 
     theirs: str
@@ -115,6 +118,7 @@ class Held:
     transposed: bool = False
     head: str | None = None
     flat: bool = False
+    when: Callable[[Any], bool] | None = None
 
 
 def held(theirs: str, *ours: str, **how: Any) -> Held:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.base.config import Config as BaseConfig
 from viva.model.arch._family import Family, Keys, divided, held, pairs
 from viva.model.ffn import mlp
 from viva.model.head import classify, masked, none, span, tag
@@ -25,12 +26,19 @@ ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "gelu_new": "gelu_tanh", "silu": 
 
 
 class Config(Family):
-    """`hidden` left out is four times the width; one `dropout` for weights, residuals, embeddings and heads."""
+    """`hidden` left out is four times the width. `dropout` falls on residuals and embeddings, and on attention's
+    weights unless `weight_dropout` is given.
+    """
 
     context: int = Field(512, gt=0)
     segments: int = Field(2, ge=1)
     activation: str = "gelu"
     eps: float = 1e-12
+    weight_dropout: float | None = Field(None, ge=0, lt=1)
+
+    @property
+    def known_weight_dropout(self) -> float:
+        return self.dropout if self.weight_dropout is None else self.weight_dropout
 
     def block(self) -> Block:
         attention = Attention(
@@ -40,7 +48,7 @@ class Config(Family):
             causal=False,
             bias=True,
             out_bias=True,
-            dropout=self.dropout,
+            dropout=self.known_weight_dropout,
         )
         return Block(
             attention=attention,
@@ -71,48 +79,70 @@ class Config(Family):
         )
 
 
-def read_head(keys: Keys, heads: dict[str, str], dropout: float, dense: str | None) -> Any:
-    """The head that a config.json of BERT or its kin names; None is the masked one."""
+def read_head(
+    keys: Keys,
+    heads: dict[str, str],
+    dropout: dict[str, float],
+    others: dict[str, BaseConfig] | None = None,
+    **dense: Any,
+) -> Any:
+    """The head that a config.json of BERT or its kin names; None is the family's own. `dropout` is that of each kind
+    of head, `dense` are the fields of `classify` that say what stands between pooling and scores, `others` further
+    heads of the family.
+    """
     found, labels = keys.head(heads), keys.labels()
-    dropout = keys.take("classifier_dropout", None, null=dropout) or 0.0
+    rate = dropout.get(found, 0.0)
     if found == "classify":
-        return classify.Config(labels=labels, dense=dense, dropout=dropout)
+        return classify.Config(labels=labels, dropout=rate, **dense)
     if found == "tag":
-        return tag.Config(labels=labels, dropout=dropout)
-    return {"span": span.Config(), "none": none.Config()}.get(found)
+        return tag.Config(labels=labels, dropout=rate)
+    return {"span": span.Config(dropout=rate), "none": none.Config(), **(others or {})}.get(found)
 
 
-def head_to_hf(config: Config) -> dict[str, Any]:
-    """The keys by which BERT and its kin say what their head is."""
+def classifier_dropout(keys: Keys, default: float) -> dict[str, float]:
+    """Of both heads that tell classes apart."""
+    return dict.fromkeys(("classify", "tag"), keys.take("classifier_dropout", default))
+
+
+def head_to_hf(config: Config, dropout: str = "classifier_dropout") -> dict[str, Any]:
+    """The keys by which BERT and its kin say what their head is; `dropout` is their name of its dropout."""
     labels = getattr(config.head, "labels", None)
-    return {} if labels is None else {"num_labels": labels, "classifier_dropout": config.head.dropout}
+    return {} if labels is None else {"num_labels": labels, dropout: config.head.dropout}
 
 
-def sizes(keys: Keys) -> dict[str, Any]:
-    """The fields that BERT and its kin spell alike."""
+def sizes(keys: Keys, hidden: int = 3072, activation: str = "gelu", dropout: float = 0.1) -> dict[str, Any]:
+    """The fields that BERT and its kin spell alike; `hidden`, `activation` and `dropout` where config.json leaves them
+    out.
+    """
     keys.expect("position_embedding_type", "absolute")
     keys.expect("is_decoder", False)
     keys.expect("tie_word_embeddings", True)
     keys.expect("add_cross_attention", False)
-    dropout = keys.take("hidden_dropout_prob", 0.1)
-    keys.expect("attention_probs_dropout_prob", dropout, default=0.1)
+    unread = "written by the authors' code, read by nobody"
+    keys.ignore(**{key: unread for key in keys.left if key.startswith(("pooler_", "directionality"))})
     return {
         "vocab": keys.take("vocab_size"),
         "width": keys.take("hidden_size"),
         "layers": keys.take("num_hidden_layers"),
         "heads": keys.take("num_attention_heads"),
-        "hidden": keys.take("intermediate_size", 3072),
+        "hidden": keys.take("intermediate_size", hidden),
         "context": keys.take("max_position_embeddings", 512),
         "segments": keys.take("type_vocab_size", 2),
-        "activation": ACTIVATIONS[keys.expect("hidden_act", *ACTIVATIONS)],
+        "activation": ACTIVATIONS[keys.expect("hidden_act", *ACTIVATIONS, default=activation)],
         "eps": keys.take("layer_norm_eps", 1e-12),
-        "dropout": dropout,
+        "dropout": keys.take("hidden_dropout_prob", dropout),
+        "weight_dropout": keys.take("attention_probs_dropout_prob", dropout),
     }
 
 
 def from_hf(keys: Keys) -> Config:
     fields = sizes(keys)
-    return Config(**fields, head=read_head(keys, HEADS, fields["dropout"], dense="tanh"))
+    return Config(**fields, head=read_head(keys, HEADS, classifier_dropout(keys, fields["dropout"]), dense="tanh"))
+
+
+def to_activation(ours: str) -> str:
+    """Their name of an activation."""
+    return {ours: theirs for theirs, ours in ACTIVATIONS.items()}[ours]
 
 
 def sizes_to_hf(config: Config) -> dict[str, Any]:
@@ -125,16 +155,25 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "intermediate_size": config.hidden or 4 * config.width,
         "max_position_embeddings": config.context,
         "type_vocab_size": config.segments,
-        "hidden_act": {ours: theirs for theirs, ours in ACTIVATIONS.items()}[config.activation],
+        "hidden_act": to_activation(config.activation),
         "layer_norm_eps": config.eps,
         "hidden_dropout_prob": config.dropout,
-        "attention_probs_dropout_prob": config.dropout,
-        **head_to_hf(config),
+        "attention_probs_dropout_prob": config.known_weight_dropout,
     }
 
 
 def to_hf(config: Config) -> dict[str, Any]:
-    return sizes_to_hf(config)
+    return {**sizes_to_hf(config), **head_to_hf(config)}
+
+
+def tables(base: str) -> tuple:
+    """The rows of the three tables of embeddings."""
+    names = {
+        "word_embeddings": "embedding",
+        "position_embeddings": "encoder.entry.position.table",
+        "token_type_embeddings": "encoder.entry.segment",
+    }
+    return tuple(held(f"{base}embeddings.{theirs}.weight", f"{ours}.weight") for theirs, ours in names.items())
 
 
 def body(base: str) -> tuple:
@@ -150,12 +189,7 @@ def body(base: str) -> tuple:
         "encoder.layer.{i}.output.dense": "layers.{i}.ffn.down",
         "encoder.layer.{i}.output.LayerNorm": "layers.{i}.ffn_norm",
     }
-    return (
-        held(f"{base}embeddings.word_embeddings.weight", "embedding.weight"),
-        held(f"{base}embeddings.position_embeddings.weight", "encoder.entry.position.table.weight"),
-        held(f"{base}embeddings.token_type_embeddings.weight", "encoder.entry.segment.weight"),
-        *pairs({base + theirs: f"encoder.{ours}" for theirs, ours in modules.items()}),
-    )
+    return (*tables(base), *pairs({base + theirs: f"encoder.{ours}" for theirs, ours in modules.items()}))
 
 
 BASE = "bert."

@@ -10,7 +10,9 @@ from viva.model.linear.joined import Joined
 
 
 class Config(BaseConfig):
-    """`hidden` is F; silu gives SwiGLU (LLaMA, Mistral, Qwen), gelu GEGLU. `dropout` falls on the gated product."""
+    """`hidden` is F; silu gives SwiGLU (LLaMA, Mistral, Qwen), gelu GEGLU. `dropout` falls on the F numbers
+    between (T5).
+    """
 
     hidden: int = Field(gt=0)
     activation: Activation = "silu"

@@ -11,7 +11,7 @@ from viva.model.linear.dense import Linear
 
 
 class Config(BaseConfig):
-    """`hidden` is F; GPT-2 uses gelu_tanh, the original relu. `dropout` falls behind the activation."""
+    """`hidden` is F; GPT-2 uses gelu_tanh, the original relu. `dropout` falls on the F numbers in between (T5)."""
 
     hidden: int = Field(gt=0)
     activation: Activation = "gelu_tanh"

@@ -11,30 +11,39 @@ from viva.model.pool import Pool, pooled
 
 
 class Config(BaseConfig):
-    """`labels` classes; `dense` is the activation of a layer between pooling and scores, None leaves the layer out."""
+    """`labels` classes; `dense` is the activation of a layer between pooling and scores, None leaves the layer out.
+    The `pool` left out is "first" for an encoder and "last" for a decoder, whose last token has read all others.
+    `dropout` falls before the scores, `dense_dropout` before that layer (RoBERTa).
+    """
 
     labels: int = Field(gt=0)
-    pool: Pool = "first"
+    pool: Pool | None = None
     dense: Activation | None = None
     dropout: float = Field(0.0, ge=0, lt=1)
+    dense_dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = True
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        return Classify(self, spec.width)
+        return Classify(self, spec.width, self.pool or default(spec))
+
+
+def default(spec: BaseConfig) -> Pool:
+    """The token that has seen all others, or may have."""
+    return "first" if spec.decoder is None else "last"
 
 
 class Classify(nn.Module):
     """[B, T, E] -> scores [N, labels] for the N documents."""
 
-    def __init__(self, config: Config, width: int):
+    def __init__(self, config: Config, width: int, pool: Pool):
         super().__init__()
-        self.pool = config.pool
+        self.pool = pool
         self.dense = Linear(width, width) if config.dense else None
         self.act = ACTIVATIONS[config.dense] if config.dense else None
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout, self.dense_dropout = nn.Dropout(config.dropout), nn.Dropout(config.dense_dropout)
         self.out = Linear(width, config.labels, bias=config.bias)
 
     def forward(self, hidden: Tensor, table: Tensor, layout: Layout | None = None) -> Tensor:
         x = pooled(hidden, layout, self.pool)
-        x = x if self.dense is None else self.act(self.dense(x))
+        x = x if self.dense is None else self.act(self.dense(self.dense_dropout(x)))
         return self.out(self.dropout(x))
