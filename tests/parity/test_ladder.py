@@ -194,6 +194,9 @@ def test_attention_weights(pair):
     expected = {str(i): w for i, w in enumerate(theirs.decoder_attentions if pair.both else theirs.attentions)}
     expected |= {f"{i}.cross": w for i, w in enumerate(theirs.cross_attentions)} if pair.both else {}
     assert set(mine) == set(expected)
+    if pair.both:
+        mine |= {f"encoder {i}": w for i, w in pair.ours.weights(pair.source, encoder=True).items()}
+        expected |= {f"encoder {i}": w for i, w in enumerate(theirs.encoder_attentions)}
     for name, weights in expected.items():
         torch.testing.assert_close(mine[name], weights, atol=1e-6, rtol=1e-5, msg=name)
 

@@ -92,8 +92,9 @@ class Attention(nn.Module):
 
     def _summed(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, layer: int) -> Tensor:
         """Linear attention behind what is cached, of which there are sums and no keys."""
-        if flow.layout.mask is not None or flow.weights is not None:
-            found, fix = "a mask of the batch, or weights to be read", "read the whole text without a cache"
+        if not self.spec.causal or flow.layout.mask is not None or flow.weights is not None:
+            found = "attention both ways, a mask of the batch, or weights to be read"
+            fix = "read the whole text without a cache"
             raise Refusal("linear attention on a cache must see all that came before, as a sum", found, fix)
         return linear.decode(q, k, v, flow.cache.sums(layer), flow.layout.real)
 

@@ -183,4 +183,7 @@ class Spec(Config):
         if len({stack.entry.inner for stack in self.stacks}) > 1:
             found = [stack.entry.inner for stack in self.stacks]
             raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")
+        if kind(self.head) == "masked" and self.decoder and any(b.attention.causal for b in self.decoder.blocks):
+            fix = "use an encoder, or the head lm"
+            raise Refusal("a model that fills in words must see both sides of them", "a causal decoder", fix)
         return self

@@ -29,10 +29,16 @@ class Transformer(Whole):
         """Those there are, the encoder first."""
         return [stack for stack in (self.encoder, self.decoder) if stack is not None]
 
-    def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
+    def encode(
+        self,
+        ids: Tensor,
+        layout: Layout | None = None,
+        segments: Tensor | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> Memory:
         require_encoder(self)
         layout = layout or Layout.one_document(ids.shape[1], device=ids.device)
-        return Memory(self.encoder(self.embedding(ids), layout, segments=segments), layout)
+        return Memory(self.encoder(self.embedding(ids), layout, segments=segments, weights=weights), layout)
 
     def hidden(
         self,
@@ -65,18 +71,21 @@ class Transformer(Whole):
         weight = self.embedding.weight
         return Contiguous(self.spec, B, capacity, weight.dtype, weight.device)
 
-    def weights(self, ids: Tensor, layers: tuple[str, ...] | None = None, **given) -> dict[str, Tensor]:
+    def weights(
+        self, ids: Tensor, layers: tuple[str, ...] | None = None, encoder: bool = False, **given
+    ) -> dict[str, Tensor]:
         """The attention weights [B, H, T, S] of `layers`: "0", "1", ... of self-attention, "0.cross" of that to the
-        memory; all of them if left out. `given` is what `hidden` takes.
+        memory; all of them if left out. `given` is what `hidden` takes, or with `encoder` what `encode` takes.
         """
-        stack = self.decoder or self.encoder
+        stack = (self.encoder if encoder else self.decoder) or self.stacks[0]
         known = [str(layer) for layer in range(stack.spec.layers)]
         known += [f"{layer}.cross" for layer in known if stack.spec.blocks[0].cross]
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)
         layout = given.pop("layout", None) or _following(ids, given.get("cache"), given.get("recall"))
-        self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
+        read = self.encode if encoder else self.hidden
+        read(ids, replace(layout, whole=True), weights=kept, **given)
         return kept
 
 
