@@ -61,9 +61,9 @@ def save(
     with whole_folder(folder) as new:
         family = variant(FAMILIES, tagged(config)["kind"])
         write_text(new / "config.json", json.dumps(_hf_config(family, config, model, tokenizer), indent=2))
-        tensors.save(new, family, model)
         if _embeds(family, model):
             sentence.write(new, model.spec.head, model.spec.width)
+        tensors.save(new, family, model)
         if tokenizer is not None:
             tokenizer.save(new)
         if beside is not None:
