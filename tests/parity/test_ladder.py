@@ -242,6 +242,7 @@ def test_dropout_falls_where_the_twins_does(name, tmp_path):
     head = classify.Config(labels=3, **ENCODERS[name], **both)
     config = variant(FAMILIES, name).TINY.model_copy(update={"dropout": 0.2, "weight_dropout": 0.0, "head": head})
     pair = Pair(name, config, tmp_path / "saved")
+    assert checkpoint.load(pair.folder).config.spec() == config.spec()
     found = []
     for model in (pair.ours.train(), pair.twin.train()):
         torch.manual_seed(6)
