@@ -220,7 +220,7 @@ def test_replies_in_a_batch_are_those_of_reading_the_whole_alone(cell, fields):
 
 
 def test_starting_weights():
-    """Uniform in +-1 / sqrt(in), as torch's; the forget gate's bias 1, every other 0; by the seed alone."""
+    """Cells uniform in +-1 / sqrt(E), the forget gate's bias 1, every other 0; maps by Glorot; by the seed alone."""
     config = rnn.Config(vocab=400, width=64, layers=2, context=8, attention="additive", tied=False)
     torch.manual_seed(5)
     first = initialise(config.spec().build(), seed=2)
@@ -235,8 +235,8 @@ def test_starting_weights():
             opened = torch.zeros(4, 64)
             opened[1] = name.startswith("bias_ih")
             assert torch.equal(weight.view(4, 64), opened), name
-    assert first.embedding.weight.std().item() == pytest.approx(0.1 / 3**0.5, rel=0.05)
-    assert first.read.out.weight.abs().max() <= 128**-0.5
+    assert first.embedding.weight.std().item() == pytest.approx(0.25 / 3**0.5, rel=0.05)
+    assert first.read.out.weight.std().item() == pytest.approx((2 / (128 + 64)) ** 0.5, rel=0.05)
 
 
 def test_every_matrix_is_counted_as_work():

@@ -66,14 +66,14 @@ def test_a_recipe_trains_a_translator(tmp_path, attention):
     words = {"one": "eins", "two": "zwei", "three": "drei", "four": "vier"}
     pick, lines = random.Random(0), []
     for _ in range(400):
-        said = pick.choices(list(words), k=pick.randint(1, 3))
+        said = pick.choices(list(words), k=pick.randint(1, 2))
         lines.append(json.dumps({"source": " ".join(said), "target": " ".join(words[word] for word in said)}))
     (tmp_path / "data.jsonl").write_text("\n".join(lines) + "\n")
     model = {"kind": "rnn", "width": 32, "layers": 1, "context": 32, "attention": attention}
-    changes = {"model": model, "format": "parallel", "objective": "seq2seq", "train.steps": 200, "train.batch": 32}
-    done = run(recipe(tmp_path, changes | {"train.lr": 2e-2}))
-    found = viva.load(done.folder).translate(["three one", "two four four", "two"])
-    assert found == ["drei eins", "zwei vier vier", "zwei"]
+    changes = {"model": model, "format": "parallel", "objective": "seq2seq", "train.steps": 150, "train.batch": 32}
+    done = run(recipe(tmp_path, changes | {"train.lr": 1e-2}))
+    found = viva.load(done.folder).translate(["three one", "two four", "two"])
+    assert found == ["drei eins", "zwei vier", "zwei"]
 
 
 LANGUAGE_MODEL = {"kind": "rnn", "parts": "decoder", "width": 16, "layers": 2, "context": 32, "dropout": 0.1}
