@@ -121,7 +121,7 @@ def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | No
         config = config.model_copy(update={"head": head})
         spec = config.spec()
     with hollow():
-        model = Transformer(spec)
+        model = spec.build()
     if new_head:
         model.head = spec.head.build(spec)
         initialise(model, seed, part="head")

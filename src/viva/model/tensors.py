@@ -3,6 +3,8 @@
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ TIED = (  # names under which a file may hold the token embeddings once more
     "predictions.decoder.weight",
     "vocab_projector.weight",
     "generator_lm_head.weight",
+    "crit.out_layers.0.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
     "model.encoder.embed_tokens.weight",
@@ -52,9 +55,11 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
             continue
         stack = getattr(model, row.ours[0].split(".")[0]) if "{i}" in row.theirs else None
         for i in range(len(stack.layers) if stack is not None else "{i}" not in row.theirs):
-            names = tuple(name.replace("{i}", str(i)) for name in row.ours)
-            if names[0] in ours:
-                yield Held(row.theirs.replace("{i}", str(i)), names, row.transposed, row.head, row.flat)
+            for e in count() if "{e}" in row.theirs else range(1):  # as many experts as the layer has
+                theirs, *names = (n.replace("{i}", str(i)).replace("{e}", str(e)) for n in (row.theirs, *row.ours))
+                if names[0] not in ours:
+                    break
+                yield replace(row, theirs=theirs, ours=tuple(names))
 
 
 def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> None:
