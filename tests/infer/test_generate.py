@@ -5,6 +5,7 @@ import torch
 import transformers
 
 from viva.base.choice import names, variant
+from viva.base.config import kind
 from viva.base.errors import Notice, Refusal
 from viva.infer.decode import Decoding
 from viva.infer.generate import generate_batch, stream
@@ -15,7 +16,15 @@ from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text import bpe
 
-FAMILIES = [name for name in names("viva.model.arch") if name != "custom"]
+
+def writes(name: str) -> bool:
+    """Whether the family is one of decoders, and transformers has it."""
+    family = variant("viva.model.arch", name)
+    spec = family.TINY.spec()
+    return spec.encoder is None and kind(spec.head) == "lm" and family.MODEL_TYPE in transformers.CONFIG_MAPPING
+
+
+FAMILIES = [name for name in names("viva.model.arch") if writes(name)]
 GREEDY = Sampling(temperature=0, max_new_tokens=24)
 PROMPTS = [[5, 9, 2], [7], [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], [1, 60, 33], [2, 2], [40, 41, 42, 43]]
 

@@ -87,6 +87,8 @@ def _seen(prompts: list[Tensor], vocab: int) -> Tensor:
 def _limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:
     """How many tokens may follow `prompt`: the last needs no room, since the model does not read it."""
     vocab, context = model.spec.vocab, model.spec.context
+    if vocab is None:
+        raise Refusal("a model must read text to go on with it", "one that reads images", "use a language model")
     if not prompt:
         raise Refusal("a prompt must have at least one token", "none", "write something, or begin with a begin token")
     if not 0 <= min(prompt) <= max(prompt) < vocab:

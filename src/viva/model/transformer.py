@@ -9,18 +9,23 @@ from viva.model.cache import Cache
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
+from viva.model.patches import Patches
 from viva.model.recall import Recall
 from viva.model.spec import Spec
 from viva.model.stack import Stack
 
 
 class Transformer(nn.Module):
-    """ids [B, T] -> what its head gives: logits [B, T, V], classes, or the states [B, T, E] themselves."""
+    """ids [B, T] -> what its head gives: logits [B, T, V], classes, or the states [B, T, E] themselves.
+
+    A model of images reads images [B, C, h, w] wherever ids are spoken of.
+    """
 
     def __init__(self, spec: Spec):
         super().__init__()
         self.spec = spec
-        self.embedding = nn.Embedding(spec.vocab, spec.stacks[0].entry.inner or spec.width)
+        inner = spec.stacks[0].entry.inner or spec.width
+        self.embedding = Patches(spec.patches, inner) if spec.patches else nn.Embedding(spec.vocab, inner)
         self.encoder, self.decoder = (
             stack and Stack(stack, spec.width, spec.context) for stack in (spec.encoder, spec.decoder)
         )
@@ -43,8 +48,9 @@ class Transformer(nn.Module):
         """What the encoder makes of ids [B, S], for a decoder to attend to. Each row is one document unless said."""
         if self.encoder is None:
             raise Refusal("a model must have an encoder to encode", "a decoder alone", "read the text with hidden()")
-        layout = layout or Layout.one_document(ids.shape[1], device=ids.device)
-        return Memory(self.encoder(self.embedding(ids), layout, segments=segments), layout)
+        x = self.embedding(ids)
+        layout = layout or Layout.one_document(x.shape[1], device=x.device)
+        return Memory(self.encoder(x, layout, segments=segments), layout)
 
     def hidden(
         self,
@@ -60,14 +66,17 @@ class Transformer(nn.Module):
 
         Without a layout each row is one document that follows what is cached or recalled.
         """
-        T = ids.shape[1]
+        x = self.embedding(ids)
+        T = x.shape[1]
         if layout is None:
             before = cache.held if cache is not None else recall.held if recall is not None else 0
-            layout = Layout.one_document(T, before, ids.device)
+            layout = Layout.one_document(T, before, x.device)
+        if weights is not None:
+            layout = replace(layout, whole=True)
         if self.decoder is None:
             _require_whole_text(cache)
-            return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
-        x = self.decoder(self.embedding(ids), layout, cache, memory, segments, recall, weights)
+            return self.encoder(x, layout, segments=segments, weights=weights)
+        x = self.decoder(x, layout, cache, memory, segments, recall, weights)
         for kept in (cache, recall):
             if kept is not None:
                 kept.advance(T)
@@ -97,8 +106,7 @@ class Transformer(nn.Module):
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)
-        layout = given.pop("layout", None) or Layout.one_document(ids.shape[1], device=ids.device)
-        self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
+        self.hidden(ids, weights=kept, **given)
         return kept
 
 

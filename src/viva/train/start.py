@@ -65,7 +65,7 @@ def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
         config, found = loaded.config, owned(loaded.model)
     else:
         config = recipe.model
-        if config.vocab is None:
+        if getattr(config, "vocab", tokens) is None:
             config = config.model_copy(update={"vocab": tokens.vocab_size})
         found = initialise(Transformer(config.spec()), recipe.seed)
     _require_fit(found, recipe, tokens)
@@ -97,6 +97,8 @@ def owned(found: Transformer) -> Transformer:
 
 
 def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
+    if found.spec.vocab is None:
+        raise Refusal("a model must read text to learn from it", "one that reads images", "use a model of text")
     if found.spec.vocab < tokens.vocab_size:
         fix = "leave model.vocab out, or use the tokenizer of the model"
         raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)
