@@ -13,6 +13,8 @@ from viva.base import machine
 from viva.base.config import Config, kind, parse
 from viva.base.errors import Notice, Refusal, nearest
 from viva.infer import generate
+from viva.infer.beam import beam_search
+from viva.infer.decode import require_decoder
 from viva.infer.sampling import Sampling
 from viva.model import folder
 from viva.model.head.embed import Embed
@@ -20,6 +22,7 @@ from viva.model.layout import Layout
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text import chat
+from viva.text.format import parallel
 from viva.text.tokenizer import Tokenizer
 
 HALVES = ("bfloat16", "float16")
@@ -72,7 +75,12 @@ class LanguageModel:
     def stream(self, prompt: Prompt, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
         chosen = parse(Sampling, sampling, name="sampling")
-        for piece in generate.stream(self.model, self.tokenizer, self.ids(prompt), chosen):
+        require_decoder(self.model)
+        prompt, source = self._sides(prompt)
+        if chosen.beams > 1:
+            yield self._searched([prompt], chosen, source and [source])[0]
+            return
+        for piece in generate.stream(self.model, self.tokenizer, prompt, chosen, source):
             if piece.text:
                 yield piece.text
 
@@ -117,6 +125,32 @@ class LanguageModel:
         if [] in found:
             raise Refusal("a text must have tokens to have a vector", f"none in text {found.index([])}", "leave it out")
         return found
+
+    def translate(self, texts: list[str], **sampling: Any) -> list[str]:
+        """What a model with an encoder makes of each text, many at a time; `beams` 4 unless told, or 1 to draw."""
+        chosen = parse(Sampling, {"beams": 4, **sampling}, name="sampling")
+        prompts, sources = zip(*map(self._sides, texts), strict=True)
+        return self._searched(list(prompts), chosen, list(sources))
+
+    def _sides(self, prompt: Prompt) -> tuple[list[int], list[int] | None]:
+        """(what the decoder begins with, what the encoder reads if there is one)."""
+        if self.spec.encoder is None:
+            return self.ids(prompt), None
+        if not isinstance(prompt, str):
+            found = "the messages of a conversation"
+            raise Refusal("a model with an encoder must be given a text", found, "give one text to answer")
+        start = getattr(self.config, "start", None)
+        first = parallel.begin(self.tokenizer) if start is None else start
+        return [first], [*self.tokenizer.encode(prompt), self.tokenizer.eos_id]
+
+    def _searched(self, prompts: list[list[int]], chosen: Sampling, sources: list[list[int]] | None) -> list[str]:
+        """The texts of the replies to many prompts."""
+        stops = self.tokenizer.stops
+        if chosen.beams > 1:
+            replies = beam_search(self.model, prompts, chosen, stops, sources)
+        else:
+            replies = generate.generate_batch(self.model, prompts, chosen, stops, sources=sources)
+        return [self.tokenizer.decode([token for token in ids if token not in stops]) for ids in replies]
 
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open.

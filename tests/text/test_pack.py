@@ -62,7 +62,7 @@ def test_order_depends_on_the_seed_alone():
 
 def test_a_long_document_is_refused_on_demand():
     assert spans([9, 3], 8, "refuse")[0] == [Span(0, 0, 8), Span(1, 0, 2)]
-    with pytest.raises(Refusal, match="document 1 must have at most 9 tokens, one more than the context, but found 10"):
+    with pytest.raises(Refusal, match="document 1 must have at most 9 tokens to fit into the context, but found 10"):
         spans([9, 10], 8, "refuse")
     with pytest.raises(Refusal, match="a context must be at least one token, but found 0"):
         spans([3], 0)

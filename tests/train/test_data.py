@@ -8,6 +8,7 @@ import torch
 from viva.base.errors import Refusal
 from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
+from viva.train.reading import Reading
 
 from .fakes import Memory, counting
 
@@ -16,7 +17,7 @@ PAD = 16
 
 def data(documents=None, seed=0, learned=lambda d, i: True, **batching):
     settings = Batching(**{"batch": 2, "context": 8, **batching})
-    return Data(Memory(documents or counting(), learned), settings, PAD, seed)
+    return Data(Memory(documents or counting(), learned), settings, Reading(PAD), seed)
 
 
 def pairs(batches):

@@ -7,23 +7,32 @@ from torch.nn.utils.rnn import pad_sequence
 from viva.base.errors import Refusal
 from viva.infer.draw import draw, uniforms
 from viva.infer.sampling import Sampling
-from viva.model.cache import Contiguous
+from viva.model.flow import Memory
+from viva.model.layout import Layout
 from viva.model.transformer import Transformer
 
 
 class Decoding:
-    """The prompts, by number, that are being continued.
+    """The prompts, by number, that are being continued; of a model with an encoder, each with what that reads.
 
     `rows`: the numbers still alive, in the order of the batch. `limit`: how many tokens each may get. `logits` [B, V]:
     what the last tokens were drawn from, before any filter.
     """
 
-    def __init__(self, model: Transformer, prompts: dict[int, list[int]], sampling: Sampling):
+    def __init__(
+        self,
+        model: Transformer,
+        prompts: dict[int, list[int]],
+        sampling: Sampling,
+        sources: dict[int, list[int]] | None = None,
+    ):
+        require_source(model, sources)
         self.model, self.sampling = model, sampling
         self.rows = list(prompts)
         self.limit = {row: _limit(model, prompt, sampling) for row, prompt in prompts.items()}
         self.made = 0
         self._ids = [torch.tensor(prompt, device=self._weight.device) for prompt in prompts.values()]
+        self._memory = None if sources is None else read(model, [sources[row] for row in prompts])
         self._uniform = uniforms(sampling.seed, self.rows, max(self.limit.values())).to(self._weight.device)
         self._seen = _seen(self._ids, model.spec.vocab) if sampling.repetition_penalty != 1 else None
         self._tokens: Tensor | None = None  # [B, 1]: drawn, not yet read by the model
@@ -35,7 +44,7 @@ class Decoding:
     @torch.inference_mode()
     def step(self) -> list[int]:
         """The next token of each of `rows`."""
-        states = self._prefill() if self._tokens is None else self.model.hidden(self._tokens, cache=self._cache)[:, -1]
+        states = self._prefill() if self._tokens is None else self._hidden(self._tokens)[:, -1]
         self.logits = self.model.logits(states)
         tokens = draw(self.logits, self.sampling, self._uniform[:, self.made], self._seen)
         self._tokens = tokens[:, None]
@@ -54,11 +63,14 @@ class Decoding:
         lengths = [len(prompt) for prompt in self._ids]
         last = torch.tensor(lengths, device=self._weight.device)
         capacity = max(length + self.limit[row] - 1 for row, length in zip(self.rows, lengths, strict=True))
-        self._cache = Contiguous(self.model.spec, len(lengths), capacity, self._weight.dtype, self._weight.device)
-        states = self.model.hidden(pad_sequence(self._ids, batch_first=True), cache=self._cache)
-        if min(lengths) < max(lengths):
-            self._cache.keep(last)
+        self._cache = self.model.cache(len(lengths), capacity)
+        padded = pad_sequence(self._ids, batch_first=True)
+        layout = Layout.packed(tuple((n,) for n in lengths), max(lengths), padded.device)
+        states = self._hidden(padded, layout if any(layout.padding) else None)
         return states[torch.arange(len(lengths)), last - 1]
+
+    def _hidden(self, ids: Tensor, layout: Layout | None = None) -> Tensor:
+        return self.model.hidden(ids, layout, cache=self._cache, memory=self._memory)
 
     def filled(self, row: int) -> bool:
         """Whether `row` ends, or ended, because the model's context is full."""
@@ -72,8 +84,36 @@ class Decoding:
         places = [i if self.rows[i] not in ended else spare.pop() for i in range(len(alive))]
         self.rows = [self.rows[i] for i in places]
         self._cache.take(places)
+        self._memory = None if self._memory is None else self._memory.take(places)
         self._tokens, self._uniform = self._tokens[places], self._uniform[places]
         self._seen = None if self._seen is None else self._seen[places]
+
+
+def require_decoder(model: Transformer) -> None:
+    """Refuse a model that cannot write."""
+    if model.spec.decoder is None:
+        fix = "use a model with a decoder; this one embeds, classifies or fills in words"
+        raise Refusal("a model must have a decoder to generate text", "an encoder alone", fix)
+    _ = model.head_weight  # refused where the head does not score the vocabulary
+
+
+def require_source(model: Transformer, sources: object) -> None:
+    """Refuse a model that cannot write, and one with an encoder that is given nothing to read."""
+    require_decoder(model)
+    if (model.spec.encoder is None) != (sources is None):
+        found = "a decoder alone and a source" if model.spec.encoder is None else "no source"
+        fix = "give the source as the prompt" if model.spec.encoder is None else "give what its encoder is to read"
+        raise Refusal("a model must have a source to read exactly where it has an encoder", found, fix)
+
+
+@torch.inference_mode()
+def read(model: Transformer, sources: list[list[int]]) -> Memory:
+    """What the encoder makes of the sources, a row each, padded on the right."""
+    device = model.embedding.weight.device
+    for source in sources:
+        require_ids(model, source, "a source")
+    ids = pad_sequence([torch.tensor(source, device=device) for source in sources], batch_first=True)
+    return model.encode(ids, Layout.packed(tuple((len(source),) for source in sources), ids.shape[1], device))
 
 
 def _seen(prompts: list[Tensor], vocab: int) -> Tensor:
@@ -86,13 +126,18 @@ def _seen(prompts: list[Tensor], vocab: int) -> Tensor:
 
 def _limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:
     """How many tokens may follow `prompt`: the last needs no room, since the model does not read it."""
+    require_ids(model, prompt, "a prompt")
+    return min(sampling.max_new_tokens, model.spec.context - len(prompt) + 1)
+
+
+def require_ids(model: Transformer, ids: list[int], what: str) -> None:
+    """Refuse ids that the model cannot read: none, unknown ones, too many."""
     vocab, context = model.spec.vocab, model.spec.context
-    if not prompt:
-        raise Refusal("a prompt must have at least one token", "none", "write something, or begin with a begin token")
-    if not 0 <= min(prompt) <= max(prompt) < vocab:
+    if not ids:
+        raise Refusal(f"{what} must have at least one token", "none", "write something, or begin with a begin token")
+    if not 0 <= min(ids) <= max(ids) < vocab:
         fix = "use the tokenizer that belongs to the model"
-        raise Refusal(f"the ids of a prompt must be in [0, {vocab})", f"{min(prompt)} to {max(prompt)}", fix)
-    if len(prompt) > context:
+        raise Refusal(f"the ids of {what} must be in [0, {vocab})", f"{min(ids)} to {max(ids)}", fix)
+    if len(ids) > context:
         fix = "shorten it, or use a model with a longer context"
-        raise Refusal(f"a prompt must fit the model's context of {context} tokens", f"{len(prompt)} tokens", fix)
-    return min(sampling.max_new_tokens, context - len(prompt) + 1)
+        raise Refusal(f"{what} must fit the model's context of {context} tokens", f"{len(ids)} tokens", fix)

@@ -28,9 +28,18 @@ class Piece:
     finish: Finish | None = None
 
 
-def stream(model: Transformer, tokenizer: Tokenizer, prompt: list[int], sampling: Sampling) -> Iterator[Piece]:
-    """Continue `prompt`, piece by piece; a stop id or stop string ends the reply and is no part of its text."""
-    decoding = Decoding(model, {0: prompt}, sampling)
+def stream(
+    model: Transformer,
+    tokenizer: Tokenizer,
+    prompt: list[int],
+    sampling: Sampling,
+    source: list[int] | None = None,
+) -> Iterator[Piece]:
+    """Continue `prompt`, piece by piece; a stop id or stop string ends the reply and is no part of its text.
+
+    A model with an encoder reads `source` first.
+    """
+    decoding = Decoding(model, {0: prompt}, sampling, source and {0: source})
     decoder, guard = tokenizer.stream(), Guard(sampling.stop)
     for _ in range(decoding.limit[0]):
         (token,) = decoding.step()
@@ -51,19 +60,25 @@ def generate_batch(
     sampling: Sampling,
     stops: frozenset[int] = frozenset(),
     rows: int = 64,
+    sources: list[list[int]] | None = None,
 ) -> list[list[int]]:
     """The tokens that follow each prompt, an id of `stops` at the end included; `rows` prompts are in work at a time.
+
+    A model with an encoder reads for each the source at its place first.
 
     The reply to prompt i is the one it would get alone under the i-th stream of the seed, whatever stands beside it.
     """
     if sampling.stop:
         fix = "end the replies by ids, or generate one by one"
         raise Refusal("stop strings must be left out for a batch of tokens", list(sampling.stop), fix)
-    order = sorted(range(len(prompts)), key=lambda i: len(prompts[i]))  # rows of like length waste no padding
+    # rows of like length waste no padding
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(sources[i]) if sources else 0))
     replies: dict[int, list[int]] = {i: [] for i in order}
     filled = 0
     for start in range(0, len(order), rows):
-        decoding = Decoding(model, {i: prompts[i] for i in order[start : start + rows]}, sampling)
+        taken = order[start : start + rows]
+        read = sources and {i: sources[i] for i in taken}
+        decoding = Decoding(model, {i: prompts[i] for i in taken}, sampling, read)
         filled += _together(decoding, replies, stops)
     _tell(model, filled)
     return [replies[i] for i in range(len(prompts))]

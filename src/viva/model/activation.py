@@ -23,6 +23,12 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "tanh": torch.tanh,
 }
 
+
+def unchanged(x: Tensor) -> Tensor:
+    """A dropout of 0, without the cost of a module at every token."""
+    return x
+
+
 ROWS = 128  # rows at a time, so that the passes over them find them in the cache
 
 

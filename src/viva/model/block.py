@@ -4,8 +4,10 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from viva.model.activation import unchanged
 from viva.model.attention import Attention
 from viva.model.flow import Flow
+from viva.model.norm import told
 from viva.model.spec import Block as Spec
 
 Add = Callable[[Tensor], Tensor]
@@ -24,11 +26,6 @@ def post(x: Tensor, norm: nn.Module, after: nn.Module | None, add: Add) -> Tenso
 def sandwich(x: Tensor, norm: nn.Module, after: nn.Module | None, add: Add) -> Tensor:
     """x + norm'(f(norm(x))) (Ding et al. 2021, https://arxiv.org/abs/2105.13290, section 2.3)."""
     return x + after(add(norm(x)))
-
-
-def unchanged(y: Tensor) -> Tensor:
-    """A dropout of 0, without the cost of a module at every token."""
-    return y
 
 
 RESIDUAL = {"pre": pre, "post": post, "sandwich": sandwich}
@@ -54,8 +51,10 @@ class Block(nn.Module):
         self.ffn_dropout = nn.Dropout(rate) if rate else unchanged
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
-        add, drop = self.residual, self.dropout
-        x = add(x, self.attention_norm, self.attention_after, lambda y: drop(self.attention(y, flow, layer)))
+        add, drop, real = self.residual, self.dropout, flow.real
+        norms = told(real, self.attention_norm, self.attention_after)
+        x = add(x, *norms, lambda y: drop(self.attention(y, flow, layer)))
         if self.cross is not None:
-            x = add(x, self.cross_norm, self.cross_after, lambda y: drop(self.cross.across(y, flow, layer)))
-        return add(x, self.ffn_norm, self.ffn_after, lambda y: self.ffn_dropout(self.ffn(y)))
+            norms = told(real, self.cross_norm, self.cross_after)
+            x = add(x, *norms, lambda y: drop(self.cross.across(y, flow, layer)))
+        return add(x, *told(real, self.ffn_norm, self.ffn_after), lambda y: self.ffn_dropout(self.ffn(y)))

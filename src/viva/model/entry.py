@@ -3,9 +3,10 @@
 from torch import Tensor, nn
 
 from viva.base.errors import Refusal
-from viva.model.block import unchanged
+from viva.model.activation import unchanged
 from viva.model.layout import Layout
 from viva.model.linear.dense import Linear
+from viva.model.norm import told
 from viva.model.spec import Entry as Spec
 
 
@@ -22,8 +23,8 @@ class Entry(nn.Module):
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
         self.project = Linear(inner, width) if spec.inner else None
 
-    def forward(self, x: Tensor, layout: Layout, segments: Tensor | None = None) -> Tensor:
-        """`segments` [B, T] are their numbers; left out, all are of the first."""
+    def forward(self, x: Tensor, layout: Layout, segments: Tensor | None = None, real: Tensor | None = None) -> Tensor:
+        """`segments` [B, T] are their numbers; left out, all are of the first. `real` is for a norm over the batch."""
         if segments is not None and self.segment is None:
             fix = "leave the segments out"
             raise Refusal("a model must have segment vectors to tell segments apart", "none", fix)
@@ -34,6 +35,7 @@ class Entry(nn.Module):
         if self.position is not None:
             x = x + self.position(layout).to(x.dtype)
         if self.norm is not None:
-            x = self.norm(x)
+            (norm,) = told(real, self.norm)
+            x = norm(x)
         x = self.dropout(x)
         return x if self.project is None else self.project(x)

@@ -19,7 +19,7 @@ from viva.base.errors import Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
 from viva.model.arch._family import Keys
-from viva.model.init import hollow
+from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text.tokenizer import Tokenizer
@@ -146,9 +146,10 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
     return {**head, **stands, **ids}
 
 
-def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
+def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | None = None, seed: int = 0) -> Loaded:
     """Read a checkpoint of ours or any Hugging Face folder of a known family; `dtype` None keeps the file's.
 
+    A `head` other than the folder's takes its place, with starting weights by `seed`; a `Notice` says what is left out.
     Refused: a file whose hash is not the manifest's, an unknown family or key, a tensor missing or left over, a pickle.
     """
     folder = Path(folder)
@@ -157,9 +158,16 @@ def load(folder: str | Path, dtype: torch.dtype | None = None) -> Loaded:
             f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again"
         )
     family, config, spec, ignored = _read(folder)
+    new_head = head is not None and head != spec.head
+    if new_head:
+        config = config.model_copy(update={"head": head})
+        spec = config.spec()
     with hollow():
-        model = Transformer(spec)
-    tensors.load(folder, family, model, dtype)
+        model = spec.build()
+    if new_head:
+        model.head = spec.head.build(spec)
+        initialise(model, seed, part="head")
+    tensors.load(folder, family, model, dtype, new_head)
     has_tokenizer = (folder / "tokenizer.json").is_file()
     tokenizer = Tokenizer.load(folder) if has_tokenizer else None
     if tokenizer is not None and (longest := sentence.longest(folder)) is not None:

@@ -1,6 +1,7 @@
 """Where each token of a batch stands: the batch describes itself, and masks and positions follow from that."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -41,6 +42,44 @@ class Layout:
         if self.documents is None:
             return tuple((self.positions.shape[1],) for _ in self.positions)
         return tuple(row[:-1] if pad else row for row, pad in zip(self.documents, self.padding, strict=True))
+
+    def take(self, rows: list[int]) -> "Layout":
+        """The layout of these rows alone, in this order."""
+        if self.mask is not None and not self.mask.relative:
+            raise Refusal("rows with a mask of their own must stay together", f"rows {rows[:8]} alone", "keep them all")
+        pick = lambda x: x if len(x) == 1 else x[rows]  # noqa: E731
+        documents = self.documents and tuple(self.documents[row] for row in rows)
+        padding = tuple(self.padding[row] for row in rows) if self.padding else ()
+        places, positions = pick(self.places), pick(self.positions)
+        return replace(self, places=places, positions=positions, documents=documents, padding=padding)
+
+    @property
+    def real(self) -> Tensor | None:
+        """[B, T]: which tokens are no padding; None where all are."""
+        if not any(self.padding):
+            return None
+        ends = torch.tensor([sum(row) for row in self.lengths], device=self.positions.device)
+        return torch.arange(self.positions.shape[1], device=ends.device) < ends[:, None]
+
+    @property
+    def read(self) -> int | Tensor:
+        """How many tokens a cache holds after a first pass: T, or of each row [B] where some end in padding."""
+        if any(len(row) > 1 for row in self.lengths):
+            fix = "give each its own row; those that end early are padded"
+            raise Refusal("a row that is cached must be one document", "several", fix)
+        filled = any(self.padding)
+        return torch.tensor(self.lengths, device=self.places.device)[:, 0] if filled else self.places.shape[1]
+
+    def spans(self, B: int, T: int) -> tuple[Tensor, Tensor]:
+        """Where each of the N documents in B rows of T begins, the rows laid end to end, and its length: [N] and [N].
+
+        Padding is left out. Rows that are one document each may share one layout.
+        """
+        lengths = self.lengths * (B // len(self.lengths))
+        counts = torch.tensor([n for row in lengths for n in row])
+        row = torch.arange(B).repeat_interleave(torch.tensor([len(row) for row in lengths]))
+        before = torch.tensor([start for row in lengths for start in accumulate(row[:-1], initial=0)])
+        return row * T + before, counts
 
     @staticmethod
     def one_document(T: int, start: int | Tensor = 0, device: torch.device | str = "cpu") -> "Layout":

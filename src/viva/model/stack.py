@@ -3,11 +3,14 @@
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from viva.model.block import Block, unchanged
+from viva.base.errors import Refusal
+from viva.model.activation import unchanged
+from viva.model.block import Block
 from viva.model.cache import Cache
 from viva.model.entry import Entry
 from viva.model.flow import Flow, Memory
 from viva.model.layout import Layout
+from viva.model.norm import over_batch, told
 from viva.model.position import Placed, Scheme
 from viva.model.recall import Recall
 from viva.model.spec import Stack as Spec
@@ -30,6 +33,7 @@ class Stack(nn.Module):
         )
         self.norm = spec.blocks[-1].norm.build(width) if spec.final_norm else None
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
+        self.over_batch = any(over_batch(module) for module in self.modules())
         # layers that say the same of positions share one scheme, and so one table a pass
         distinct = dict.fromkeys(block.attention for block in blocks)
         schemes = {attention: attention.position.within(attention, context) for attention in distinct}
@@ -50,18 +54,20 @@ class Stack(nn.Module):
         recall: Recall | None = None,
         weights: dict[str, Tensor] | None = None,
     ) -> Tensor:
-        x = self.entry(x, layout, segments)
+        real = layout.real if self.over_batch else None
+        x = self.entry(x, layout, segments, real)
         tables = {scheme: scheme.table(layout) for scheme in set(self.schemes) - {None}}
         placed = tuple(scheme and Placed(scheme, tables[scheme]) for scheme in self.schemes)
-        flow = Flow(layout, placed, cache, memory, recall, weights)
+        flow = Flow(layout, placed, cache, memory, recall and recall.segment(), weights, real)
+        again = self.recompute and self.training
+        if again and self.over_batch:
+            raise Refusal("blocks that are recomputed must leave no trace", "batchnorm", "set recompute to false")
         for i in range(len(self.schemes)):
             layer = self.layers[i // self.spec.share]
-            if self.recompute and self.training:
-                x = checkpoint(layer, x, flow, i, use_reentrant=False)
-            else:
-                x = layer(x, flow, i)
+            x = checkpoint(layer, x, flow, i, use_reentrant=False) if again else layer(x, flow, i)
         if self.norm is not None:
-            x = self.norm(x)
+            (norm,) = told(real, self.norm)
+            x = norm(x)
         return self.dropout(x)
 
 

@@ -3,6 +3,8 @@
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,7 @@ TIED = (  # names under which a file may hold the token embeddings once more
     "predictions.decoder.weight",
     "vocab_projector.weight",
     "generator_lm_head.weight",
+    "crit.out_layers.0.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
     "model.encoder.embed_tokens.weight",
@@ -53,13 +56,15 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
         yield from (Held(name, (name,)) for name in ours)
     wanted = kind(model.spec.head)
     for row in family.TENSORS:
-        if row.head not in (None, wanted):
+        if row.head not in (None, wanted) or (row.when and not row.when(model.spec)):
             continue
         stack = getattr(model, row.ours[0].split(".")[0]) if "{i}" in row.theirs else None
         for i in range(len(stack.layers) if stack is not None else "{i}" not in row.theirs):
-            names = tuple(name.replace("{i}", str(i)) for name in row.ours)
-            if names[0] in ours:
-                yield Held(row.theirs.replace("{i}", str(i)), names, row.transposed, row.head, row.flat)
+            for e in count() if "{e}" in row.theirs else range(1):  # as many experts as the layer has
+                theirs, *names = (n.replace("{i}", str(i)).replace("{e}", str(e)) for n in (row.theirs, *row.ours))
+                if names[0] not in ours:
+                    break
+                yield replace(row, theirs=theirs, ours=tuple(names))
 
 
 def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> None:
@@ -81,16 +86,22 @@ def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> N
         (folder / INDEX).write_text(json.dumps(index, indent=2), encoding="utf-8")
 
 
-def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | None = None) -> None:
-    """Give the model, built on the meta device, the tensors of `folder`; each of both sides must be matched."""
-    rows = list(named(family, model))
+def load(
+    folder: Path, family: Any, model: Transformer, dtype: torch.dtype | None = None, new_head: bool = False
+) -> None:
+    """Give the model, built on the meta device, the tensors of `folder`; each of both sides must be matched.
+
+    With `new_head` the model's head is not in the folder, and the one that is there is left out.
+    """
     stored = _without_copies(read(folder), folder)
+    rows = [row for row in named(family, model) if not (new_head and _of_head(row))]
     prefix, known = family.BASE, {row.theirs for row in rows}
     if prefix and not any(name.startswith(prefix) for name in stored):
         stored = {name if name in {*known, *TIED} else prefix + name: tensor for name, tensor in stored.items()}
-    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(BUFFERS)}
+    unread = (*BUFFERS, *getattr(family, "UNREAD", ()))
+    stored = {name: tensor for name, tensor in stored.items() if not name.endswith(unread)}
     _same_as_embedding(stored, rows, folder)
-    _set_aside(stored, known, family, folder)
+    _set_aside(stored, known, family, folder, new_head)
     missing = sorted(known - set(stored))
     unexpected = sorted(set(stored) - known)
     if missing or unexpected:
@@ -106,6 +117,8 @@ def load(folder: Path, family: Any, model: Transformer, dtype: torch.dtype | Non
         found |= zip(row.ours, parts, strict=True)
     _require_numbers(found, folder, dtype)
     kept = {name: (part if dtype is None else part.to(dtype)).contiguous() for name, part in found.items()}
+    if new_head:
+        kept |= {name: part for name, part in pieces(model).items() if name.startswith("head.")}
     assemble(model, kept)
 
 
@@ -138,9 +151,16 @@ def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Pa
     return list(joined.split([shapes[name][0] for name in row.ours]))
 
 
-def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: Path) -> None:
+def _of_head(row: Held) -> bool:
+    return row.ours[0].startswith("head.")
+
+
+def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: Path, new_head: bool) -> None:
     """What belongs to a head that is not the model's is left out, and said."""
-    others = {row.theirs for row in family.TENSORS if row.head is not None} & set(stored) - known
+    others = {row.theirs for row in family.TENSORS if row.head is not None or (new_head and _of_head(row))}
+    if new_head and not family.TENSORS:
+        others = {name for name in stored if name.startswith("head.")}
+    others = others & set(stored) - known
     for name in others:
         del stored[name]
     if others:

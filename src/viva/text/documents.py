@@ -18,10 +18,11 @@ from viva.text.row import Corpus, Row
 from viva.text.split import Part, split
 from viva.text.tokenizer import Tokenizer
 
-VERSION = 2  # of the files' layout and of what is written into them
+VERSION = 3  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
-HEADER, IDS, MASK, LENGTHS, BYTES = "header.json", "ids.bin", "mask.bin", "lengths.bin", "bytes.bin"
-FILES = (IDS, MASK, LENGTHS, BYTES)
+HEADER, IDS, MASK, TAGS = "header.json", "ids.bin", "mask.bin", "tags.bin"
+LENGTHS, BYTES, CUTS, LABELS = "lengths.bin", "bytes.bin", "cuts.bin", "labels.bin"
+FILES = (IDS, MASK, LENGTHS, BYTES, CUTS, LABELS)  # and, where tokens have them, tags
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,9 @@ class Counts:
 class Documents:
     """Token ids and loss masks by document.
 
-    docs[i] is (ids [n] of unsigned integers, mask [n] of bool); lengths [documents] counts tokens, bytes
-    [documents] the UTF-8 bytes of the learned text.
+    docs[i] is (ids [n] of unsigned integers, mask [n] of bool), and docs.tags(i) a class for each token; lengths
+    [documents] counts tokens, bytes the UTF-8 bytes of the learned text, cuts the tokens of the first of two texts;
+    labels is a class or a value each, NaN where there is none.
     """
 
     def __init__(self, folder: Path, header: dict):
@@ -53,6 +55,9 @@ class Documents:
         documents, tokens = self.counts.documents, self.counts.tokens
         self.lengths = _mapped(folder / LENGTHS, np.int64, documents)
         self.bytes = _mapped(folder / BYTES, np.int64, documents)
+        self.cuts = _mapped(folder / CUTS, np.int64, documents)
+        self.labels = _mapped(folder / LABELS, np.float64, documents)
+        self._tags = _mapped(folder / TAGS, np.int16, tokens) if TAGS in header["files"] else None
         self._ids = _mapped(folder / IDS, np.dtype(header["dtype"]), tokens)
         self._mask = _mapped(folder / MASK, np.bool_, tokens)
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
@@ -70,7 +75,7 @@ class Documents:
             raise Refusal(f"{folder} must have version {VERSION}", found, "delete it; it is built again")
         try:
             documents = cls(folder, header)
-            hashes = {name: header["files"][name] for name in FILES}
+            hashes = {name: header["files"][name] for name in {*FILES, *header["files"]}}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             fix = f"delete {folder}; it is built again"
             raise Refusal(f"{folder / HEADER} must be as it was written", repr(error), fix) from None
@@ -92,6 +97,13 @@ class Documents:
         start, end = self._starts[document], self._starts[document + 1]
         return self._ids[start:end], self._mask[start:end]
 
+    def tags(self, document: int) -> np.ndarray:
+        """A class for each token of a document, UNTAGGED where it has none."""
+        if self._tags is None:
+            must, fix = "documents must have tags for a model to learn them", "use the format `tags`"
+            raise Refusal(must, "none in the token cache", fix)
+        return self._tags[self._starts[document] : self._starts[document + 1]]
+
 
 def build(
     corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: str | Path, part: Part = "all", valid: float = 0.0
@@ -112,10 +124,12 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
     rows = _Counted(corpus.rows())
     taken = _Counted(split(rows, part, valid))
-    with open(folder / IDS, "wb") as ids, open(folder / MASK, "wb") as mask:
-        written = _Written(ids, mask, dtype)
+    with open(folder / IDS, "wb") as ids, open(folder / MASK, "wb") as mask, open(folder / TAGS, "wb") as tags:
+        written = _Written(ids, mask, tags, dtype)
         for chunk in _chunks(taken):
             written.add(form.examples(chunk, tokenizer))
+    if not (folder / TAGS).stat().st_size:
+        (folder / TAGS).unlink()
     if not written.lengths:
         must = f"the {part} part of the data must hold at least one document with text"
         empty = ", all of them empty" if taken.count else ""
@@ -123,6 +137,8 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
     np.array(written.lengths, np.int64).tofile(folder / LENGTHS)
     np.array(written.bytes, np.int64).tofile(folder / BYTES)
+    np.array(written.cuts, np.int64).tofile(folder / CUTS)
+    np.array(written.labels, np.float64).tofile(folder / LABELS)
     documents, tokens = len(written.lengths), sum(written.lengths)
     counts = Counts(rows.count, rows.count - taken.count, taken.count - documents, documents, tokens, written.learned)
     header = {
@@ -131,7 +147,7 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         "counts": asdict(counts),
         "notes": corpus.notes(),
         "fingerprint": tokenizer.fingerprint.model_dump(mode="json"),
-        "files": {name: sha256(folder / name) for name in FILES},
+        "files": {name: sha256(folder / name) for name in (*FILES, TAGS) if (folder / name).exists()},
     }
     (folder / HEADER).write_text(json.dumps(header), encoding="utf-8")
 
@@ -151,10 +167,12 @@ class _Counted:
 class _Written:
     """What went into the files so far."""
 
-    def __init__(self, ids: BinaryIO, mask: BinaryIO, dtype: np.dtype):
-        self.files, self.dtype = (ids, mask), dtype
+    def __init__(self, ids: BinaryIO, mask: BinaryIO, tags: BinaryIO, dtype: np.dtype):
+        self.files, self.dtype = (ids, mask, tags), dtype
         self.lengths: list[int] = []
         self.bytes: list[int] = []
+        self.cuts: list[int] = []
+        self.labels: list[float] = []
         self.learned = 0
 
     def add(self, examples: Iterable[Example | None]) -> None:
@@ -162,7 +180,11 @@ class _Written:
             if example is not None:
                 self.files[0].write(np.array(example.ids, self.dtype).data)
                 self.files[1].write(np.array(example.mask, np.bool_).data)
+                if example.tags is not None:
+                    self.files[2].write(np.array(example.tags, np.int16).data)
                 self.lengths.append(len(example.ids))
+                self.cuts.append(example.cut)
+                self.labels.append(float("nan") if example.label is None else example.label)
                 self.bytes.append(example.bytes)
                 self.learned += sum(example.mask)
 

@@ -9,6 +9,8 @@ from tokenizers import Encoding
 from viva.text.marks import unshield
 from viva.text.tokenizer import Tokenizer
 
+UNTAGGED = -1
+
 
 @dataclass(frozen=True)
 class Draft:
@@ -22,12 +24,17 @@ class Draft:
 class Example:
     """ids and mask are of one length; mask[i] says that token i is to be learned.
 
-    bytes: the size in UTF-8 of the learned text, special tokens left out: the divisor of bits per byte.
+    bytes: the size in UTF-8 of the learned text, special tokens left out: the divisor of bits per byte. Of two texts,
+    a source and a target or two sentences, `cut` is the length of the first, which comes first. `label` is a class or
+    a value for the whole, `tags` a class for each token, UNTAGGED where it has none.
     """
 
     ids: list[int]
     mask: list[bool]
     bytes: int
+    cut: int = 0
+    label: float | None = None
+    tags: list[int] | None = None
 
 
 def encode(tokenizer: Tokenizer, drafts: list[Draft]) -> list[Example]:

@@ -7,15 +7,28 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.text.characters import require_whole
 from viva.text.example import Draft, Example, encode
-from viva.text.row import Row
+from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
 # The field by which the rows of each format are known, to name the one that would fit.
-TELLING = {"text": "text", "messages": "messages", "prompt": "completion", "alpaca": "instruction"}
+TELLING = {
+    "text": "text",
+    "messages": "messages",
+    "prompt": "completion",
+    "alpaca": "instruction",
+    "parallel": "target",
+    "classes": "label",
+    "pairs": "sentence",
+    "tags": "tags",
+}
 
 
 class Format(Config):
     """The base of each file's Config in `text/format`."""
+
+    def settled(self, corpus: Corpus) -> "Format":
+        """This format with what it must know of all rows, such as the names of the classes; by default itself."""
+        return self
 
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         """The marked text of a row and what is learned of it; None for a row without any text."""
@@ -49,6 +62,19 @@ def text(row: Row, name: str, optional: bool = False) -> str:
         fix = "fill in or remove that row" if found is None or found != found else "write it as a string"
         raise Refusal(f"{row.where} must have text in the field {name!r}", repr(found)[:80], fix)
     return require_whole(found, f"the field {name!r} of {row.where}")
+
+
+def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
+    """The ids before and after a text that is read whole: those of BERT's roles where the tokenizer has them, else the
+    begin and the end of a document.
+    """
+    names = tokenizer.words
+    before = names.get("cls_token") or names.get("bos_token")
+    after = names.get("sep_token") or names.get("eos_token")
+    if after is None:
+        must = "a tokenizer must name an end token, or `sep_token`, to frame a text"
+        raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
+    return [] if before is None else [tokenizer.id(before)], [tokenizer.id(after)]
 
 
 def ends(tokenizer: Tokenizer) -> tuple[str, str]:

@@ -14,8 +14,8 @@ Long = Literal["split", "drop", "refuse"]
 class Span(NamedTuple):
     """A piece of a document that is read at once.
 
-    Inputs are ids[start : start + length], targets ids[start + 1 : start + length + 1], so that a document of n
-    tokens gives n - 1 inputs, and every token but its first is predicted once.
+    Inputs are ids[start : start + length]. Where each token predicts the next, targets are ids[start + 1 : start +
+    length + 1], so that a document of n tokens gives n - 1 inputs, and every token but its first is predicted once.
     """
 
     document: int
@@ -33,21 +33,22 @@ class Report:
     short: int = 0
 
 
-def spans(lengths: Sequence[int], context: int, long: Long = "split") -> tuple[list[Span], Report]:
+def spans(lengths: Sequence[int], context: int, long: Long = "split", ahead: int = 1) -> tuple[list[Span], Report]:
     """The spans of documents of `lengths` tokens, none longer than `context`, and what became of long documents.
 
-    A document with more than `context` inputs is cut into consecutive pieces, dropped, or refused.
+    A document with more than `context` inputs is cut into consecutive pieces, dropped, or refused. Its last `ahead`
+    tokens are no inputs: 1 where each token predicts the next, else 0.
     """
     if context < 1:
         raise Refusal("a context must be at least one token", context, "set a positive context")
     found: list[Span] = []
     split = dropped = tokens = short = 0
     for document, length in enumerate(map(int, lengths)):
-        inputs = length - 1
+        inputs = length - ahead
         if inputs < 1:
             short += 1
         elif inputs > context and long != "split":
-            _require_drop(document, length, context, long)
+            _require_drop(document, length, context + ahead, long)
             dropped, tokens = dropped + 1, tokens + length
         else:
             split += inputs > context
@@ -55,9 +56,9 @@ def spans(lengths: Sequence[int], context: int, long: Long = "split") -> tuple[l
     return found, Report(split, dropped, tokens, short)
 
 
-def _require_drop(document: int, length: int, context: int, long: Long) -> None:
+def _require_drop(document: int, length: int, most: int, long: Long) -> None:
     if long == "refuse":
-        must = f"document {document} must have at most {context + 1} tokens, one more than the context"
+        must = f"document {document} must have at most {most} tokens to fit into the context"
         raise Refusal(must, length, "raise the context, or set long to split or drop")
 
 

@@ -5,7 +5,6 @@ import time
 import torch
 
 from viva.base import machine
-from viva.train.batch import Batch
 from viva.train.job import Job, State
 from viva.train.loop import length
 from viva.train.step import update
@@ -39,7 +38,7 @@ def activations(job: Job) -> int:
     Weights are kept too, but are not counted; a storage that several operations keep counts once.
     """
     batch = job.data.micro_batches(0)[0].to(job.precision.device)
-    row = Batch(batch.ids[:1], batch.targets[:1], batch.lengths[:1])
+    row = batch.first_row()
     own = {parameter.untyped_storage().data_ptr() for parameter in job.model.parameters()}
     kept: dict[int, int] = {}
 
@@ -52,7 +51,7 @@ def activations(job: Job) -> int:
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor), job.precision.autocast():
         loss = job.objective(job.model, row)  # held, so that no storage is freed and counted for another
     del loss
-    return sum(kept.values()) * len(batch.lengths)
+    return sum(kept.values()) * len(batch.lengths) // len(row.lengths)
 
 
 def seconds(job: Job) -> float:

@@ -1,10 +1,9 @@
 """Batches as a pure function of (seed, step): a resumed run replays nothing, and accumulation changes nothing."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 
 import numpy as np
-import torch
 from pydantic import PositiveInt
 
 from viva.base.config import Config
@@ -13,7 +12,7 @@ from viva.base.seed import derive
 from viva.text.documents import Documents
 from viva.text.pack import Long, Span, alone, pack, spans
 from viva.train.batch import Batch
-from viva.train.loss import IGNORE
+from viva.train.reading import Piece, Reading
 
 Row = list[Span]
 
@@ -22,14 +21,15 @@ class Batching(Config):
     """`batch` rows of at most `context` tokens at once, `accumulate` times before each update.
 
     `pack` lays several documents into a row, without sight of each other. `long` says what becomes of a document
-    longer than the context.
+    longer than the context; left out, it is split or, where the objective reads documents whole, refused. Of those a
+    batch has `batch` documents, laid end to end.
     """
 
     batch: PositiveInt = 8
     accumulate: PositiveInt = 1
     context: PositiveInt = 512
     pack: bool = True
-    long: Long = "split"
+    long: Long | None = None
 
 
 class Data:
@@ -38,11 +38,15 @@ class Data:
     Epoch e's packing and order depend on (seed, e) alone, and every epoch has as many rows: best fit sees lengths only.
     """
 
-    def __init__(self, documents: Documents, batching: Batching, pad: int, seed: int = 0):
-        self.documents, self.batching, self.pad, self.seed = documents, batching, pad, seed
-        self.spans, self.report = spans(documents.lengths, batching.context, batching.long)
+    def __init__(self, documents: Documents, batching: Batching, reading: Reading, seed: int = 0):
+        self.documents, self.batching, self.reading, self.seed = documents, batching, reading, seed
+        ahead, long = reading.ahead, batching.long or ("refuse" if reading.whole else "split")
+        if reading.whole and long == "split":
+            must = "documents that are read whole must be dropped or refused where they are too long"
+            raise Refusal(must, "train.long=split", "set train.long to drop, or to refuse")
+        self.spans, self.report = spans(documents.lengths, batching.context, long, ahead)
         if not self.spans:
-            must = f"the data must hold a document of 2 to {batching.context + 1} tokens"
+            must = f"the data must hold a document of {1 + ahead} to {batching.context + ahead} tokens"
             raise Refusal(must, f"{len(documents)} documents, {self.report}", "raise the context or set long to split")
         self._plans: dict[int, list[Row]] = {}
 
@@ -65,7 +69,8 @@ class Data:
         """The rows of one epoch; a step needs two at most, so no more are kept."""
         if number not in self._plans:
             seed = derive(self.seed, "epoch", number)
-            rows = pack(self.spans, self.batching.context, seed) if self.batching.pack else alone(self.spans, seed)
+            packs = self.batching.pack and not self.reading.whole
+            rows = pack(self.spans, self.batching.context, seed) if packs else alone(self.spans, seed)
             last = {key: plan for key, plan in self._plans.items() if key == number - 1}
             self._plans = {**last, number: rows}
         return self._plans[number]
@@ -73,11 +78,13 @@ class Data:
     def micro_batches(self, step: int) -> list[Batch]:
         """The batches of an update, `accumulate` of them."""
         first = step * self.rows_a_step
-        return list(self._batches([self._row(place) for place in range(first, first + self.rows_a_step)]))
+        places = range(first, first + self.rows_a_step)
+        return list(self._batches([self._row(place) for place in places], [("noise", place) for place in places]))
 
     def once(self) -> Iterator[Batch]:
-        """Every document once, in batches of `batch` rows: for evaluation."""
-        return self._batches(self.epoch(0))
+        """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time."""
+        rows = self.epoch(0)
+        return self._batches(rows, [("noise", "once", place) for place in range(len(rows))])
 
     def repeats(self) -> list[str]:
         """Whether an update reads some document more than once, as a sentence if so."""
@@ -99,26 +106,14 @@ class Data:
         epoch, at = divmod(place, self.rows)
         return self.epoch(epoch)[at]
 
-    def _batches(self, rows: list[Row]) -> Iterator[Batch]:
+    def _batches(self, rows: list[Row], names: list[tuple]) -> Iterator[Batch]:
         size = self.batching.batch
-        return (self._batch(rows[at : at + size]) for at in range(0, len(rows), size))
+        return (self._batch(rows[at : at + size], names[at : at + size]) for at in range(0, len(rows), size))
 
-    def _batch(self, rows: Sequence[Row]) -> Batch:
-        """Rows on the left, padding up to the longest of them on the right."""
-        lengths = tuple(tuple(span.length for span in row) for row in rows)
-        shape = (len(rows), max(map(sum, lengths)))
-        ids, targets = np.full(shape, self.pad, np.int64), np.full(shape, IGNORE, np.int64)
-        for b, row in enumerate(rows):
-            at = 0
-            for span in row:
-                places = slice(at, at + span.length)
-                ids[b, places], targets[b, places] = self._read(span)
-                at += span.length
-        return Batch(torch.from_numpy(ids), torch.from_numpy(targets), lengths)
-
-    def _read(self, span: Span) -> tuple[np.ndarray, np.ndarray]:
-        """Inputs and targets of a span: each token predicts the next, where the mask lets that be learned."""
-        ids, mask = self.documents[span.document]
-        end = span.start + span.length
-        targets = np.where(mask[span.start + 1 : end + 1], ids[span.start + 1 : end + 1].astype(np.int64), IGNORE)
-        return ids[span.start : end], targets
+    def _batch(self, rows: list[Row], names: list[tuple]) -> Batch:
+        """What is drawn for a row depends on the seed and the row's name alone, however rows are put together."""
+        randoms = [np.random.default_rng(derive(self.seed, *name)) for name in names]
+        pieces = [[Piece(self.documents, span) for span in row] for row in rows]
+        if self.reading.whole:
+            pieces = [[piece for row in pieces for piece in row]]  # and a generator for each
+        return self.reading.batch(pieces, randoms)

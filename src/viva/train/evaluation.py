@@ -33,8 +33,11 @@ def evaluate(job: Job) -> dict[str, float]:
 def learned_bytes(data: Data) -> int | None:
     """The UTF-8 bytes of the text that `data.once()` predicts.
 
-    None where that is not the size of the documents: some are left out, or begin with text, which nothing predicts.
+    None where that is not the size of the documents: some are left out, or begin with text, which nothing predicts, or
+    not all of their text is predicted.
     """
+    if not data.reading.every:
+        return None
     begin = data.documents.fingerprint.roles["bos"]
     firsts = ((ids[0], mask[0]) for ids, mask in (data.documents[i] for i in range(len(data.documents))))
     if data.report.dropped or any(learned and token != begin for token, learned in firsts):

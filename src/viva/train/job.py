@@ -25,7 +25,8 @@ class Train(Batching):
     `lr` is the peak that the schedule is multiplied onto; `clip` bounds the global norm of the gradient, 0 does not.
     `eval_every` and `save_every` count steps, and there is a save at least every `save_minutes`; `patience`:
     evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
-    a second forward for memory (Chen et al. 2016).
+    a second forward for memory (Chen et al. 2016). `freeze` names parts of the model that are not trained, such as
+    `encoder` or `decoder.layers.0`.
     """
 
     steps: PositiveInt | None = None
@@ -41,6 +42,7 @@ class Train(Batching):
     save_minutes: PositiveFloat = 10.0
     patience: PositiveInt | None = None
     keep: PositiveInt = 2
+    freeze: tuple[str, ...] = ()
     recompute: bool = False
     compile: bool = False
     tensorboard: bool = False

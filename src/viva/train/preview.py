@@ -26,7 +26,7 @@ def show(recipe: Recipe) -> None:
             console.print(example(parts.train, number, parts.tokenizer), end="\n\n")
         for sentence in [
             *counts(parts),
-            ends(parts.train, parts.tokenizer),
+            *([ends(parts.train, parts.tokenizer)] if parts.train.reading.every else []),
             *cost(assembled(recipe, Path(folder), parts)[0]),
         ]:
             console.print(sentence, markup=False)

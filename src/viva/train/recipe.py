@@ -25,17 +25,20 @@ class Recipe(Config):
 
     Either `model`, a family and its sizes, starts anew, or `init`, a folder or hub id, goes on from there.
     `tokenizer`: the folder of one, or how to train one on the data; left out, that of `init`, or a new one.
-    `valid`: the share of the rows that is held out.
+    `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
+    held out, unless `held_out` says where other rows for that come from.
     """
 
     out: str
     seed: int = 0
     model: Choice("viva.model.arch") | None = None
     init: str | None = None
+    head: Choice("viva.model.head") | None = None
     tokenizer: str | bpe.Config | None = None
     data: Choice("viva.text.corpus")
     format: Choice("viva.text.format") = text.Config()
     valid: float = Field(0.02, ge=0, lt=1)
+    held_out: Choice("viva.text.corpus") | None = None
     objective: Choice("viva.train.objective") = causal.Config()
     train: Train
 
@@ -43,8 +46,8 @@ class Recipe(Config):
     def _one_beginning(self) -> Self:
         if (self.model is None) == (self.init is None):
             raise ValueError("must have either `model`, to start anew, or `init`, to go on from a checkpoint")
-        if self.train.eval_every and not self.valid:
-            raise ValueError("train.eval_every needs held-out rows: set `valid` to for example 0.02")
+        if self.train.eval_every and not self.valid and self.held_out is None:
+            raise ValueError("train.eval_every needs held-out rows: set `valid` to for example 0.02, or `held_out`")
         return self
 
     def resolved(self) -> dict[str, Any]:

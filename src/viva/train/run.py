@@ -66,13 +66,15 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         model=model,
         optimizer=train.optim.build(model),
         data=parts.train,
-        objective=recipe.objective.build(),
+        objective=recipe.objective.build(parts.train.documents),
         precision=Precision(before["precision"] if before else train.precision, device),
         train=train,
         valid=parts.valid,
         seed=recipe.seed,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
+    if labels := getattr(recipe.format.settled(recipe.data), "labels", None):
+        notes["labels"] = labels
     save = lambda state: checkpoint.save(job, state, parts.config, parts.tokenizer, notes)  # noqa: E731
     return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()
 

@@ -8,13 +8,14 @@ from typing import Any
 import torch
 
 from viva.base.config import Config
-from viva.base.errors import Refusal
+from viva.base.errors import Refusal, nearest
 from viva.base.files import whole_folder
 from viva.model import folder
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text import bpe, documents
 from viva.text.documents import Documents
+from viva.text.format import parallel
 from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
 from viva.train import checkpoint
@@ -53,23 +54,42 @@ def strings(data: Any) -> Iterator[str]:
 
 def data(recipe: Recipe, tokens: Tokenizer, out: Path) -> tuple[Documents, Documents | None]:
     """The documents to train on, and the held-out ones if the recipe holds any out."""
-    make = lambda part: documents.build(recipe.data, recipe.format, tokens, out / TOKENS, part, recipe.valid)  # noqa: E731
-    return make("train"), make("valid") if recipe.valid else None
+    form = recipe.format.settled(recipe.data)
+    make = lambda corpus, part: documents.build(corpus, form, tokens, out / TOKENS, part, recipe.valid)  # noqa: E731
+    if recipe.held_out is not None:
+        return make(recipe.data, "all"), make(recipe.held_out, "all")
+    return make(recipe.data, "train"), make(recipe.data, "valid") if recipe.valid else None
 
 
 def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
-    """A new model of the recipe's sizes, or the one it goes on from; with its config."""
+    """A new model of the recipe's sizes, or the one it goes on from; with its config, and a head for the objective."""
+    head = recipe.head or recipe.objective.head(recipe.format.settled(recipe.data))
     if recipe.init is not None:
-        loaded = folder.load(checkpoint.located(recipe.init), torch.float32)
+        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed)
         _require_ids(loaded.tokenizer, tokens, recipe.init)
         config, found = loaded.config, owned(loaded.model)
     else:
         config = recipe.model
         if config.vocab is None:
             config = config.model_copy(update={"vocab": tokens.vocab_size})
-        found = initialise(Transformer(config.spec()), recipe.seed)
+        if head is not None:
+            config = config.model_copy(update={"head": head})
+        found = initialise(config.spec().build(), recipe.seed)
+    recipe.objective.require(found)
     _require_fit(found, recipe, tokens)
-    return config, found
+    return _beginning(config, recipe, tokens), found
+
+
+def _beginning(config: Config, recipe: Recipe, tokens: Tokenizer) -> Config:
+    """The config with the id that the data's targets begin with, which must be the one the model's replies did."""
+    if not isinstance(recipe.format, parallel.Config) or "start" not in type(config).model_fields:
+        return config
+    start = parallel.begin(tokens, recipe.format.start)
+    if config.start not in (None, start):
+        known = {number: token for token, number in tokens.specials.items()}
+        fix = f"set format.start to {known.get(config.start, config.start)!r}"
+        raise Refusal(f"targets must begin with the id {config.start}, as the model's replies do", start, fix)
+    return config.model_copy(update={"start": start})
 
 
 def _require_ids(own: Tokenizer | None, tokens: Tokenizer, name: str) -> None:
@@ -96,7 +116,21 @@ def owned(found: Transformer) -> Transformer:
     return found
 
 
+def _freeze(found: Transformer, parts: tuple[str, ...]) -> None:
+    """Take these parts of the model out of training; a name that is none of its modules is refused."""
+    modules = dict(found.named_modules())
+    for name in parts:
+        if name not in modules:
+            raise Refusal("train.freeze must name parts of the model", repr(name), nearest(name, list(modules)[1:]))
+        modules[name].requires_grad_(False)
+    if not any(parameter.requires_grad for parameter in found.parameters()):
+        raise Refusal("a run must have something to train", f"all frozen by {', '.join(parts)}", "freeze less")
+
+
 def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
+    if not found.stacks and (recipe.train.recompute or recipe.train.compile):
+        fix = "leave train.recompute and train.compile out"
+        raise Refusal("a model must have blocks to be recomputed or compiled", "none", fix)
     if found.spec.vocab < tokens.vocab_size:
         fix = "leave model.vocab out, or use the tokenizer of the model"
         raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)
@@ -129,8 +163,9 @@ def parts(recipe: Recipe, out: Path) -> Parts:
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
     config, found = resumed(begun, tokens) if begun else model(recipe, tokens)
-    pad = tokens.pad_id or 0  # fills rows; never learned, never seen by a token that is
-    train, valid = (docs and Data(docs, recipe.train, pad, recipe.seed) for docs in data(recipe, tokens, out))
+    _freeze(found, recipe.train.freeze)
+    reading = recipe.objective.reading(tokens)
+    train, valid = (docs and Data(docs, recipe.train, reading, recipe.seed) for docs in data(recipe, tokens, out))
     if begun:
         _require_same(begun, train.documents)
     return Parts(tokens, config, found, train, valid, begun, passed, _parent(recipe, begun))

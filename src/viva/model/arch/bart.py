@@ -22,6 +22,7 @@ ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "swish": "silu", "silu": "silu", 
 class Config(Family):
     """`layers`, `heads` and `hidden` are the encoder's and, unless given again, the decoder's; `hidden` left out is
     four times the width. `dropout` falls on residuals and embeddings, `weight_dropout` on attention's weights.
+    A reply begins with the id `start`; left out, the tokenizer says it.
     """
 
     decoder_layers: int | None = Field(None, gt=0)
@@ -30,6 +31,7 @@ class Config(Family):
     scaled: bool = False
     activation: str = "gelu"
     weight_dropout: float = Field(0.0, ge=0, lt=1)
+    start: int | None = Field(None, ge=0)
 
     def attention(self, heads: int, causal: bool) -> Attention:
         return Attention(
@@ -78,7 +80,6 @@ def sizes(keys: Keys) -> dict[str, Any]:
     for name in ("encoder_layerdrop", "decoder_layerdrop", "activation_dropout"):
         keys.expect(name, 0.0)
     keys.ignore(
-        decoder_start_token_id="the caller says what a reply begins with",
         forced_eos_token_id="used by generation alone",
         forced_bos_token_id="used by generation alone",
         classifier_dropout="belongs to a classification head",
@@ -104,6 +105,7 @@ def sizes(keys: Keys) -> dict[str, Any]:
         "dropout": keys.take("dropout", 0.1),
         "weight_dropout": keys.take("attention_dropout", 0.0),
         "tied": keys.expect("tie_word_embeddings", True),
+        "start": keys.take("decoder_start_token_id", 2),
     }
 
 
@@ -129,6 +131,7 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "scale_embedding": config.scaled,
         "dropout": config.dropout,
         "attention_dropout": config.weight_dropout,
+        "decoder_start_token_id": config.start,
     }
 
 

@@ -53,9 +53,10 @@ def causal(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor] | None =
     return torch.cat(out, 2)
 
 
-def decode(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor]) -> Tensor:
-    """New tokens q, k and v [B, H, T, D] behind those of `seen`, which takes them in."""
-    return causal(phi(q), phi(k), v, seen)
+def decode(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor], real: Tensor | None = None) -> Tensor:
+    """New tokens q, k and v [B, H, T, D] behind those of `seen`, which takes in those that are `real` [B, T]."""
+    q, k = phi(q), phi(k)
+    return causal(q, k if real is None else k * real[:, None, :, None], v, seen)
 
 
 def _read(q: Tensor, values: Tensor, mass: Tensor) -> Tensor:

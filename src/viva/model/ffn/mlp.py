@@ -6,16 +6,17 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
-from viva.model.activation import ACTIVATIONS, Activation
+from viva.model.activation import ACTIVATIONS, Activation, unchanged
 from viva.model.linear.dense import Linear
 
 
 class Config(BaseConfig):
-    """`hidden` is F; GPT-2 uses gelu_tanh, the original relu."""
+    """`hidden` is F; GPT-2 uses gelu_tanh, the original relu. `dropout` falls on the F numbers in between (T5)."""
 
     hidden: int = Field(gt=0)
     activation: Activation = "gelu_tanh"
     bias: bool = True
+    dropout: float = Field(0.0, ge=0, lt=1)
 
     def build(self, width: int) -> nn.Module:
         return MLP(self, width)
@@ -29,6 +30,7 @@ class MLP(nn.Module):
         self.up = Linear(width, config.hidden, bias=config.bias)
         self.down = Linear(config.hidden, width, bias=config.bias)
         self.act = ACTIVATIONS[config.activation]
+        self.dropout = nn.Dropout(config.dropout) if config.dropout else unchanged
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.down(self.act(self.up(x)))
+        return self.down(self.dropout(self.act(self.up(x))))

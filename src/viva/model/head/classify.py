@@ -12,26 +12,28 @@ from viva.model.pool import Pool, pooled
 
 class Config(BaseConfig):
     """`labels` classes; `dense` is the activation of a layer between pooling and scores, None leaves the layer out.
-    `dropout` falls before the scores, `dense_dropout` before that layer (RoBERTa).
+    The `pool` left out is the model's own: of a Transformer "first" for an encoder and "last" for a decoder, whose last
+    token has read all others; of a recurrent or convolutional model, see its family. `dropout` falls before the scores,
+    `dense_dropout` before that layer (RoBERTa).
     """
 
     labels: int = Field(gt=0)
-    pool: Pool = "first"
+    pool: Pool | None = None
     dense: Activation | None = None
     dropout: float = Field(0.0, ge=0, lt=1)
     dense_dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = True
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        return Classify(self, spec.width)
+        return Classify(self, spec.width, self.pool or spec.pool)
 
 
 class Classify(nn.Module):
     """[B, T, E] -> scores [N, labels] for the N documents."""
 
-    def __init__(self, config: Config, width: int):
+    def __init__(self, config: Config, width: int, pool: Pool):
         super().__init__()
-        self.pool = config.pool
+        self.pool = pool
         self.dense = Linear(width, width) if config.dense else None
         self.act = ACTIVATIONS[config.dense] if config.dense else None
         self.dropout, self.dense_dropout = nn.Dropout(config.dropout), nn.Dropout(config.dense_dropout)

@@ -2,6 +2,9 @@
 norm, and a product with the token embeddings.
 """
 
+from typing import Self
+
+from pydantic import model_validator
 from torch import Tensor, nn
 
 from viva.base.choice import Choice
@@ -9,7 +12,7 @@ from viva.base.config import Config as BaseConfig
 from viva.model.activation import ACTIVATIONS, Activation
 from viva.model.head import Vocabulary
 from viva.model.linear.dense import Linear
-from viva.model.norm import layernorm
+from viva.model.norm import layernorm, require_alone
 
 
 class Config(BaseConfig):
@@ -19,8 +22,13 @@ class Config(BaseConfig):
     norm: Choice("viva.model.norm") = layernorm.Config(eps=1e-12)
     tied: bool = True
 
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        require_alone(self.norm, "the head for masked words")
+        return self
+
     def build(self, spec: BaseConfig) -> nn.Module:
-        return Masked(self, spec.vocab, spec.width, spec.stacks[0].entry.inner or spec.width)
+        return Masked(self, spec.vocab, spec.width, spec.inner)
 
 
 class Masked(Vocabulary):

@@ -25,7 +25,8 @@ class Joined(nn.Linear):
 
 
 def pieces(model: nn.Module, of=lambda parameter: parameter) -> dict[str, Tensor]:
-    """Every parameter by name, or what `of` makes of it; one of a Joined as the views that are its parts.
+    """Every parameter by name, or what `of` makes of it; one of a Joined as the views that are its parts. What is kept
+    beside them, such as a running mean, comes as it is.
 
     `attention.qkv.weight` comes as `attention.q.weight`, `attention.k.weight`, `attention.v.weight`.
     """
@@ -34,15 +35,18 @@ def pieces(model: nn.Module, of=lambda parameter: parameter) -> dict[str, Tensor
         for leaf, parameter in module.named_parameters(recurse=False):
             for name, part in zip(names(prefix, module, leaf), split(module, of(parameter)), strict=True):
                 found[name] = part
+        found |= {f"{prefix}.{leaf}": buffer for leaf, buffer in module.named_buffers(recurse=False)}
     return found
 
 
 def assemble(model: nn.Module, found: dict[str, Tensor]) -> None:
-    """Give the model the parameters whose pieces are `found`; the inverse of `pieces`."""
+    """Give the model the parameters whose pieces are `found`, and what is kept beside them; the inverse of `pieces`."""
     for prefix, module in model.named_modules():
         for leaf, _ in list(module.named_parameters(recurse=False)):
             parts = [found[name] for name in names(prefix, module, leaf)]
             setattr(module, leaf, nn.Parameter(torch.cat(parts) if len(parts) > 1 else parts[0]))
+        for leaf, _ in list(module.named_buffers(recurse=False)):
+            setattr(module, leaf, found[f"{prefix}.{leaf}"])
 
 
 def names(prefix: str, module: nn.Module, leaf: str) -> list[str]:

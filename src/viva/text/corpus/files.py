@@ -81,14 +81,20 @@ class Config(Corpus):
         path = Path(self.path).expanduser()
         if path.is_dir():
             return [file for file in self._inside if file.is_file() and not file.name.startswith(".")]
-        if path.is_file():
-            _require_content(path)
-            return [path]
-        matches = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-        found = sorted(Path(name) for name in matches if Path(name).is_file())
-        if not found:
-            raise Refusal("data.path must be an existing file, folder or glob", repr(self.path), _near(path))
-        return found
+        return found(self.path)
+
+
+def found(name: str) -> list[Path]:
+    """The file of that name, which must not be empty, or the files that match it as a glob, sorted."""
+    path = Path(name).expanduser()
+    if path.is_file():
+        _require_content(path)
+        return [path]
+    matches = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+    files = sorted(Path(match) for match in matches if Path(match).is_file())
+    if not files:
+        raise Refusal("data must be in an existing file, folder or glob", repr(name), _near(path))
+    return files
 
 
 def _below(folder: Path) -> Iterator[Path]:
@@ -129,7 +135,7 @@ def _read(file: Path, piece: int | None) -> Iterator[Row]:
 
 def _text(file: Path, content: BinaryIO, piece: int | None) -> Iterator[Row]:
     if piece is None:
-        yield Row({"text": _decoded(file, content.read(), 0)}, f"{file}:1")
+        yield Row({"text": decoded(file, content.read(), 0)}, f"{file}:1")
         return
     lines, first, size = [], 1, 0
     for number, line in _lines(file, content):
@@ -152,11 +158,21 @@ def _lines(file: Path, content: BinaryIO) -> Iterator[tuple[int, str]]:
     """(number, line) of each line; they end at \\n only, as JSON strings may hold the other line ends of Unicode."""
     offset = 0
     for number, line in enumerate(content, start=1):
-        yield number, _decoded(file, line, offset)
+        yield number, decoded(file, line, offset)
         offset += len(line)
 
 
-def _decoded(file: Path, content: bytes, offset: int) -> str:
+def whole(file: Path) -> str:
+    """The text of a file, perhaps gzipped, without a byte order mark."""
+    try:
+        with gzip.open(file) if file.name.endswith(".gz") else open(file, "rb") as content:
+            return decoded(file, content.read(), 0).removeprefix("\ufeff")
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise Refusal(f"{file} must be whole gzip data", error, "fetch it again") from None
+
+
+def decoded(file: Path, content: bytes, offset: int) -> str:
+    """Bytes as UTF-8; a fault is told with its place, `offset` bytes after the start of `content`."""
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:

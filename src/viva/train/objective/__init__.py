@@ -1,20 +1,87 @@
-"""Objectives, one a file: `Config.build()` gives a function of (model, batch) that returns a `Loss`."""
+"""Objectives, one a file: what a model learns from documents, and how they are read for it.
+
+`Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(documents)` gives a
+function of (model, batch) that returns a `Loss`, and `Config.head(form)` the head that a model needs for it.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
+from viva.base.config import Config
+from viva.base.errors import Refusal
+from viva.model.ffn.moe import auxiliary
+from viva.model.head import Vocabulary
+from viva.model.transformer import Transformer
+from viva.text.documents import Documents
+from viva.text.fields import Format
+from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
+from viva.train.loss.cross_entropy import linear_cross_entropy
+from viva.train.reading import Reading
 
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum over `count` tokens, for the loop to divide by the count of all batches; `metrics` are sums too."""
+    """A sum over `count` targets, for the loop to divide by the count of all batches; `metrics` are sums too."""
 
     sum: Tensor
     count: int
     metrics: dict[str, float] = field(default_factory=dict)
 
 
+def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
+    """The loss and those that the model itself adds in training, which are means over the batch's tokens."""
+    added = auxiliary(model, batch.layout)
+    measured = {name: value.item() * loss.count for name, value in added.items()}
+    return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
+
+
 Objective = Callable[[nn.Module, Batch], Loss]
+
+
+class Base(Config):
+    """The base of each file's Config."""
+
+    def reading(self, tokenizer: Tokenizer) -> Reading:
+        """How documents become a batch; by default left to right, packed."""
+        return Reading(padding(tokenizer))
+
+    def head(self, form: Format) -> Config | None:
+        """The head to give a model whose own does not serve; None where the model's own must."""
+        return None
+
+    def require(self, model: Transformer) -> None:
+        """Refuse a model that cannot learn this; by default one that does not score the vocabulary left to right."""
+        require_vocabulary(model)
+        if model.decoder is None or model.encoder is not None:
+            found = "an encoder alone" if model.decoder is None else "an encoder and a decoder"
+            fix = "use the objective masked, or classify" if model.decoder is None else "use the objective seq2seq"
+            raise Refusal("a model must be a decoder to predict the next token", found, fix)
+
+    def build(self, documents: Documents | None = None) -> Objective:
+        """The function; `documents` are those to be learned, for who counts them."""
+        raise NotImplementedError
+
+
+def padding(tokenizer: Tokenizer) -> int:
+    """The id that fills rows; never learned, never seen by a token that is."""
+    return tokenizer.pad_id or 0
+
+
+def require_vocabulary(model: Transformer) -> None:
+    """Refuse a model whose head does not score the vocabulary."""
+    if not isinstance(model.head, Vocabulary):
+        found = f"the head {type(model.head).__name__.lower()}"
+        raise Refusal("a model must score its vocabulary to predict words", found, "set head to lm, or to masked")
+
+
+def words(model: Transformer, hidden: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
+    """The summed cross-entropy of the head's scores for states [..., E] and targets [...]; no logits are kept."""
+    head, learned = model.head, targets.flatten() >= 0
+    states, aims = hidden.flatten(0, -2), targets.flatten()
+    if type(head).states is not Vocabulary.states:
+        states, aims = states[learned], aims[learned]  # what the head does first is done for learned tokens alone
+    states = head.states(states)
+    return linear_cross_entropy(states, model.head_weight, aims, smoothing, bias=head.bias, cap=head.cap)

@@ -3,10 +3,9 @@
 from pydantic import Field
 from torch import nn
 
-from viva.base.config import Config as Base
+from viva.text.documents import Documents
 from viva.train.batch import Batch
-from viva.train.loss.cross_entropy import linear_cross_entropy
-from viva.train.objective import Loss, Objective
+from viva.train.objective import Base, Loss, Objective, words
 
 
 class Config(Base):
@@ -14,13 +13,11 @@ class Config(Base):
 
     smoothing: float = Field(0.0, ge=0, lt=1)
 
-    def build(self) -> Objective:
+    def build(self, documents: Documents | None = None) -> Objective:
         """The cross-entropy of the next token in nats, summed over the learned ones; unsmoothed in evaluation."""
 
         def causal(model: nn.Module, batch: Batch) -> Loss:
             hidden = model.hidden(batch.ids, batch.layout)
-            smoothing = self.smoothing if model.training else 0.0
-            total = linear_cross_entropy(hidden.flatten(0, 1), model.head_weight, batch.targets.flatten(), smoothing)
-            return Loss(total, batch.count)
+            return Loss(words(model, hidden, batch.targets, self.smoothing if model.training else 0.0), batch.count)
 
         return causal

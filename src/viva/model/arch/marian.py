@@ -1,0 +1,66 @@
+"""Marian's translation models (Junczys-Dowmunt et al. 2018, https://arxiv.org/abs/1804.00344), as OPUS-MT publishes
+them: the original Transformer with SiLU, a bias on the scores of tokens, and all sines before all cosines.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from viva.model.arch import bart
+from viva.model.arch._family import Keys, held
+from viva.model.position import sinusoidal
+from viva.model.spec import Entry
+
+MODEL_TYPE = "marian"
+HEADS = {"lm": "MarianMTModel"}
+
+
+class Config(bart.Config):
+    """The fields of BART; nothing is learned about absolute places, and no norm follows the embeddings."""
+
+    context: int = Field(512, gt=0)
+    scaled: bool = True
+    activation: str = "silu"
+
+    def entry(self) -> Entry:
+        return Entry(scaled=self.scaled, position=sinusoidal.Config(paired=False), dropout=self.dropout)
+
+
+def from_hf(keys: Keys) -> Config:
+    fields = bart.sizes(keys)
+    keys.expect("share_encoder_decoder_embeddings", True)
+    keys.expect("decoder_vocab_size", fields["vocab"])
+    keys.expect("static_position_embeddings", True)
+    for name in ("normalize_before", "normalize_embedding", "add_bias_logits", "add_final_layer_norm"):
+        keys.expect(name, False)
+    keys.ignore(
+        classif_dropout="belongs to a classification head",
+        extra_pos_embeddings="the sinusoids are computed",
+        force_bos_token_to_be_generated="used by generation alone",
+        gradient_checkpointing="saves memory, computes the same",
+        _num_labels="belongs to a classification head",
+    )
+    return Config(**fields)
+
+
+def to_hf(config: Config) -> dict[str, Any]:
+    return {
+        **bart.sizes_to_hf(config),
+        "share_encoder_decoder_embeddings": True,
+        "decoder_vocab_size": config.known_vocab,
+        "static_position_embeddings": True,
+        # their defaults lie beyond a small vocabulary; what the tokenizer and the config say comes before
+        "pad_token_id": 0,
+        "decoder_start_token_id": config.start or 0,
+    }
+
+
+BASE = bart.BASE
+UNREAD = (".embed_positions.weight",)  # sinusoids, which we compute
+TENSORS = (
+    held("model.shared.weight", "embedding.weight"),
+    held("final_logits_bias", "head.bias", flat=True),
+    *bart.layers(BASE),
+)
+
+TINY = Config(vocab=64, width=32, layers=2, heads=4, hidden=48, context=64, decoder_layers=3, decoder_heads=2)

@@ -1,0 +1,45 @@
+"""Log-n scaling (Su 2021, https://kexue.fm/archives/8823; Chiang and Cholak 2022, https://arxiv.org/abs/2202.12172,
+section 5.3): queries grow with the logarithm of how much they see, so that attention stays as sharp as it was trained.
+"""
+
+import math
+from typing import ClassVar
+
+from pydantic import Field
+from torch import Tensor
+
+from viva.base.config import Config as BaseConfig
+from viva.model.layout import Layout
+from viva.model.position import Scheme
+from viva.model.position import rope as rotary
+
+
+class Config(BaseConfig):
+    """`rope`, and beyond the length `trained` the query that sees n tokens times log(n) / log(trained)."""
+
+    acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    extrapolates: ClassVar[bool] = False  # without a scaling of the angles
+
+    trained: int = Field(2048, gt=1)
+    rope: rotary.Config = rotary.Config()
+
+    def within(self, attention: BaseConfig, context: int) -> Scheme:
+        return LogN(self.rope.within(attention, context), self.trained)
+
+
+class LogN(Scheme):
+    """A turn, and a factor for each query."""
+
+    def __init__(self, rope: Scheme, trained: int):
+        super().__init__()
+        self.rope, self.trained = rope, trained
+
+    def table(self, layout: Layout) -> tuple[tuple[Tensor, Tensor], Tensor]:
+        """The turn's own, and the factors [B, T, 1, 1], in fp32."""
+        seen = (layout.positions + 1).clamp_min(self.trained).float()
+        return self.rope.table(layout), (seen.log() / math.log(self.trained))[..., None, None]
+
+    def turn(self, q: Tensor, k: Tensor, table: tuple[tuple[Tensor, Tensor], Tensor]) -> tuple[Tensor, Tensor]:
+        angles, factor = table
+        q, k = self.rope.turn(q, k, angles)
+        return q * factor.to(q.dtype), k

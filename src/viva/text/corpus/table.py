@@ -1,0 +1,67 @@
+"""Tables as text: csv and tsv files, perhaps gzipped. A line is a row, a column a field."""
+
+import csv
+import hashlib
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+from viva.base.errors import Refusal
+from viva.text.corpus import files
+from viva.text.row import Corpus, Row
+
+SEPARATORS = {".csv": ",", ".tsv": "\t"}
+
+
+class Config(Corpus):
+    """path: a file that ends in .csv or .tsv, or one of these and .gz, or a glob of such. `columns` names them from the
+    left; left out, the first line does. In a csv file a field may be quoted, in a tsv file a quote is a character.
+    """
+
+    path: str
+    columns: tuple[str, ...] | None = None
+
+    def rows(self) -> Iterator[Row]:
+        for file in self.files:
+            yield from self._read(file)
+
+    def digest(self) -> str:
+        """A hash of the columns' names and the bytes of the files."""
+        found = hashlib.sha256(repr(self.columns).encode())
+        for file in self.files:
+            found.update(file.read_bytes())
+        return found.hexdigest()
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that are read, sorted by path."""
+        found = files.found(self.path)
+        if odd := [file.name for file in found if separator(file) is None]:
+            raise Refusal(f"{self.path} must be .csv or .tsv files", ", ".join(odd[:5]), "rename or convert them")
+        return found
+
+    def _read(self, file: Path) -> Iterator[Row]:
+        lines = io.StringIO(files.whole(file), newline="")
+        quoting = {"quoting": csv.QUOTE_NONE} if separator(file) == "\t" else {}
+        reader = csv.reader(lines, delimiter=separator(file), strict=not quoting, **quoting)
+        names = list(self.columns or next(reader, ()))
+        while True:
+            number = reader.line_num + 1
+            try:
+                fields = next(reader)
+            except StopIteration:
+                return
+            except csv.Error as error:
+                raise Refusal(f"{file}:{number} must be a line of csv", error, "mend its quotes") from None
+            if not fields:
+                continue
+            if len(fields) != len(names):
+                found = f"{len(fields)} for {', '.join(names)}"
+                fix = "mend the line, or name the columns in data.columns"
+                raise Refusal(f"{file}:{number} must have {len(names)} fields", found, fix)
+            yield Row(dict(zip(names, fields, strict=True)), f"{file}:{number}")
+
+
+def separator(file: Path) -> str | None:
+    """What stands between the fields of a file, by its ending; None where that is not known."""
+    return next((sign for end, sign in SEPARATORS.items() if file.name.removesuffix(".gz").endswith(end)), None)

@@ -1,0 +1,65 @@
+"""A text, or two, with a class or a value."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from viva.base.errors import Refusal, nearest
+from viva.text.example import Example
+from viva.text.fields import Format, frame, text, value
+from viva.text.row import Corpus, Row
+from viva.text.tokenizer import Tokenizer
+
+
+class Config(Format):
+    """text, pair, label: the names of the fields; without `pair` there is one text. `labels` names the classes in the
+    order of their numbers; left out, they are those of the data, in order. With `values` the label is a number to be
+    predicted as it is.
+    """
+
+    text: str = "text"
+    pair: str | None = None
+    label: str = "label"
+    labels: tuple[str, ...] | None = None
+    values: bool = False
+
+    def settled(self, corpus: Corpus) -> "Config":
+        if self.labels is not None or self.values:
+            return self
+        found = {_name(value(row, self.label)) for row in corpus.rows()}
+        return self.model_copy(update={"labels": tuple(sorted(found, key=_order))})
+
+    def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
+        before, after = frame(tokenizer)
+        return [self._example(row, tokenizer, before, after) for row in rows]
+
+    def _example(self, row: Row, tokenizer: Tokenizer, before: list[int], after: list[int]) -> Example | None:
+        first = text(row, self.text)
+        if not first:
+            return None
+        ids, cut = [*before, *tokenizer.encode(first), *after], 0
+        if self.pair is not None:
+            cut = len(ids)
+            ids = [*ids, *tokenizer.encode(text(row, self.pair)), *after]
+        return Example(ids, [False] * len(ids), 0, cut=cut, label=self._number(row))
+
+    def _number(self, row: Row) -> float:
+        found = value(row, self.label)
+        if self.values:
+            try:
+                return float(found)
+            except (TypeError, ValueError):
+                raise Refusal(f"{row.where} must have a number as {self.label!r}", repr(found), "mend it") from None
+        name = _name(found)
+        if self.labels is None or name not in self.labels:
+            known = list(self.labels or ())
+            raise Refusal(f"{row.where} must have a known class as {self.label!r}", repr(name), nearest(name, known))
+        return float(self.labels.index(name))
+
+
+def _name(label: Any) -> str:
+    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
+
+
+def _order(name: str) -> tuple:
+    """Numbers by their size, before names by their letters."""
+    return (0, int(name), "") if name.lstrip("-").isdigit() else (1, 0, name)

@@ -1,0 +1,43 @@
+"""Two texts of which the second answers the first: translation, summaries. Only the second is learned."""
+
+from collections.abc import Iterable
+
+from viva.base.errors import Refusal
+from viva.text.example import Example
+from viva.text.fields import Format, text
+from viva.text.row import Row
+from viva.text.tokenizer import Tokenizer
+
+
+class Config(Format):
+    """source, target: the names of the two fields. The source ends with the end token. The target begins with `start`,
+    which nothing predicts, and ends with the end token; left out, `start` is the begin token or, in a tokenizer without
+    one, that of padding, as in T5.
+    """
+
+    source: str = "source"
+    target: str = "target"
+    start: str | None = None
+
+    def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
+        rows = list(rows)
+        start, end = begin(tokenizer, self.start), tokenizer.id(tokenizer.words["eos_token"])
+        sides = [[text(row, name) for row in rows] for name in (self.source, self.target)]
+        sources, targets = ([tokenizer.encode(side) for side in texts] for texts in sides)
+        found: list[Example | None] = []
+        for source, target, given, wanted in zip(sources, targets, *sides, strict=True):
+            first, second = [*source, end], [start, *target, end]
+            mask = [False] * (len(first) + 1) + [True] * (len(second) - 1)
+            whole = Example(first + second, mask, len(wanted.encode()), cut=len(first))
+            found.append(whole if given and wanted else None)
+        return found
+
+
+def begin(tokenizer: Tokenizer, start: str | None = None) -> int:
+    """The id a target begins with."""
+    name = start or tokenizer.words.get("bos_token") or tokenizer.words.get("pad_token")
+    if name is None or tokenizer.eos_id is None:
+        found = f"start {name}, end {tokenizer.words.get('eos_token')}"
+        fix = "set format.start, or the tokens in tokenizer_config.json"
+        raise Refusal("a tokenizer must have tokens that begin and end a target", found, fix)
+    return tokenizer.id(name)

@@ -1,0 +1,33 @@
+"""Cross-entropy of a few classes, with the two remedies for classes of unequal size: weights, and focus."""
+
+import torch
+from torch import Tensor
+
+from viva.train.loss import IGNORE
+
+
+def class_cross_entropy(
+    scores: Tensor, targets: Tensor, weights: Tensor | None = None, gamma: float = 0.0, smoothing: float = 0.0
+) -> Tensor:
+    """The sum over rows of -w_y (1 - p_y)^gamma log p_y; scores [N, C], targets [N] in 0..C-1 or IGNORE.
+
+    gamma > 0 is the focal loss (Lin et al. 2017, https://arxiv.org/abs/1708.02002, eq. 5): what is already told right
+    counts less. `smoothing` spreads a share of each target over all classes.
+    """
+    learned = targets != IGNORE
+    scores, targets = scores[learned].float(), targets[learned]
+    logs = scores.log_softmax(-1)
+    right = logs.gather(1, targets[:, None])[:, 0]
+    aim = (1 - smoothing) * right + smoothing * logs.mean(1) if smoothing else right
+    focus = (1 - right.exp()).clamp_min(0) ** gamma if gamma else 1.0
+    weight = 1.0 if weights is None else weights.to(scores)[targets]
+    return -(weight * focus * aim).sum()
+
+
+def balanced(counts: Tensor) -> Tensor:
+    """Weights [C] in inverse proportion to the classes' counts, whose mean over all examples is 1 (King and Zeng 2001).
+
+    >>> balanced(torch.tensor([1, 3]))
+    tensor([2.0000, 0.6667])
+    """
+    return counts.sum() / (len(counts) * counts.clamp_min(1).to(torch.float32))

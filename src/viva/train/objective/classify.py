@@ -1,0 +1,84 @@
+"""A class for each document, or a value: topics, polarity, whether one sentence follows from another."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
+from viva.model.head import classify, regress
+from viva.model.transformer import Transformer
+from viva.text.documents import Documents
+from viva.text.fields import Format
+from viva.text.tokenizer import Tokenizer
+from viva.train.batch import Batch
+from viva.train.loss.class_loss import balanced, class_cross_entropy
+from viva.train.objective import Base, Loss, Objective, padding
+from viva.train.reading import Piece, Reading, lengths
+
+
+class Config(Base):
+    """For classes of unequal size: `weights` "balanced" weighs each in inverse proportion to its count in the training
+    data, a list gives one a class; `gamma` > 0 is the focal loss. `smoothing` as in causal. With the head `regress` the
+    loss is the squared error.
+    """
+
+    weights: Literal["balanced"] | tuple[float, ...] | None = None
+    gamma: float = Field(0.0, ge=0)
+    smoothing: float = Field(0.0, ge=0, lt=1)
+
+    def reading(self, tokenizer: Tokenizer) -> Reading:
+        return Classes(padding(tokenizer))
+
+    def head(self, form: Format) -> BaseConfig | None:
+        names = getattr(form, "labels", None)
+        return classify.Config(labels=len(names)) if names else regress.Config()
+
+    def require(self, model: Transformer) -> None:
+        if not isinstance(model.head, classify.Classify):
+            found = f"the head {type(model.head).__name__.lower()}"
+            raise Refusal("a model must have a head for classes to tell them apart", found, "set head to classify")
+
+    def build(self, documents: Documents | None = None) -> Objective:
+        """The summed loss, with the number of documents told right as `accuracy`."""
+        weights = self._weights(documents)
+
+        def classes(model: nn.Module, batch: Batch) -> Loss:
+            scores = model(batch.ids, batch.layout, segments=batch.segments)
+            if scores.ndim == 1:
+                return Loss((scores.float() - batch.targets).square().sum(), batch.count)
+            smoothing = self.smoothing if model.training else 0.0
+            total = class_cross_entropy(scores, batch.targets, weights, self.gamma, smoothing)
+            return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == batch.targets).sum())})
+
+        return classes
+
+    def _weights(self, documents: Documents | None) -> torch.Tensor | None:
+        if self.weights == "balanced":
+            return balanced(torch.bincount(torch.from_numpy(np.array(documents.labels, np.int64))))
+        return None if self.weights is None else torch.tensor(self.weights)
+
+
+class Classes(Reading):
+    """Documents whole, their classes or values as targets; the second of two texts is the second segment."""
+
+    ahead = 0
+    every = False
+    whole = True
+
+    def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
+        labels = torch.tensor([piece.label for row in rows for piece in row])
+        if not labels.isfinite().all():
+            fix = "use the format `classes`, which reads them"
+            raise Refusal("documents must have labels for a model to learn them", "none in the token cache", fix)
+        whole = bool((labels == labels.round()).all())
+        ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
+        segments = None
+        if any(piece.cut for row in rows for piece in row):
+            parts = [[(np.arange(len(p.ids)) >= (p.cut or len(p.ids))).astype(np.int64) for p in row] for row in rows]
+            segments = self.laid(parts, 0)
+        return Batch(ids, labels.long() if whole else labels, lengths(rows), segments=segments)

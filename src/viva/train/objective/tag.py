@@ -1,0 +1,62 @@
+"""A class for each token: names, parts of speech, where words begin."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from pydantic import Field
+from torch import nn
+
+from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
+from viva.model.head import tag
+from viva.model.transformer import Transformer
+from viva.text.documents import Documents
+from viva.text.fields import Format
+from viva.text.tokenizer import Tokenizer
+from viva.train.batch import Batch
+from viva.train.loss import IGNORE
+from viva.train.loss.class_loss import class_cross_entropy
+from viva.train.objective import Base, Loss, Objective, padding
+from viva.train.reading import Piece, Reading, lengths
+
+
+class Config(Base):
+    """`weights` one a class, and `gamma`, as in classify."""
+
+    weights: tuple[float, ...] | None = None
+    gamma: float = Field(0.0, ge=0)
+
+    def reading(self, tokenizer: Tokenizer) -> Reading:
+        return Tags(padding(tokenizer))
+
+    def head(self, form: Format) -> BaseConfig | None:
+        return tag.Config(labels=len(form.labels)) if getattr(form, "labels", None) else None
+
+    def require(self, model: Transformer) -> None:
+        if not isinstance(model.head, tag.Tag):
+            found = f"the head {type(model.head).__name__.lower()}"
+            raise Refusal("a model must have a head for tokens' classes to tag them", found, "set head to tag")
+
+    def build(self, documents: Documents | None = None) -> Objective:
+        """The summed loss over tagged tokens, with the number of those told right as `accuracy`."""
+        weights = None if self.weights is None else torch.tensor(self.weights)
+
+        def tags(model: nn.Module, batch: Batch) -> Loss:
+            scores, aims = model(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
+            total = class_cross_entropy(scores, aims, weights, self.gamma)
+            return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == aims).sum())})
+
+        return tags
+
+
+class Tags(Reading):
+    """Documents packed, each token's class as its target."""
+
+    ahead = 0
+    every = False
+
+    def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
+        tags = [[np.where(piece.tags < 0, IGNORE, piece.tags) for piece in row] for row in rows]
+        ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
+        return Batch(ids, self.laid(tags, IGNORE), lengths(rows))

@@ -1,0 +1,99 @@
+"""How documents become a batch: an objective's way to read them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from viva.text.documents import Documents
+from viva.text.pack import Span
+from viva.train.batch import Batch, Source
+from viva.train.loss import IGNORE
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What is read of a document at once: `span` of it."""
+
+    documents: Documents
+    span: Span
+
+    @property
+    def ids(self) -> np.ndarray:
+        """The tokens read, int64."""
+        return self._whole[0][self._inside].astype(np.int64)
+
+    @property
+    def mask(self) -> np.ndarray:
+        """Which of them are to be learned."""
+        return np.asarray(self._whole[1][self._inside])
+
+    @property
+    def next(self) -> np.ndarray:
+        """For each token the one that follows, where it is to be learned, else IGNORE."""
+        ids, mask = (x[self.span.start + 1 : self.span.start + self.span.length + 1] for x in self._whole)
+        return np.where(mask, ids.astype(np.int64), IGNORE)
+
+    @property
+    def cut(self) -> int:
+        """How many tokens the first of two texts has; only of documents that are read whole."""
+        return int(self.documents.cuts[self.span.document])
+
+    @property
+    def label(self) -> float:
+        """The document's class or value."""
+        return float(self.documents.labels[self.span.document])
+
+    @property
+    def tags(self) -> np.ndarray:
+        """A class for each token read."""
+        return np.asarray(self.documents.tags(self.span.document)[self._inside], np.int64)
+
+    @property
+    def _whole(self) -> tuple[np.ndarray, np.ndarray]:
+        return self.documents[self.span.document]
+
+    @property
+    def _inside(self) -> slice:
+        return slice(self.span.start, self.span.start + self.span.length)
+
+
+class Reading:
+    """The base: pretraining left to right. A document's last `ahead` tokens are not read.
+
+    With `whole`, documents are not cut, and those of a batch lie end to end in one row, without any padding. `every`
+    says that each token to be learned is predicted once, so that a loss can be told in bits a byte.
+    """
+
+    ahead = 1
+    whole = False
+    every = True
+
+    def __init__(self, pad: int):
+        self.pad = pad
+
+    def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
+        """The batch of `rows` of pieces; what is drawn for a row comes from its own generator."""
+        ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
+        targets = self.laid([[piece.next for piece in row] for row in rows], IGNORE)
+        return Batch(ids, targets, lengths(rows))
+
+    @staticmethod
+    def laid(rows: Sequence[Sequence[np.ndarray]], fill: int) -> Tensor:
+        """The arrays of each row end to end, and `fill` up to the longest row, [B, T]."""
+        joined = [np.concatenate(row) for row in rows]
+        out = np.full((len(rows), max(map(len, joined))), fill, np.int64)
+        for filled, row in zip(out, joined, strict=True):
+            filled[: len(row)] = row
+        return torch.from_numpy(out)
+
+    def source(self, rows: Sequence[Sequence[np.ndarray]]) -> Source:
+        """What an encoder reads."""
+        return Source(self.laid(rows, self.pad), tuple(tuple(map(len, row)) for row in rows))
+
+
+def lengths(rows: Sequence[Sequence[Piece]]) -> tuple[tuple[int, ...], ...]:
+    """Of the pieces in each row."""
+    return tuple(tuple(piece.span.length for piece in row) for row in rows)

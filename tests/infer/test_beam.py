@@ -1,0 +1,97 @@
+"""Beam search: wide enough it finds the known optimum; a source is read once; rows do not influence each other."""
+
+from itertools import product
+
+import pytest
+import torch
+
+from viva.base.errors import Refusal
+from viva.infer.beam import beam_search
+from viva.infer.generate import generate_batch
+from viva.infer.sampling import Sampling
+from viva.model.arch import bart, bert, llama, rnn
+from viva.model.init import initialise
+from viva.model.whole import Whole
+
+V, LIMIT, END = 6, 4, 0
+
+
+def model(seed=0, family=bart) -> Whole:
+    made = initialise(family.TINY.model_copy(update={"vocab": V}).spec().build(), seed).eval()
+    with torch.no_grad():
+        made.embedding.weight.mul_(30)  # sharp enough that replies differ
+    return made
+
+
+def likelihood(made: Whole, prompt, reply, source) -> float:
+    """log P of the reply, by one pass over the whole."""
+    memory = None if source is None else made.encode(torch.tensor([source]))
+    ids = torch.tensor([[*prompt, *reply]])
+    logs = made(ids, memory=memory)[0].log_softmax(-1)
+    return sum(float(logs[len(prompt) - 1 + i, token]) for i, token in enumerate(reply))
+
+
+def every_reply():
+    """All that end with END within LIMIT tokens, and those that are cut there."""
+    for n in range(1, LIMIT + 1):
+        for body in product(range(1, V), repeat=n - 1):
+            yield [*body, END]
+    yield from (list(body) for body in product(range(1, V), repeat=LIMIT))
+
+
+@pytest.mark.parametrize("family", [bart, llama, rnn])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
+def test_a_wide_search_finds_the_best_reply_of_all(family, alpha):
+    made = model(1, family)
+    sources = [[1, 2, 3], [4, 5]] if family is not llama else None
+    prompts = [[3], [2]]
+    sampling = Sampling(beams=V**LIMIT, length_penalty=alpha, max_new_tokens=LIMIT)
+    found = beam_search(made, prompts, sampling, frozenset({END}), sources)
+    penalised = lambda score, reply: score / ((5 + len(reply)) / 6) ** alpha  # noqa: E731
+    with torch.no_grad():
+        for prompt, reply, source in zip(prompts, found, sources or [None] * 2, strict=True):
+            every = [(penalised(likelihood(made, prompt, r, source), r), r) for r in every_reply()]
+            assert reply == max(every)[1]
+
+
+@pytest.mark.parametrize("family", [bart, llama, rnn])
+def test_one_prompt_is_searched_as_if_alone(family):
+    made = model(2, family)
+    prompts = [[1], [2], [3], [4, 5], [5, 5]]
+    sources = [[1, 2], [3, 4, 5], [1], [2, 2, 2, 2], [4]] if family is not llama else None
+    sampling = Sampling(beams=3, max_new_tokens=8)
+    together = beam_search(made, prompts, sampling, frozenset({END}), sources, rows=2)
+    alone = [
+        beam_search(made, [p], sampling, frozenset({END}), sources and [sources[i]])[0] for i, p in enumerate(prompts)
+    ]
+    assert together == alone
+
+
+def test_one_beam_is_the_greedy_reply():
+    made, prompts, sources = model(3), [[1], [1], [1]], [[1, 2, 5], [4], [3, 3]]
+    greedy = generate_batch(made, prompts, Sampling(temperature=0, max_new_tokens=9), frozenset({END}), sources=sources)
+    assert beam_search(made, prompts, Sampling(beams=1, max_new_tokens=9), frozenset({END}), sources) == greedy
+
+
+def test_the_encoder_reads_each_source_once(monkeypatch):
+    made, calls = model(4), []
+    encode = made.encode
+    monkeypatch.setattr(made, "encode", lambda ids, *rest: calls.append(ids.shape) or encode(ids, *rest))
+    beam_search(made, [[1], [1]], Sampling(beams=3, max_new_tokens=9), frozenset({END}), [[1, 2], [3]])
+    assert calls == [(2, 2)]
+
+
+@pytest.mark.parametrize(
+    ("family", "sampling", "sources", "expected"),
+    [
+        (bert, {}, None, "must have a decoder to generate text, but found an encoder alone"),
+        (bart, {}, None, "must have a source to read exactly where it has an encoder, but found no source"),
+        (llama, {}, [[1]], "exactly where it has an encoder, but found a decoder alone and a source"),
+        (bart, {}, [[9]], r"the ids of a source must be in \[0, 6\), but found 9 to 9"),
+        (bart, {"top_k": 3}, [[1]], "nothing that changes how tokens are drawn, but found top_k"),
+        (bart, {"temperature": 1.5}, [[1]], "nothing that changes how tokens are drawn, but found temperature"),
+    ],
+)
+def test_what_cannot_be_searched_is_refused(family, sampling, sources, expected):
+    with pytest.raises(Refusal, match=expected):
+        beam_search(model(0, family), [[1]], Sampling(beams=2, **sampling), frozenset({END}), sources)
