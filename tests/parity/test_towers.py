@@ -93,7 +93,7 @@ def test_an_image_of_another_size_is_refused():
 
 
 def test_a_model_of_images_does_not_write():
-    with pytest.raises(Refusal, match="a model must read text to go on with it, but found one that reads images"):
+    with pytest.raises(Refusal, match="a model must have a decoder to generate text, but found an encoder alone"):
         Decoding(drawn(vit.TINY), {0: [1, 2]}, Sampling())
 
 
