@@ -268,9 +268,8 @@ def test_blocks_computed_again_give_the_same_gradients(fields, dropout, packed):
 
 def test_a_segment_is_remembered_once():
     """Computed again, a block would find its own segment in place of the one before."""
-    model = both().train()
+    stack = Stack(layers=2, blocks=(block(),), recall=4)
+    model = Transformer(Spec(vocab=V, width=E, context=64, decoder=stack)).train()
     model.decoder.recompute = True
     with pytest.raises(Refusal, match="that are recomputed must leave no trace, but found segment recurrence"):
-        model.hidden(
-            torch.ones(1, 4, dtype=torch.long), memory=Memory(x()[:1], Layout.one_document(T)), recall=Recall(4)
-        )
+        model.hidden(torch.ones(1, 4, dtype=torch.long), recall=Recall(4))
