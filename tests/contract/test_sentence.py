@@ -178,7 +178,7 @@ def test_who_gives_no_vectors(tmp_path, tokenizer):
         (CONFIG.model_copy(update={"head": embed.Config(width=4)}), "as wide as the model, but found 4"),
         (CONFIG.model_copy(update={"head": regress.Config()}), "that transformers has for it, but found regress"),
         (CONFIG.model_copy(update={"head": span.Config(dropout=0.5)}), r"head\.dropout 0\.5, which they read as 0\.0"),
-        (CONFIG.model_copy(update={"head": CLASSES}), r"head\.pool 'mean', which they read as 'first'"),
+        (CONFIG.model_copy(update={"head": CLASSES}), r"head\.pool 'mean', which they read as None"),
         (llama.TINY.model_copy(update={"head": embed.Config()}), "that transformers has for it, but found embed"),
     ],
 )

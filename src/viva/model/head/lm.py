@@ -20,10 +20,9 @@ class Config(BaseConfig):
 
     def build(self, spec: BaseConfig) -> nn.Module:
         if self.tied and spec.inner != spec.width:
+            found = f"{spec.inner} for width {spec.width}"
             fix = "set tied to false, or use the head `masked`, which projects back"
-            raise Refusal(
-                "a tied head must find vectors of the model's width", f"{spec.inner} for width {spec.width}", fix
-            )
+            raise Refusal("a tied head must find vectors of the model's width", found, fix)
         return LM(self, spec.vocab, spec.width)
 
 
