@@ -17,8 +17,10 @@ def problem(N=50, E=16, V=37, dtype=torch.float32, ignored=0.3):
     return hidden, weight, targets
 
 
-def whole(hidden, weight, targets, smoothing):
-    return torch.nn.functional.cross_entropy(hidden @ weight.t(), targets, reduction="sum", label_smoothing=smoothing)
+def whole(hidden, weight, targets, smoothing, bias=0.0, cap=None):
+    scores = hidden @ weight.t() + bias
+    scores = scores if cap is None else cap * torch.tanh(scores / cap)
+    return torch.nn.functional.cross_entropy(scores, targets, reduction="sum", label_smoothing=smoothing)
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 64, None])
@@ -38,6 +40,29 @@ def test_equals_torch(chunk, smoothing):
 def test_gradcheck(smoothing):
     hidden, weight, targets = problem(N=6, E=3, V=5, dtype=torch.float64)
     assert torch.autograd.gradcheck(lambda h, w: linear_cross_entropy(h, w, targets, smoothing, 4), (hidden, weight))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+@pytest.mark.parametrize("cap", [None, 3.0])
+@pytest.mark.parametrize("biased", [False, True])
+def test_a_bias_and_a_cap_equal_torch(biased, cap, smoothing):
+    """Scores reach far beyond a cap of 3, so that its slope matters."""
+    hidden, weight, targets = problem()
+    bias = torch.linspace(-1, 1, 37).requires_grad_() if biased else None
+    tensors = (hidden, weight, bias) if biased else (hidden, weight)
+    expected = whole(hidden, weight, targets, smoothing, bias if biased else 0.0, cap)
+    loss = linear_cross_entropy(hidden, weight, targets, smoothing, 7, bias, cap)
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=1e-6)
+    gradients = torch.autograd.grad(3 * loss, tensors)
+    for found, right in zip(gradients, torch.autograd.grad(3 * expected, tensors), strict=True):
+        torch.testing.assert_close(found, right, rtol=1e-5, atol=1e-5)
+
+
+def test_gradcheck_with_a_bias_and_a_cap():
+    hidden, weight, targets = problem(N=6, E=3, V=5, dtype=torch.float64)
+    bias = torch.linspace(-1, 1, 5, dtype=torch.float64).requires_grad_()
+    loss = lambda h, w, b: linear_cross_entropy(h, w, targets, 0.1, 4, b, 1.5)  # noqa: E731
+    assert torch.autograd.gradcheck(loss, (hidden, weight, bias))
 
 
 def test_a_certain_and_a_hopeless_token():

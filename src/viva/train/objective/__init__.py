@@ -75,4 +75,5 @@ def words(model: Transformer, hidden: Tensor, targets: Tensor, smoothing: float 
     states, aims = hidden.flatten(0, -2), targets.flatten()
     if type(head).states is not Vocabulary.states:
         states, aims = states[learned], aims[learned]  # what the head does first is done for learned tokens alone
-    return linear_cross_entropy(head.states(states), model.head_weight, aims, smoothing)
+    states = head.states(states)
+    return linear_cross_entropy(states, model.head_weight, aims, smoothing, bias=head.bias, cap=head.cap)
