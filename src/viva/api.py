@@ -10,13 +10,15 @@ import torch
 from torch import Tensor
 
 from viva.base import machine
-from viva.base.config import Config, parse
+from viva.base.config import Config, kind, parse
 from viva.base.errors import Notice, Refusal, nearest
 from viva.infer import generate
 from viva.infer.beam import beam_search
 from viva.infer.decode import require_decoder
 from viva.infer.sampling import Sampling
 from viva.model import folder
+from viva.model.head.embed import Embed
+from viva.model.layout import Layout
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text import chat
@@ -25,6 +27,7 @@ from viva.text.tokenizer import Tokenizer
 
 HALVES = ("bfloat16", "float16")
 DTYPES = ("float32", *HALVES)
+PACK = 4096  # tokens of texts that are read in one pass
 
 Prompt = str | list[dict]  # a text to go on with, or the messages of a conversation to reply to
 
@@ -53,11 +56,14 @@ class LanguageModel:
 
     def __call__(self, ids: Tensor | list[list[int]]) -> Tensor:
         """The logits [B, T, V] of ids [B, T]."""
+        return self.model(self._given(ids))
+
+    def _given(self, ids: Tensor | list[list[int]]) -> Tensor:
         given = torch.as_tensor(ids, device=self.model.embedding.weight.device)
         if given.numel() and not 0 <= int(given.min()) <= int(given.max()) < self.spec.vocab:
             found, fix = f"{int(given.min())} to {int(given.max())}", "use the tokenizer that belongs to the model"
             raise Refusal(f"ids must be in [0, {self.spec.vocab})", found, fix)
-        return self.model(given)
+        return given
 
     def ids(self, prompt: Prompt) -> list[int]:
         """What the model reads: a text behind the begin token, as in training, or messages with a reply opened."""
@@ -112,6 +118,40 @@ class LanguageModel:
             replies = generate.generate_batch(self.model, prompts, chosen, stops, sources=sources)
         return [self.tokenizer.decode([token for token in ids if token not in stops]) for ids in replies]
 
+    @torch.no_grad()
+    def embed(self, texts: list[str], truncate: bool = False) -> Tensor:
+        """A vector for each text, [N, E], by a model with the head `embed`.
+
+        Texts longer than the model reads are refused or, with `truncate`, cut, which a Notice says. They lie end to end
+        in one row, so none is padded to another's length.
+        """
+        if not isinstance(self.model.head, Embed):
+            found = f"the head {kind(self.spec.head)}"
+            raise Refusal("a model must have the head embed to give vectors", found, "load a sentence encoder")
+        found: list[Tensor] = []
+        for pack in _packs(self._framed(texts, truncate)):
+            ids = self._given([[number for text in pack for number in text]])
+            layout = Layout.packed((tuple(map(len, pack)),), ids.shape[1], ids.device)
+            found.append(self.model(ids, layout))
+        return torch.cat(found) if found else self.model.embedding.weight.new_empty(0, self.model.head.width)
+
+    def _framed(self, texts: list[str], truncate: bool) -> list[list[int]]:
+        """The ids of each text between the tokenizer's special tokens, none longer than the model reads."""
+        most = min(self.spec.context, int(self.tokenizer.config.get("model_max_length", self.spec.context)))
+        found = [encoding.ids for encoding in self.tokenizer.encode_framed(texts)]
+        long = [number for number, ids in enumerate(found) if len(ids) > most]
+        if long and not truncate:
+            fix = "shorten it, or give truncate=True to read the beginning alone"
+            raise Refusal(f"a text must be of at most {most} tokens", f"{len(found[long[0]])} in text {long[0]}", fix)
+        if long:
+            cut = self.tokenizer.encode_framed([texts[number] for number in long], most)
+            for number, encoding in zip(long, cut, strict=True):
+                found[number] = encoding.ids
+            warnings.warn(Notice(f"{len(long)} of {len(texts)} texts are cut to {most} tokens"), stacklevel=3)
+        if [] in found:
+            raise Refusal("a text must have tokens to have a vector", f"none in text {found.index([])}", "leave it out")
+        return found
+
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open.
 
@@ -150,6 +190,20 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     """The tokenizer in a folder, in a tokenizer.json, of a run, or of a model on the hub."""
     holds_one = Path(path).is_file() or (Path(path) / "tokenizer.json").is_file()
     return Tokenizer.load(path if holds_one else located(path))
+
+
+def _packs(texts: list[list[int]]) -> Iterator[list[list[int]]]:
+    """Texts in their order, as many at a time as fill PACK tokens."""
+    pack: list[list[int]] = []
+    room = PACK
+    for text in texts:
+        if pack and len(text) > room:
+            yield pack
+            pack, room = [], PACK
+        pack.append(text)
+        room -= len(text)
+    if pack:
+        yield pack
 
 
 def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+import tokenizers
 import torch
 import transformers
 from safetensors.torch import load_file, save_file
@@ -11,11 +12,12 @@ from safetensors.torch import load_file, save_file
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal
 from viva.model import folder, tensors
-from viva.model.arch import gpt2, llama
+from viva.model.arch import gpt2, llama, roberta
 from viva.model.arch._family import Keys
 from viva.model.init import initialise
 from viva.model.spec import Attention
 from viva.model.transformer import Transformer
+from viva.text.tokenizer import Tokenizer
 
 TIED = llama.TINY.model_copy(update={"tied": True})
 
@@ -42,7 +44,7 @@ def refusal(path) -> str:
 @pytest.mark.parametrize("name", names("viva.model.arch"))
 def test_every_family_round_trips_bit_for_bit(name, tmp_path):
     config = variant("viva.model.arch", name).TINY
-    model = initialise(Transformer(config.spec()), seed=3).bfloat16()
+    model = initialise(config.spec().build(), seed=3).bfloat16()
     folder.save(tmp_path / "m", config, model)
     loaded = folder.load(tmp_path / "m")
     assert loaded.config.spec() == config.spec()
@@ -156,10 +158,11 @@ def test_the_one_file_comes_before_the_shards(saved):
     assert torch.equal(folder.load(saved).model.decoder.norm.weight, before)
 
 
-FAMILIES = [(name, variant("viva.model.arch", name).MODEL_TYPE) for name in names("viva.model.arch")]
+def has_twin(name: str) -> bool:
+    return variant("viva.model.arch", name).MODEL_TYPE in transformers.CONFIG_MAPPING
 
 
-@pytest.mark.parametrize("name", [name for name, theirs in FAMILIES if theirs in transformers.CONFIG_MAPPING])
+@pytest.mark.parametrize("name", [name for name in names("viva.model.arch") if has_twin(name)])
 def test_a_key_left_out_means_what_it_means_to_transformers(name):
     """Each key of config.json in turn: ours without it is ours with what transformers fills in, or a refusal."""
     family = variant("viva.model.arch", name)
@@ -177,3 +180,27 @@ def test_a_key_left_out_means_what_it_means_to_transformers(name):
         compared += 1
         assert found == family.from_hf(Keys({k: v for k, v in filled.items() if k != "model_type"})).spec(), key
     assert compared >= 3
+
+
+def test_roberta_counts_from_its_padding_token(tmp_path):
+    """transformers takes the first place from pad_token_id, which the tokenizer must then have too."""
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel({"[PAD]": 0, "word": 1}, "[PAD]"))
+    tokenizer = Tokenizer(core, {"pad_token": "[PAD]"})
+    with pytest.raises(Refusal, match=r"pad_token_id 1, but found 0\. To fix it, build the model with pad: 0"):
+        folder.save(tmp_path / "m", roberta.TINY, initialise(Transformer(roberta.TINY.spec())), tokenizer)
+    config = roberta.TINY.model_copy(update={"pad": 0})
+    folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())), tokenizer)
+    said = json.loads((tmp_path / "m" / "config.json").read_text())
+    assert (said["pad_token_id"], said["max_position_embeddings"]) == (0, config.context + 1)
+
+
+def test_a_bias_that_a_file_holds_twice(tmp_path):
+    model = initialise(Transformer(roberta.TINY.spec()))
+    folder.save(tmp_path / "m", roberta.TINY, model)
+    (tmp_path / "m" / "viva.json").unlink()
+    file = tmp_path / "m" / "model.safetensors"
+    once = load_file(file)
+    save_file({**once, "lm_head.decoder.bias": once["lm_head.bias"].clone()}, file)
+    assert torch.equal(folder.load(tmp_path / "m").model.head.bias, model.head.bias)
+    save_file({**once, "lm_head.decoder.bias": once["lm_head.bias"] + 1}, file)
+    assert re.search(r"lm_head\.decoder\.bias and lm_head\.bias in .* must be one tensor", refusal(tmp_path / "m"))

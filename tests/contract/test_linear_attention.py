@@ -141,11 +141,13 @@ def test_what_sums_cannot_do_is_refused():
             model(ids, cache=cache, **given)
     with pytest.raises(Refusal, match="linear attention must keep what it has read, but found tokens to be forgotten"):
         cache.keep(torch.tensor([3, 2]))
-    with pytest.raises(Refusal, match="on a cache must see all that came before, as a sum, but found a mask of the"):
+    with pytest.raises(Refusal, match="on a cache must see all that came before, as a sum, but found attention"):
         model.weights(ids, cache=cache)
     with pytest.raises(Refusal, match="a row that is cached must be one document, but found several"):
         model(ids, Layout.packed(((6,), (4, 2)), 6), cache=Contiguous(model.spec, B, 16, torch.float64))
     fields = {"heads": 4, "kv_heads": 4, "head_dim": 4, "score": score.Config()}
+    with pytest.raises(Refusal, match="has sums and no weights to drop, but found dropout"):
+        Attention(**fields, dropout=0.1)
     with pytest.raises(Refusal, match=r"linear attention must see all keys by .*, but found window 8, position none"):
         Attention(**fields, window=8)
     with pytest.raises(

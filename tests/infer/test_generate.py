@@ -143,6 +143,7 @@ class Script(torch.nn.Module):
         super().__init__()
         self.spec = llama.TINY.model_copy(update={"vocab": vocab}).spec()
         self.embedding, self.tokens = torch.nn.Embedding(vocab, 1), iter(tokens)
+        self.head_weight = self.embedding.weight
 
     def cache(self, B, capacity):
         return Contiguous(self.spec, B, capacity, torch.float32)

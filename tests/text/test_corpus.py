@@ -74,7 +74,7 @@ def test_rows_of_jsonl_and_parquet_carry_their_place(tmp_path, ending):
 
 
 BAD = {
-    "missing": (None, None, r"must be an existing file, folder or glob, but found '.*train\.txt'.*use 'near\.txt'"),
+    "missing": (None, None, r"must be in an existing file, folder or glob, but found '.*train\.txt'.*use 'near\.txt'"),
     "empty": ("a.txt", b"", r"a\.txt must hold text, but found an empty file"),
     "gbk": ("a.txt", "ab中".encode("gbk"), r"a\.txt must be UTF-8 text, but found byte 0xd6 at offset 2.*iconv"),
     "gbk line": (

@@ -6,8 +6,10 @@ import subprocess
 import sys
 
 import pytest
+import tokenizers
 from hypothesis import example, given
 from hypothesis import strategies as st
+from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
@@ -180,3 +182,39 @@ def test_refusals(ours, tmp_path):
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(Refusal, match=r"tokenizer_config\.json must be valid JSON"):
         Tokenizer.load(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def framed(ours, tmp_path_factory):
+    """A tokenizer that frames its texts as BERT's does, ours and transformers'."""
+    folder = _foreign(ours, tmp_path_factory.mktemp("framed"))
+    file = json.loads((folder / "tokenizer.json").read_text())
+    core = tokenizers.Tokenizer.from_str(json.dumps(file))
+    core.post_processor = TemplateProcessing(
+        single="<|im_start|> $A <|im_end|>",
+        pair="<|im_start|> $A <|im_end|> $B:1 <|im_end|>:1",
+        special_tokens=[(token, ours.id(token)) for token in ("<|im_start|>", "<|im_end|>")],
+    )
+    core.save(str(folder / "tokenizer.json"))
+    return Tokenizer.load(folder), AutoTokenizer.from_pretrained(folder)
+
+
+@pytest.mark.parametrize("most", [None, 9])
+def test_texts_and_pairs_are_framed_as_in_transformers(framed, most):
+    """Ids and segments, whole or cut to so many tokens."""
+    ours, twin = framed
+    pairs = [("a question about the dog", "the answer"), ("", "it is what it is, and more of it"), ("one", "")]
+    for texts, split in ((SAMPLES, (SAMPLES,)), (pairs, tuple(map(list, zip(*pairs, strict=True))))):
+        mine = ours.encode_framed(texts, most)
+        theirs = twin(*split, truncation=most is not None, max_length=most, return_token_type_ids=True)
+        assert [encoding.ids for encoding in mine] == theirs["input_ids"]
+        assert [encoding.type_ids for encoding in mine] == theirs["token_type_ids"]
+        assert most is None or max(len(encoding.ids) for encoding in mine) == most
+
+
+def test_a_framed_text_cannot_forge_its_frame(framed):
+    ours, _ = framed
+    assert ours.encode_framed(["<|im_end|>"])[0].ids[1:-1] == ours.encode("<|im_end|>")
+    assert ours.id("<|im_end|>") not in ours.encode_framed(["<|im_end|>" * 9], 5)[0].ids[1:-1]
+    with pytest.raises(Refusal, match="a lone surrogate"):
+        ours.encode_framed([("a", "\ud800")])

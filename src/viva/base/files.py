@@ -142,12 +142,13 @@ def sha256(path: str | Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a JSON file; anything else is refused."""
+def read_json(path: str | Path, form: type = dict) -> Any:
+    """The object in a JSON file, or the `form` that is asked for; anything else is refused."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
     except ValueError as error:
         raise Refusal(f"{path} must be valid JSON", error, "fetch or save it again") from None
-    if not isinstance(found, dict):
-        raise Refusal(f"{path} must hold a JSON object", type(found).__name__, "fetch or save it again")
+    if not isinstance(found, form):
+        wanted = {dict: "object", list: "array"}[form]
+        raise Refusal(f"{path} must hold a JSON {wanted}", type(found).__name__, "fetch or save it again")
     return found

@@ -94,6 +94,7 @@ def require_decoder(model: Transformer) -> None:
     if model.spec.decoder is None:
         fix = "use a model with a decoder; this one embeds, classifies or fills in words"
         raise Refusal("a model must have a decoder to generate text", "an encoder alone", fix)
+    _ = model.head_weight  # refused where the head does not score the vocabulary
 
 
 def require_source(model: Transformer, sources: object) -> None:

@@ -5,7 +5,7 @@ Ainslie et al. 2023; Shazeer 2019).
 from torch import Tensor, nn
 
 from viva.base.errors import Refusal
-from viva.model.attend import Weighing, dense, linear, packed
+from viva.model.attend import Weighing, across, dense, linear, packed
 from viva.model.flow import Flow
 from viva.model.linear.dense import Linear
 from viva.model.linear.joined import Joined
@@ -13,7 +13,6 @@ from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
 from viva.model.mask.document import Document
 from viva.model.mask.full import Full
-from viva.model.mask.padding import Padding
 from viva.model.mask.window import Window
 from viva.model.position import Placed
 from viva.model.score.linear import Linear as LinearScore
@@ -31,6 +30,7 @@ class Attention(nn.Module):
         super().__init__()
         self.spec = spec
         queries, keys = (n * spec.head_dim for n in (spec.heads, spec.kv_heads))
+        self.apart = apart
         self.seen = {"k": keys} if spec.shared_kv else {"k": keys, "v": keys}
         if apart:
             self.q = Linear(width, queries, bias=spec.bias)
@@ -48,10 +48,11 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
         """x [B, T, E] attends to itself -> [B, T, E]."""
-        if flow.recall is None:
-            q, *seen = self._heads(self.qkv(x))
+        if self.apart:
+            whole = x if flow.recall is None else flow.recall.extend(layer, x)
+            (q,), seen = self._heads((self.q(x),)), self._heads(self.kv(whole))
         else:
-            (q,), seen = self._heads((self.q(x),)), self._heads(self.kv(flow.recall.extend(layer, x)))
+            q, *seen = self._heads(self.qkv(x))
         k, v = seen[0], seen[-1]
         if self.q_norm is not None:
             q, k = self.q_norm(q), self.k_norm(k)
@@ -78,7 +79,8 @@ class Attention(nn.Module):
             seen = self._heads(self.kv(flow.memory.states))
             k = seen[0] if self.k_norm is None else self.k_norm(seen[0])
             keep[layer] = k.transpose(1, 2), seen[-1].transpose(1, 2)
-        return self._out(self._attend_across(q, *keep[layer], flow, self._how(flow, f"{layer}.cross")))
+        how = self._how(flow, f"{layer}.cross")
+        return self._out(across.attend(q, *keep[layer], flow.layout, flow.memory.layout, how))
 
     def _heads(self, joined: tuple[Tensor, ...]) -> list[Tensor]:
         """Each [B, T, n D] -> [B, T, n, D]."""
@@ -90,8 +92,9 @@ class Attention(nn.Module):
 
     def _summed(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, layer: int) -> Tensor:
         """Linear attention behind what is cached, of which there are sums and no keys."""
-        if flow.layout.mask is not None or flow.weights is not None:
-            found, fix = "a mask of the batch, or weights to be read", "read the whole text without a cache"
+        if not self.spec.causal or flow.layout.mask is not None or flow.weights is not None:
+            found = "attention both ways, a mask of the batch, or weights to be read"
+            fix = "read the whole text without a cache"
             raise Refusal("linear attention on a cache must see all that came before, as a sum", found, fix)
         return linear.decode(q, k, v, flow.cache.sums(layer), flow.layout.real)
 
@@ -103,17 +106,6 @@ class Attention(nn.Module):
         if layout.documents is not None:
             mask = mask & Document(layout.documents)
         return dense.attend(q, k, v, mask, layout.places, layout.aligned, how)
-
-    def _attend_across(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, how: Weighing) -> Tensor:
-        own, other = flow.layout, flow.memory.layout
-        if own.documents is None:  # a row is one document, and so is what it attends to
-            mask = Full() if other.documents is None else Padding(tuple(map(sum, other.lengths)))
-            return dense.attend(q, k, v, mask, own.places, False, how)
-        others = other.documents or ((k.shape[2],),) * k.shape[0]
-        filled = any(own.padding) or any(other.padding)
-        if own.split and not filled:
-            return packed.attend(q, k, v, Full(), packed.plan(own.documents, others, q.device), how)
-        return dense.attend(q, k, v, Document(own.documents, others), own.places, False, how)
 
     def _mask(self, given: Mask | None) -> Mask:
         """The model's own, or what the batch says in its place."""

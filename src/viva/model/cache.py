@@ -5,7 +5,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from viva.base.config import kind
+from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.spec import Spec
 
@@ -25,6 +25,21 @@ class Cache(Protocol):
     def advance(self, T: int | Tensor) -> None:
         """Count T more tokens in every row, or T[b] in row b; called once a pass, after the last layer."""
 
+    def keep(self, held: int | Tensor) -> None:
+        """Forget what stands behind the first `held` tokens of each row; the next tokens take its place."""
+
+    def take(self, rows: list[int]) -> None:
+        """Keep these rows alone, in this order; rows[i] is i, or one from behind the len(rows) that remain."""
+
+    def pick(self, rows: list[int]) -> None:
+        """Make rows[i] the new row i, for any rows, repeated ones too."""
+
+
+def require_decoder(spec: Config) -> None:
+    """Refuse a spec (of this package or of model/baseline) that cannot go on from what it has read."""
+    if spec.decoder is None:
+        raise Refusal("a model must have a decoder to keep what it has read", "an encoder alone", "use a decoder")
+
 
 class Contiguous:
     """One buffer [B, G, capacity, D] a layer for keys and one for values, filled from the front.
@@ -33,8 +48,7 @@ class Contiguous:
     """
 
     def __init__(self, spec: Spec, B: int, capacity: int, dtype: torch.dtype, device: torch.device | str = "cpu"):
-        if spec.decoder is None:
-            raise Refusal("a model must have a decoder to keep what it has read", "an encoder alone", "use a decoder")
+        require_decoder(spec)
         self.held: int | Tensor = 0
         self.capacity = capacity
         self.across: dict[int, tuple[Tensor, Tensor]] = {}

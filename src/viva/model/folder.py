@@ -17,7 +17,7 @@ from viva.base.choice import names, tagged, variant
 from viva.base.config import Config, kind, refusal
 from viva.base.errors import Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
-from viva.model import tensors
+from viva.model import sentence, tensors
 from viva.model.arch._family import Keys
 from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
@@ -27,7 +27,8 @@ from viva.text.tokenizer import Tokenizer
 FAMILIES = "viva.model.arch"
 MANIFEST = "viva.json"
 FORMAT = 1
-WRITTEN = {"config.json", tensors.INDEX, "tokenizer.json", "tokenizer_config.json", MANIFEST}  # and the weights
+# what a folder of ours holds, beside the weights
+WRITTEN = {"config.json", tensors.INDEX, "tokenizer.json", "tokenizer_config.json", MANIFEST, *sentence.WRITTEN}
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,8 @@ def save(
     with whole_folder(folder) as new:
         family = variant(FAMILIES, tagged(config)["kind"])
         write_text(new / "config.json", json.dumps(_hf_config(family, config, model, tokenizer), indent=2))
+        if _embeds(family, model):
+            sentence.write(new, model.spec.head, model.spec.width)
         tensors.save(new, family, model)
         if tokenizer is not None:
             tokenizer.save(new)
@@ -70,7 +73,9 @@ def save(
             "model": tagged(config),
             "tokenizer": tokenizer and tokenizer.fingerprint.model_dump(mode="json"),
             **(notes or {}),
-            "files": {file.name: sha256(file) for file in sorted(new.iterdir())},
+            "files": {
+                file.relative_to(new).as_posix(): sha256(file) for file in sorted(new.rglob("*")) if file.is_file()
+            },
         }
         write_text(new / MANIFEST, json.dumps(said, indent=2, ensure_ascii=False))
 
@@ -81,25 +86,45 @@ def require_room(target: str | Path) -> None:
     fix = "save to a new folder, or to one that viva wrote and nothing was added to"
     if target.exists() and not target.is_dir():
         raise Refusal(f"{target} must be a new folder or a checkpoint", "a file", fix)
-    there = {file.name for file in target.iterdir()} if target.is_dir() else set()
+    there = _within(target) if target.is_dir() else set()
     listed = {MANIFEST, *(manifest(target) or {}).get("files", {})} if there else set()
     ours = {name for name in listed if name in WRITTEN or (name.startswith("model") and name.endswith(".safetensors"))}
+    ours |= {str(Path(name).parent) for name in ours}
     if target.resolve() == Path.cwd():
         raise Refusal(f"{target} must be a new folder or a checkpoint", "the folder you are in", fix)
     if foreign := sorted(there - ours):
         raise Refusal(f"{target} must be a new folder or a checkpoint", ", ".join(foreign[:5]), fix)
 
 
+def _embeds(family: Any, model: Transformer) -> bool:
+    """Whether files of sentence-transformers must say what the head is, for config.json cannot."""
+    return kind(model.spec.head) == "embed" and "embed" not in family.HEADS
+
+
+def _within(folder: Path) -> set[str]:
+    """Everything in a folder, and in what of it one of ours may have inside."""
+    inside = {Path(name).parent for name in WRITTEN}
+    return {path.relative_to(folder).as_posix() for each in inside for path in (folder / each).glob("*")}
+
+
 def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Tokenizer | None) -> dict[str, Any]:
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     ids = (
-        {}
+        getattr(family, "PLACEHOLDERS", {})
         if tokenizer is None
         else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
     )
-    architecture = family.HEADS[kind(model.spec.head)]
+    own, stands = kind(model.spec.head), family.to_hf(config)
+    architecture = family.HEADS.get("none" if _embeds(family, model) else own)
+    if architecture is None:
+        must = f"the head of a {family.MODEL_TYPE} model must be one that transformers has for it"
+        raise Refusal(must, own, f"choose of {', '.join(family.HEADS)}, or build the model with the kind custom")
+    for key in set(stands) & set(ids):
+        if stands[key] != ids[key]:
+            must = f"the tokenizer of this {family.MODEL_TYPE} model must have the {key} {stands[key]}"
+            raise Refusal(must, ids[key], f"build the model with {key.split('_')[0]}: {ids[key]}")
     head = {"model_type": family.MODEL_TYPE, "architectures": [architecture], "dtype": dtype}
-    return {**head, **family.to_hf(config), **ids}
+    return {**head, **ids, **stands}
 
 
 def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | None = None, seed: int = 0) -> Loaded:
@@ -116,18 +141,22 @@ def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | No
     keys = Keys(read_json(folder / "config.json"), str(folder / "config.json"))
     family = _family(keys)
     config, spec = _understood(family, keys)
-    new_head = head is not None and head != spec.head
-    if new_head:
+    own = sentence.head(folder) or spec.head
+    new_head = head is not None and head != own
+    head = head if new_head else own
+    if head != spec.head:
         config = config.model_copy(update={"head": head})
         spec = config.spec()
     with hollow():
-        model = Transformer(spec)
+        model = spec.build()
     if new_head:
         model.head = spec.head.build(spec)
         initialise(model, seed, part="head")
     tensors.load(folder, family, model, dtype, new_head)
     has_tokenizer = (folder / "tokenizer.json").is_file()
     tokenizer = Tokenizer.load(folder) if has_tokenizer else None
+    if tokenizer is not None and (longest := sentence.longest(folder)) is not None:
+        tokenizer.config["model_max_length"] = longest
     said = manifest(folder) or {}
     if tokenizer is not None and said.get("tokenizer"):
         type(tokenizer.fingerprint).model_validate(said["tokenizer"]).require(tokenizer.fingerprint, str(folder))

@@ -15,6 +15,8 @@ from viva.model.linear.joined import names, split
 from viva.model.transformer import Transformer
 
 STD = 0.02  # of GPT-1 (Radford et al. 2018, section 4.1) and of most since
+# Of recurrent and convolutional models. With a tied head +-0.1 is small: attention then learns several times slower.
+TABLE = 0.25
 
 
 @torch.no_grad()
@@ -26,16 +28,26 @@ def initialise(model: Transformer, seed: int = 0, part: str = "") -> Transformer
     2019, section 2.3). "xavier": matrices uniform in +-sqrt(6 / (in + out)) (Glorot and Bengio 2010), tables
     N(0, 1 / E), as the original Transformer had them. "fan_in": matrices N(0, 1 / in), queries a further 1 / sqrt(D)
     smaller in place of the scale of scores, tables of positions N(0, 1 / E) and of tokens N(0, 1), as T5 has them
-    (Raffel et al. 2020 by way of Shazeer et al. 2018, Mesh-TensorFlow).
+    (Raffel et al. 2020 by way of Shazeer et al. 2018, Mesh-TensorFlow). "uniform": matrices as in "xavier", those of
+    recurrent cells uniform in +-1 / sqrt(E), as torch has them, tables in +-0.25, about the spread of trained word
+    vectors (Kim 2014), and an LSTM's forget gates begin open, at bias 1 (Jozefowicz et al. 2015).
     """
     generator = torch.Generator().manual_seed(derive(seed, "weights"))
-    draw = {"normal": partial(_normal, model), "xavier": _xavier, "fan_in": partial(_fan_in, model)}[model.spec.init]
+    draws = {
+        "normal": partial(_normal, model),
+        "xavier": _xavier,
+        "fan_in": partial(_fan_in, model),
+        "uniform": _uniform,
+    }
+    draw = draws[model.spec.init]
     for name, module in model.named_modules():
         if not name.startswith(part):
             continue
         for leaf, weight in list(module.named_parameters(recurse=False)):
             if leaf == "bias" and isinstance(module, nn.Linear):
                 weight.zero_()
+            elif isinstance(module, nn.RNNBase):
+                _cells(module, leaf, weight, generator)
             elif leaf == "weight" and isinstance(module, nn.Linear | nn.Embedding | Vocabulary):
                 draw(name, module, weight, generator)
     return model
@@ -43,7 +55,7 @@ def initialise(model: Transformer, seed: int = 0, part: str = "") -> Transformer
 
 def _normal(model: Transformer, name: str, module: nn.Module, weight: Tensor, generator: torch.Generator) -> None:
     layers = model.spec.stacks[-1].layers
-    writes = name.endswith(("attention.out", "cross.out", "ffn.down"))
+    writes = name.endswith(("attention.out", "cross.out", ".down"))
     std = STD / math.sqrt(2 * layers) if writes else STD
     weight.copy_(torch.empty(weight.shape).normal_(0, std, generator=generator))
 
@@ -63,6 +75,24 @@ def _fan_in(model: Transformer, name: str, module: nn.Module, weight: Tensor, ge
         fan = model.spec.width if isinstance(module, nn.Embedding) else part.shape[1]
         fan = 1 if piece == "embedding.weight" else fan * head_dim if piece.endswith(".q.weight") else fan
         part.copy_(torch.empty(part.shape).normal_(0, fan**-0.5, generator=generator))
+
+
+def _uniform(name: str, module: nn.Module, weight: Tensor, generator: torch.Generator) -> None:
+    if isinstance(module, nn.Linear):
+        _xavier(name, module, weight, generator)
+    else:
+        weight.copy_(torch.empty(weight.shape).uniform_(-TABLE, TABLE, generator=generator))
+
+
+def _cells(module: nn.RNNBase, leaf: str, weight: Tensor, generator: torch.Generator) -> None:
+    """Of recurrent cells, whose matrices are of all gates, an LSTM's forget gate the second."""
+    if leaf.startswith("weight"):
+        bound = module.hidden_size**-0.5
+        weight.copy_(torch.empty(weight.shape).uniform_(-bound, bound, generator=generator))
+        return
+    weight.zero_()
+    if isinstance(module, nn.LSTM) and leaf.startswith("bias_ih"):
+        weight[module.hidden_size : 2 * module.hidden_size] = 1.0
 
 
 @contextmanager

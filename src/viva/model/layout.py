@@ -1,6 +1,7 @@
 """Where each token of a batch stands: the batch describes itself, and masks and positions follow from that."""
 
 from dataclasses import dataclass, replace
+from itertools import accumulate
 
 import torch
 from torch import Tensor
@@ -68,6 +69,17 @@ class Layout:
             raise Refusal("a row that is cached must be one document", "several", fix)
         filled = any(self.padding)
         return torch.tensor(self.lengths, device=self.places.device)[:, 0] if filled else self.places.shape[1]
+
+    def spans(self, B: int, T: int) -> tuple[Tensor, Tensor]:
+        """Where each of the N documents in B rows of T begins, the rows laid end to end, and its length: [N] and [N].
+
+        Padding is left out. Rows that are one document each may share one layout.
+        """
+        lengths = self.lengths * (B // len(self.lengths))
+        counts = torch.tensor([n for row in lengths for n in row])
+        row = torch.arange(B).repeat_interleave(torch.tensor([len(row) for row in lengths]))
+        before = torch.tensor([start for row in lengths for start in accumulate(row[:-1], initial=0)])
+        return row * T + before, counts
 
     @staticmethod
     def one_document(T: int, start: int | Tensor = 0, device: torch.device | str = "cpu") -> "Layout":

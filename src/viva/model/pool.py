@@ -16,10 +16,7 @@ def pooled(hidden: Tensor, layout: Layout | None, pool: Pool) -> Tensor:
     "first" is BERT's CLS token, "last" what a decoder has read all by.
     """
     layout = layout or Layout.one_document(hidden.shape[1], device=hidden.device)
-    rows = hidden.shape[0] // len(layout.lengths)  # rows that are one document each may share one layout
-    lengths = [torch.tensor(row, device=hidden.device) for row in layout.lengths * rows]
-    counts = torch.cat(lengths)
-    starts = torch.cat([row * hidden.shape[1] + n.cumsum(0) - n for row, n in enumerate(lengths)])
+    starts, counts = (x.to(hidden.device) for x in layout.spans(*hidden.shape[:2]))
     flat = hidden.flatten(0, 1)
     if pool == "first":
         return flat[starts]

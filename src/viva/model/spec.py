@@ -3,12 +3,14 @@
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
+from torch.nn import Module
 
 from viva.base.choice import Choice
 from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.head import lm
 from viva.model.norm import require_alone
+from viva.model.pool import Pool
 from viva.model.position import none
 from viva.model.score import dot
 
@@ -144,6 +146,22 @@ class Spec(Config):
     init: Literal["normal", "xavier", "fan_in"] = "normal"
 
     @property
+    def inner(self) -> int:
+        """The width of the tokens' vectors: E unless the table is factorised."""
+        return self.stacks[0].entry.inner or self.width
+
+    @property
+    def pool(self) -> Pool:
+        """The token that has seen all others of its document, or may have."""
+        return "first" if self.decoder is None else "last"
+
+    def build(self) -> Module:
+        """The model, with the weights of torch's own drawing."""
+        from viva.model.transformer import Transformer  # which is made of this file's specs
+
+        return Transformer(self)
+
+    @property
     def stacks(self) -> tuple[Stack, ...]:
         """Those there are, the encoder first."""
         return tuple(stack for stack in (self.encoder, self.decoder) if stack is not None)
@@ -159,7 +177,13 @@ class Spec(Config):
             raise Refusal("a decoder must attend to an encoder where there is one, and only there", found, fix)
         if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
             raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
+        if self.encoder is not None and self.encoder.recall:
+            found = f"an encoder with recall {self.encoder.recall}"
+            raise Refusal("a stack must read left to right to recall a segment", found, "set its recall to 0")
         if len({stack.entry.inner for stack in self.stacks}) > 1:
             found = [stack.entry.inner for stack in self.stacks]
             raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")
+        if kind(self.head) == "masked" and self.decoder and any(b.attention.causal for b in self.decoder.blocks):
+            fix = "use an encoder, or the head lm"
+            raise Refusal("a model that fills in words must see both sides of them", "a causal decoder", fix)
         return self

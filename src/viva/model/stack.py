@@ -58,11 +58,10 @@ class Stack(nn.Module):
         x = self.entry(x, layout, segments, real)
         tables = {scheme: scheme.table(layout) for scheme in set(self.schemes) - {None}}
         placed = tuple(scheme and Placed(scheme, tables[scheme]) for scheme in self.schemes)
-        flow = Flow(layout, placed, cache, memory, recall, weights, real)
+        flow = Flow(layout, placed, cache, memory, recall and recall.segment(), weights, real)
         again = self.recompute and self.training
-        if again and (self.over_batch or recall is not None):
-            found = "batchnorm" if self.over_batch else "segment recurrence"
-            raise Refusal("blocks that are recomputed must leave no trace", found, "set recompute to false")
+        if again and self.over_batch:
+            raise Refusal("blocks that are recomputed must leave no trace", "batchnorm", "set recompute to false")
         for i in range(len(self.schemes)):
             layer = self.layers[i // self.spec.share]
             x = checkpoint(layer, x, flow, i, use_reentrant=False) if again else layer(x, flow, i)

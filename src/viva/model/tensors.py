@@ -3,6 +3,8 @@
 import json
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,17 @@ TIED = (  # names under which a file may hold the token embeddings once more
     "predictions.decoder.weight",
     "vocab_projector.weight",
     "generator_lm_head.weight",
+    "crit.out_layers.0.weight",
     "encoder.embed_tokens.weight",
     "decoder.embed_tokens.weight",
     "model.encoder.embed_tokens.weight",
     "model.decoder.embed_tokens.weight",
 )
+COPIES = {  # a masked head's bias, which a file may hold once more
+    "lm_head.decoder.bias": "lm_head.bias",
+    "cls.predictions.decoder.bias": "cls.predictions.bias",
+    "predictions.decoder.bias": "predictions.bias",
+}
 BUFFERS = (
     ".position_ids",
     ".attn.bias",
@@ -52,17 +60,22 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
             continue
         stack = getattr(model, row.ours[0].split(".")[0]) if "{i}" in row.theirs else None
         for i in range(len(stack.layers) if stack is not None else "{i}" not in row.theirs):
-            names = tuple(name.replace("{i}", str(i)) for name in row.ours)
-            if names[0] in ours:
-                yield Held(row.theirs.replace("{i}", str(i)), names, row.transposed, row.head, row.flat)
+            for e in count() if "{e}" in row.theirs else range(1):  # as many experts as the layer has
+                theirs, *names = (n.replace("{i}", str(i)).replace("{e}", str(e)) for n in (row.theirs, *row.ours))
+                if names[0] not in ours:
+                    break
+                yield replace(row, theirs=theirs, ours=tuple(names))
 
 
 def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> None:
     """Write model.safetensors, or shards of at most `shard` bytes with their index."""
     from huggingface_hub import split_torch_state_dict_into_shards
 
-    ours, theirs = pieces(model), {}
-    for row in named(family, model):
+    ours, theirs, rows = pieces(model), {}, list(named(family, model))
+    if unnamed := sorted(set(ours) - {name for row in rows for name in row.ours}):
+        must = f"the tensors of a {family.MODEL_TYPE} model must all have names there"
+        raise Refusal(must, f"none for {_listed(unnamed)}", "build the model with the kind custom")
+    for row in rows:
         joined = torch.cat([ours[name].detach() for name in row.ours])
         theirs[row.theirs] = (joined.T if row.transposed else joined[None] if row.flat else joined).contiguous()
     split = split_torch_state_dict_into_shards(theirs, filename_pattern=SHARD, max_shard_size=shard)
@@ -80,8 +93,8 @@ def load(
 
     With `new_head` the model's head is not in the folder, and the one that is there is left out.
     """
-    stored = read(folder)
     rows = [row for row in named(family, model) if not (new_head and _of_head(row))]
+    stored = _without_copies(read(folder), folder)
     prefix, known = family.BASE, {row.theirs for row in rows}
     if prefix and not any(name.startswith(prefix) for name in stored):
         stored = {name if name in {*known, *TIED} else prefix + name: tensor for name, tensor in stored.items()}
@@ -153,6 +166,15 @@ def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: 
     if others:
         text = f"{folder} holds a head that this model has not: {_listed(sorted(others))} are left out"
         warnings.warn(Notice(text), stacklevel=2)
+
+
+def _without_copies(stored: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:
+    """Each bias once; two that go by one name must be equal."""
+    for copy, name in COPIES.items():
+        if copy in stored and not torch.equal(stored.setdefault(name, stored[copy]), stored.pop(copy)):
+            fix = "download the folder again"
+            raise Refusal(f"{copy} and {name} in {folder} must be one tensor", "different values", fix)
+    return stored
 
 
 def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], folder: Path) -> None:

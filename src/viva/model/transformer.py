@@ -2,25 +2,23 @@
 
 from dataclasses import replace
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from viva.base.errors import Refusal
 from viva.model.cache import Cache, Contiguous
 from viva.model.flow import Memory
-from viva.model.head import Vocabulary
 from viva.model.layout import Layout
 from viva.model.recall import Recall
 from viva.model.spec import Spec
 from viva.model.stack import Stack
+from viva.model.whole import Whole, require_encoder, require_whole_text, taken_in
 
 
-class Transformer(nn.Module):
-    """ids [B, T] -> what its head gives: logits [B, T, V], classes, or the states [B, T, E] themselves."""
+class Transformer(Whole):
+    """A stack of blocks that encodes, one that decodes, or both."""
 
     def __init__(self, spec: Spec):
-        super().__init__()
-        self.spec = spec
-        self.embedding = nn.Embedding(spec.vocab, spec.stacks[0].entry.inner or spec.width)
+        super().__init__(spec)
         self.encoder, self.decoder = (
             stack and Stack(stack, spec.width, spec.context) for stack in (spec.encoder, spec.decoder)
         )
@@ -31,25 +29,16 @@ class Transformer(nn.Module):
         """Those there are, the encoder first."""
         return [stack for stack in (self.encoder, self.decoder) if stack is not None]
 
-    @property
-    def head_weight(self) -> Tensor:
-        """The matrix [V, E] whose product with the head's states gives the scores of the vocabulary."""
-        if not isinstance(self.head, Vocabulary):
-            found = f"the head {type(self.head).__name__.lower()}"
-            raise Refusal("a model must score its vocabulary to predict words", found, "use a model with another head")
-        return self.head.matrix(self.embedding.weight)
-
-    def cache(self, B: int, capacity: int) -> Cache:
-        """Room for the keys and values of B rows of so many tokens."""
-        weight = self.embedding.weight
-        return Contiguous(self.spec, B, capacity, weight.dtype, weight.device)
-
-    def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
-        """What the encoder makes of ids [B, S], for a decoder to attend to. Each row is one document unless said."""
-        if self.encoder is None:
-            raise Refusal("a model must have an encoder to encode", "a decoder alone", "read the text with hidden()")
+    def encode(
+        self,
+        ids: Tensor,
+        layout: Layout | None = None,
+        segments: Tensor | None = None,
+        weights: dict[str, Tensor] | None = None,
+    ) -> Memory:
+        require_encoder(self)
         layout = layout or Layout.one_document(ids.shape[1], device=ids.device)
-        return Memory(self.encoder(self.embedding(ids), layout, segments=segments), layout)
+        return Memory(self.encoder(self.embedding(ids), layout, segments=segments, weights=weights), layout)
 
     def hidden(
         self,
@@ -66,42 +55,37 @@ class Transformer(nn.Module):
         Without a layout each row is one document that follows what is cached or recalled.
         """
         layout = layout or _following(ids, cache, recall)
+        if recall is not None:
+            _require_segments(self.stacks[-1], layout, cache)
         if self.decoder is None:
-            _require_whole_text(cache)
+            require_whole_text(cache)
             return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
-        read = ids.shape[1] if cache is None else _read(layout, cache)
+        read = ids.shape[1] if cache is None else taken_in(layout, cache)
         x = self.decoder(self.embedding(ids), layout, cache, memory, segments, recall, weights)
         for kept in (cache, recall):
             if kept is not None:
                 kept.advance(read)
         return x
 
-    def logits(self, hidden: Tensor) -> Tensor:
-        """Scores over the vocabulary, [..., E] -> [..., V]."""
-        return self.head(hidden, self.embedding.weight)
+    def cache(self, B: int, capacity: int) -> Contiguous:
+        weight = self.embedding.weight
+        return Contiguous(self.spec, B, capacity, weight.dtype, weight.device)
 
-    def forward(
-        self,
-        ids: Tensor,
-        layout: Layout | None = None,
-        cache: Cache | None = None,
-        memory: Memory | None = None,
-        segments: Tensor | None = None,
-    ) -> Tensor:
-        return self.head(self.hidden(ids, layout, cache, memory, segments), self.embedding.weight, layout)
-
-    def weights(self, ids: Tensor, layers: tuple[str, ...] | None = None, **given) -> dict[str, Tensor]:
+    def weights(
+        self, ids: Tensor, layers: tuple[str, ...] | None = None, encoder: bool = False, **given
+    ) -> dict[str, Tensor]:
         """The attention weights [B, H, T, S] of `layers`: "0", "1", ... of self-attention, "0.cross" of that to the
-        memory; all of them if left out. `given` is what `hidden` takes.
+        memory; all of them if left out. `given` is what `hidden` takes, or with `encoder` what `encode` takes.
         """
-        stack = self.decoder or self.encoder
+        stack = (self.encoder if encoder else self.decoder) or self.stacks[0]
         known = [str(layer) for layer in range(stack.spec.layers)]
         known += [f"{layer}.cross" for layer in known if stack.spec.blocks[0].cross]
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)
         layout = given.pop("layout", None) or _following(ids, given.get("cache"), given.get("recall"))
-        self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
+        read = self.encode if encoder else self.hidden
+        read(ids, replace(layout, whole=True), weights=kept, **given)
         return kept
 
 
@@ -111,17 +95,11 @@ def _following(ids: Tensor, cache: Cache | None, recall: Recall | None) -> Layou
     return Layout.one_document(ids.shape[1], before, ids.device)
 
 
-def _read(layout: Layout, cache: Cache) -> int | Tensor:
-    """How many tokens of each row the cache takes in."""
-    if layout.documents is None:
-        return layout.places.shape[1]
-    if not isinstance(cache.held, int) or cache.held:
-        found, fix = f"{cache.held} tokens cached", "leave the layout out"
-        raise Refusal("rows of their own lengths must be the first that a cache takes in", found, fix)
-    return layout.read
-
-
-def _require_whole_text(cache: Cache | None) -> None:
-    if cache is not None:
-        found = "an encoder, which sees what follows"
-        raise Refusal("a model must read left to right to go on from a cache", found, "generate with a decoder")
+def _require_segments(stack: Stack, layout: Layout, cache: Cache | None) -> None:
+    if not stack.spec.recall:
+        fix = "leave recall out, or use a model such as transfo_xl"
+        raise Refusal("a model must be made for segments to recall the one before", "a stack with recall 0", fix)
+    if cache is not None or layout.documents is not None:
+        found = "packed documents" if cache is None else "a cache as well"
+        fix = "give rows of one document each, and no cache"
+        raise Refusal("a segment must go on where the one before it ended", found, fix)

@@ -1,6 +1,7 @@
 """A tokenizer in Hugging Face's form: tokenizer.json, and tokenizer_config.json with the chat template."""
 
 import json
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,20 @@ class Tokenizer:
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, all of it plain text."""
         return self.core.encode(require_whole(text), add_special_tokens=False).ids
+
+    def encode_framed(
+        self, texts: Sequence[str | tuple[str, str]], most: int | None = None
+    ) -> list[tokenizers.Encoding]:
+        """Each text's, or each pair's, `ids` with the special tokens that the tokenizer's post-processor sets about
+        them ([CLS] text [SEP]), and `type_ids`: which segment a token belongs to, 0 or 1.
+
+        With `most` tokens given a longer text is cut, of a pair the longer one, and the special tokens stay.
+        """
+        core = self.core if most is None else self._cutting_core(most)
+        for text in texts:
+            for part in (text,) if isinstance(text, str) else text:
+                require_whole(part)
+        return core.encode_batch(list(texts), add_special_tokens=True)
 
     def encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding]:
         """Each marked text's `ids` and `offsets`: special tokens count unless shielded (`text/marks.py`)."""
@@ -163,6 +178,13 @@ class Tokenizer:
         steps = [normalizers.Replace(marks.BREAK, "")] + ([core.normalizer] if core.normalizer else [])
         core.normalizer = normalizers.Sequence(steps)
         core.encode_special_tokens = False
+        return core
+
+    def _cutting_core(self, most: int) -> tokenizers.Tokenizer:
+        """The same tokenizer, with texts cut to `most` tokens."""
+        core = tokenizers.Tokenizer.from_str(self._json)
+        core.encode_special_tokens = True
+        core.enable_truncation(most)
         return core
 
     def _require_shielded(self, text: str, encoding: tokenizers.Encoding) -> None:

@@ -3,6 +3,7 @@
 from torch import nn
 
 from viva.base.config import kind
+from viva.model.ffn.moe import MoE
 from viva.model.head import Vocabulary
 from viva.model.spec import Attention
 from viva.model.transformer import Transformer
@@ -14,16 +15,23 @@ def train_flops(model: Transformer, context: int) -> float:
     A weight that multiplies costs 2 forward and 4 backward (Kaplan et al. 2020, section 2.1); the embedding is looked
     up, the head multiplies. With an encoder and a decoder every token is counted as if it went through both. Attention
     adds 12 H D a layer for each token seen, scores and values together; under a causal mask a token sees T / 2 others
-    on average.
+    on average. Of experts those count that compute a token.
     """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
     matrices = {id(p): p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in tables}
     if isinstance(model.head, Vocabulary):
         matrices[id(model.head_weight)] = model.head_weight.numel()
+    idle = sum(_idle(module) for module in model.modules() if isinstance(module, MoE))
     blocks = [stack.block(layer) for stack in model.spec.stacks for layer in range(stack.layers)]
     attentions = [a for block in blocks for a in (block.attention, block.cross) if a is not None]
     seen = sum(_seen(a, context) * a.heads * a.head_dim for a in attentions)
-    return 6 * sum(matrices.values()) + 12 * seen
+    return 6 * (sum(matrices.values()) - idle) + 12 * seen
+
+
+def _idle(mixture: MoE) -> float:
+    """The weights of the experts that a token is not sent to."""
+    weights = sum(p.numel() for p in mixture.experts.parameters() if p.ndim == 2)
+    return weights * (1 - mixture.config.chosen / mixture.config.experts)
 
 
 def _seen(attention: Attention, context: int) -> float:

@@ -74,7 +74,7 @@ def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
             config = config.model_copy(update={"vocab": tokens.vocab_size})
         if head is not None:
             config = config.model_copy(update={"head": head})
-        found = initialise(Transformer(config.spec()), recipe.seed)
+        found = initialise(config.spec().build(), recipe.seed)
     recipe.objective.require(found)
     _require_fit(found, recipe, tokens)
     return _beginning(config, recipe, tokens), found
@@ -128,6 +128,9 @@ def _freeze(found: Transformer, parts: tuple[str, ...]) -> None:
 
 
 def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
+    if not found.stacks and (recipe.train.recompute or recipe.train.compile):
+        fix = "leave train.recompute and train.compile out"
+        raise Refusal("a model must have blocks to be recomputed or compiled", "none", fix)
     if found.spec.vocab < tokens.vocab_size:
         fix = "leave model.vocab out, or use the tokenizer of the model"
         raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)

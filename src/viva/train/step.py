@@ -11,6 +11,7 @@ from viva.base.seed import derive
 from viva.train import guard
 from viva.train.batch import Batch
 from viva.train.job import Job, State
+from viva.train.objective import with_auxiliary
 
 ENDLESS = 10**9  # the length of a run whose end is not known yet: its schedule is still at its beginning
 
@@ -45,7 +46,7 @@ def _backward(job: Job, step: int, batches: list[Batch], count: int) -> dict[str
     for i, batch in enumerate(batches):
         torch.manual_seed(derive(job.seed, "dropout", step, i))
         with job.precision.autocast():
-            loss = job.objective(job.model, batch)
+            loss = with_auxiliary(job.objective(job.model, batch), job.model, batch)
         job.precision.backward(loss.sum / count)
         sums.update({"loss": loss.sum.item(), **loss.metrics})
     if not math.isfinite(sums["loss"]):

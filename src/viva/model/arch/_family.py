@@ -109,8 +109,9 @@ class Keys:
 class Held:
     """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
 
-    `{i}` in a name stands for each layer. A row with a `head` is there with this kind of head alone; a
-    `flat` one has an axis of length 1 before ours; one with `when` is there for a Spec of which it is true.
+    `{i}` in a name stands for each layer, `{e}` for each expert in it. A row with a `head` is there with this kind of
+    head alone; a `flat` one has an axis of length 1 before ours; one with `when` is there for a Spec of which it is
+    true.
     """
 
     theirs: str
@@ -135,16 +136,12 @@ def pairs(names: dict[str, str], head: str | None = None) -> tuple[Held, ...]:
     )
 
 
-class Family(Config):
+class Sizes(Config):
     """The sizes every family has. `vocab` left out is the tokenizer's, `head` the one the family is pretrained with."""
 
     vocab: int | None = Field(None, gt=0)
     width: int = Field(gt=0)
-    layers: int = Field(gt=0)
-    heads: int = Field(gt=0)
     context: int = Field(1024, gt=0)
-    hidden: int | None = Field(None, gt=0)
-    tied: bool = True
     dropout: float = Field(0.0, ge=0, lt=1)
     head: Choice("viva.model.head") | None = None
 
@@ -154,6 +151,15 @@ class Family(Config):
         if self.vocab is None:
             raise Refusal("a model must know its vocabulary", "vocab left out", "give model.vocab, or a tokenizer")
         return self.vocab
+
+
+class Family(Sizes):
+    """The sizes every Transformer has."""
+
+    layers: int = Field(gt=0)
+    heads: int = Field(gt=0)
+    hidden: int | None = Field(None, gt=0)
+    tied: bool = True
 
 
 def divided(width: int, heads: int) -> int:

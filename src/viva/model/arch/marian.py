@@ -49,13 +49,12 @@ def to_hf(config: Config) -> dict[str, Any]:
         "share_encoder_decoder_embeddings": True,
         "decoder_vocab_size": config.known_vocab,
         "static_position_embeddings": True,
-        # their defaults lie beyond a small vocabulary; what the tokenizer and the config say comes before
-        "pad_token_id": 0,
         "decoder_start_token_id": config.start or 0,
     }
 
 
 BASE = bart.BASE
+PLACEHOLDERS = {"pad_token_id": 0}  # where no tokenizer says it: the class's own lies beyond a small vocabulary
 UNREAD = (".embed_positions.weight",)  # sinusoids, which we compute
 TENSORS = (
     held("model.shared.weight", "embedding.weight"),

@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from viva.base.config import kind
 from viva.base.errors import Refusal
-from viva.model.arch import llama
+from viva.model.arch import llama, qwen2
 from viva.model.arch._family import Keys, held, pairs
 from viva.model.position import log_n, rope
 from viva.model.position.scaling import default, stepped
@@ -42,7 +42,7 @@ class Config(llama.Config):
         position = rope.Config(theta=self.position.theta, scaling=scaling)
         if self.log_n:
             position = log_n.Config(trained=self.trained, rope=position)
-        return super().attention().model_copy(update={"position": position, "bias": True, "out_bias": False})
+        return qwen2.biased(super().attention()).model_copy(update={"position": position})
 
 
 def from_hf(keys: Keys) -> Config:

@@ -21,7 +21,7 @@ class Config(llama.Config):
     full_layers: int = Field(0, ge=0)
 
     def attention(self) -> Attention:
-        return super().attention().model_copy(update={"bias": True, "out_bias": False})
+        return biased(super().attention())
 
     def blocks(self) -> tuple[Block, ...]:
         block = self.block()
@@ -30,6 +30,11 @@ class Config(llama.Config):
         attention = block.attention.model_copy(update={"window": self.window})
         near = block.model_copy(update={"attention": attention})
         return tuple(block if layer < self.full_layers else near for layer in range(self.layers))
+
+
+def biased(attention: Attention) -> Attention:
+    """With a bias on queries, keys and values alone, as all the Qwens have had it up to the third."""
+    return attention.model_copy(update={"bias": True, "out_bias": False})
 
 
 def windows(keys: Keys, layers: int) -> dict[str, Any]:

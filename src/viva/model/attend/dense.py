@@ -29,14 +29,15 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned:
         if how.keep is None and linear.suits(how.score, parts, T, S, aligned):
             return linear.attend(q, k, v, parts)
         return written.attend(q, k, v, _allowed(mask, places, S), how)
+    if biased:  # by queries and keys as they are, whatever the score makes of them
+        bias = scheme.bias(q, grouped(k, H), how.placed.table).to(q.dtype)
+        bias = bias if not parts else torch.where(_allowed(mask, places, S), bias, -torch.inf)
     q, k, scale = fused
     if causal and T == 1 and not how.dropout and not biased:
         # the last token sees every key: a group's heads are rows of one product
         return scaled_dot_product_attention(q.reshape(B, G, H // G, D), k, v, scale=scale).view(q.shape)
     k, v = grouped(k, H), grouped(v, H)
     if biased:
-        bias = scheme.bias(q, k, how.placed.table)
-        bias = bias if not parts else torch.where(_allowed(mask, places, S), bias, -torch.inf)
         return scaled_dot_product_attention(q, k, v, bias, how.dropout, scale=scale)
     if causal and T == S and halves.suits(q, how.dropout, scale):
         return halves.attend(q, k, v)

@@ -11,7 +11,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, how: Weighing) -> T
     scores = how.score(q, k)
     scheme, table = how.placed or (None, None)
     if scheme is not None and scheme.biased:
-        scores = scores + scheme.bias(q, k, table)
+        scores = scores + scheme.bias(q, k, table).to(scores.dtype)
     weights = how.score.weights(scores, allowed)
     if how.keep is not None:
         how.keep[how.name] = weights

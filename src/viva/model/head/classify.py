@@ -12,8 +12,9 @@ from viva.model.pool import Pool, pooled
 
 class Config(BaseConfig):
     """`labels` classes; `dense` is the activation of a layer between pooling and scores, None leaves the layer out.
-    The `pool` left out is "first" for an encoder and "last" for a decoder, whose last token has read all others.
-    `dropout` falls before the scores, `dense_dropout` before that layer (RoBERTa).
+    The `pool` left out is the model's own: of a Transformer "first" for an encoder and "last" for a decoder, whose last
+    token has read all others; of a recurrent or convolutional model, see its family. `dropout` falls before the scores,
+    `dense_dropout` before that layer (RoBERTa).
     """
 
     labels: int = Field(gt=0)
@@ -24,12 +25,7 @@ class Config(BaseConfig):
     bias: bool = True
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        return Classify(self, spec.width, self.pool or default(spec))
-
-
-def default(spec: BaseConfig) -> Pool:
-    """The token that has seen all others, or may have."""
-    return "first" if spec.decoder is None else "last"
+        return Classify(self, spec.width, self.pool or spec.pool)
 
 
 class Classify(nn.Module):

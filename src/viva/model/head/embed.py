@@ -26,7 +26,7 @@ class Embed(nn.Module):
 
     def __init__(self, config: Config, width: int):
         super().__init__()
-        self.config = config
+        self.config, self.width = config, config.width or width
         self.project = Linear(width, config.width, bias=False) if config.width else None
 
     def forward(self, hidden: Tensor, table: Tensor, layout: Layout | None = None) -> Tensor:

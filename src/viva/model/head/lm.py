@@ -4,6 +4,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
 from viva.model.head import Vocabulary
 
 
@@ -18,6 +19,10 @@ class Config(BaseConfig):
     cap: float | None = Field(None, gt=0)
 
     def build(self, spec: BaseConfig) -> nn.Module:
+        inner = spec.stacks[0].entry.inner or spec.width
+        if self.tied and inner != spec.width:
+            fix = "set tied to false, or use the head `masked`, which projects back"
+            raise Refusal("a tied head must find vectors of the model's width", f"{inner} for width {spec.width}", fix)
         return LM(self, spec.vocab, spec.width)
 
 

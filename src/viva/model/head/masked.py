@@ -28,7 +28,7 @@ class Config(BaseConfig):
         return self
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        return Masked(self, spec.vocab, spec.width, spec.stacks[0].entry.inner or spec.width)
+        return Masked(self, spec.vocab, spec.width, spec.inner)
 
 
 class Masked(Vocabulary):

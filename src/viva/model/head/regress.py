@@ -13,7 +13,7 @@ class Config(classify.Config):
     labels: int = 1
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        return Regress(self, spec.width, self.pool or classify.default(spec))
+        return Regress(self, spec.width, self.pool or spec.pool)
 
 
 class Regress(classify.Classify):

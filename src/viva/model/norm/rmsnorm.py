@@ -13,12 +13,15 @@ ROWS = 256  # rows at a time, so that the passes over them find them in the cach
 
 
 class Config(BaseConfig):
-    """`eps` is added to the mean square."""
+    """`eps` is added to the mean square. A `centred` norm multiplies by 1 + w, so that a decay of weights draws the
+    factor to 1 and not to 0 (Gemma).
+    """
 
     eps: float = 1e-6
+    centred: bool = False
 
     def build(self, width: int) -> nn.Module:
-        return RMSNorm(width, self.eps)
+        return Centred(width, self.eps) if self.centred else RMSNorm(width, self.eps)
 
 
 class RMSNorm(nn.Module):
@@ -30,12 +33,28 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
-        if torch.is_grad_enabled() and x.dtype == torch.float32:
-            y = _RMSNorm.apply(x, self.weight, self.eps)
-            return cheap(y, partial(_normed_alone, eps=self.eps), x, self.weight)
-        if x.dtype in (torch.float32, torch.float64):
-            return x * _scale(x, self.eps) * self.weight
-        return nn.functional.rms_norm(x.float(), self.weight.shape, self.weight.float(), self.eps).to(x.dtype)
+        return rms_norm(x, self.weight, self.eps)
+
+
+class Centred(RMSNorm):
+    """The same with 1 + w in place of w, which begins at 0."""
+
+    def __init__(self, width: int, eps: float):
+        super().__init__(width, eps)
+        self.weight = nn.Parameter(torch.zeros(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        wide = torch.promote_types(self.weight.dtype, torch.float32)  # 1 + w has no room in half precision
+        return rms_norm(x, 1 + self.weight.to(wide), self.eps)
+
+
+def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
+    """x [..., E], weight [E] -> [..., E]."""
+    if torch.is_grad_enabled() and x.dtype == torch.float32:
+        return cheap(_RMSNorm.apply(x, weight, eps), partial(_normed_alone, eps=eps), x, weight)
+    if x.dtype in (torch.float32, torch.float64):
+        return x * _scale(x, eps) * weight
+    return nn.functional.rms_norm(x.float(), weight.shape, weight.float(), eps).to(x.dtype)
 
 
 class _RMSNorm(torch.autograd.Function):

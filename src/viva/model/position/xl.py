@@ -5,7 +5,9 @@ the distance, projected to each head, and two learned queries.
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
+from torch.nn.functional import dropout
 
 from viva.base.config import Config as BaseConfig
 from viva.model.layout import Layout
@@ -15,13 +17,18 @@ from viva.model.position.sinusoidal import sinusoids
 
 
 class Config(BaseConfig):
-    """No fields: the sinusoids have the width of all heads together."""
+    """The sinusoids have the width of all heads together. Distances beyond `farthest` count as that; `dropout` falls on
+    the sinusoids (both from the authors' code).
+    """
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
     extrapolates: ClassVar[bool] = True
 
+    farthest: int | None = Field(None, gt=0)
+    dropout: float = Field(0.0, ge=0, lt=1)
+
     def within(self, attention: BaseConfig, context: int) -> Scheme:
-        return XL(attention.heads, attention.head_dim)
+        return XL(self, attention.heads, attention.head_dim)
 
 
 class XL(Scheme):
@@ -31,9 +38,9 @@ class XL(Scheme):
 
     shared, biased = False, True
 
-    def __init__(self, heads: int, head_dim: int):
+    def __init__(self, config: Config, heads: int, head_dim: int):
         super().__init__()
-        self.heads = heads
+        self.config, self.heads = config, heads
         self.project = Linear(heads * head_dim, heads * head_dim, bias=False)
         self.u, self.v = (nn.Parameter(torch.zeros(heads, head_dim)) for _ in range(2))
 
@@ -41,8 +48,10 @@ class XL(Scheme):
         """The sinusoids [n, E] of every distance there is, and which of them each pair [B or 1, T, S] has."""
         back = -distances(layout)
         first, last = int(back.min()), int(back.max())
-        span = torch.arange(first, last + 1, device=back.device)
-        return sinusoids(span, self.project.in_features, paired=False), back - first
+        farthest = last if self.config.farthest is None else self.config.farthest
+        span = torch.arange(first, last + 1, device=back.device).clamp_max(farthest)
+        waves = sinusoids(span, self.project.in_features, paired=False)
+        return dropout(waves, self.config.dropout, self.training), back - first
 
     def bias(self, q: Tensor, k: Tensor, table: tuple[Tensor, Tensor]) -> Tensor:
         waves, numbers = table

@@ -22,6 +22,9 @@ class Config(Base):
             found = f"window {attention.window}, position {position}"
             fix = "leave the window out, and use positions on the embeddings, or rope"
             raise Refusal("linear attention must see all keys by phi(q) phi(k) alone", found, fix)
+        if attention.dropout:
+            fix = "set the attention's dropout to 0; the block's falls on what attention adds"
+            raise Refusal("linear attention has sums and no weights to drop", f"dropout {attention.dropout}", fix)
 
     def build(self, head_dim: int, heads: int) -> Score:
         return Linear()

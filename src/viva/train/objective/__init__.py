@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from viva.base.config import Config
 from viva.base.errors import Refusal
+from viva.model.ffn.moe import auxiliary
 from viva.model.head import Vocabulary
 from viva.model.transformer import Transformer
 from viva.text.documents import Documents
@@ -28,6 +29,13 @@ class Loss:
     sum: Tensor
     count: int
     metrics: dict[str, float] = field(default_factory=dict)
+
+
+def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
+    """The loss and those that the model itself adds in training, which are means over the batch's tokens."""
+    added = auxiliary(model, batch.layout)
+    measured = {name: value.item() * loss.count for name, value in added.items()}
+    return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
 
 
 Objective = Callable[[nn.Module, Batch], Loss]

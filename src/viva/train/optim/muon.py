@@ -52,6 +52,10 @@ class Config(Base):
         muon = {"params": hidden, "weight_decay": self.weight_decay, "scale": 1.0, "muon": True}
         muon |= {"momentum": self.momentum, "iterations": self.iterations, "dtype": dtype}
         joined = {id(module.weight): module.outs for module in model.modules() if isinstance(module, Joined)}
+        cells = [module for module in model.modules() if isinstance(module, nn.RNNBase)]
+        joined |= {
+            id(w): (cell.hidden_size,) * (len(w) // cell.hidden_size) for cell in cells for w in cell.parameters()
+        }
         muon["rows"] = [list(joined.get(id(matrix), matrix.shape[:1])) for _, matrix in hidden]
         adam = {"scale": self.others, "muon": False, "betas": self.betas, "eps": self.eps}
         rest = [group | adam for group in groups(others, self.weight_decay)]
@@ -89,7 +93,7 @@ class Muon(torch.optim.Optimizer):
                 matrix.add_(update.to(matrix.dtype), alpha=-rate)
 
     def _directions(self, group: dict) -> Iterator[Pair]:
-        """Each matrix with its direction; q, k and v, though they lie in one parameter, are three matrices."""
+        """Each matrix with its direction; q, k and v, or a cell's gates, lie in one parameter but are several."""
         for parameter, rows in zip(group["params"], group["rows"], strict=True):
             if parameter.grad is not None:
                 direction = self._nesterov(parameter, group["momentum"])

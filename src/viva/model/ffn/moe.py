@@ -1,0 +1,109 @@
+"""Mixture of experts (Shazeer et al. 2017, https://arxiv.org/abs/1701.06538): a router sends each token to a few
+of many gated networks.
+
+No token is dropped and no expert has a capacity: tokens are sorted by expert, and each expert computes its own.
+"""
+
+import torch
+from pydantic import Field, model_validator
+from torch import Tensor, nn
+
+from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
+from viva.model.activation import Activation
+from viva.model.ffn import glu
+from viva.model.layout import Layout
+from viva.model.linear.dense import Linear
+
+
+class Config(BaseConfig):
+    """`chosen` of `experts` compute a token, each with the hidden width F, `hidden`.
+
+    `normalised` makes the weights of those chosen sum to 1. `shared` is the hidden width of one more expert that
+    computes every token, under a gate of its own (Qwen2-MoE, Yang et al. 2024, section 2.2.2); 0 is none. `balance` is
+    the weight of the loss that spreads the tokens (Fedus et al. 2021).
+    """
+
+    hidden: int = Field(gt=0)
+    experts: int = Field(8, gt=0)
+    chosen: int = Field(2, gt=0)
+    normalised: bool = False
+    shared: int = Field(0, ge=0)
+    activation: Activation = "silu"
+    balance: float = Field(0.01, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self):
+        if self.chosen > self.experts:
+            found = f"{self.chosen} of {self.experts}"
+            raise Refusal("a token must be sent to as many experts as there are, at most", found, "choose fewer")
+        return self
+
+    def build(self, width: int) -> nn.Module:
+        return MoE(self, width)
+
+
+class MoE(nn.Module):
+    """y = sum over the k chosen experts of p_e GLU_e(x), p = softmax(x W_router); and sigmoid(x w) GLU_shared(x).
+
+    `routed` holds the router's p [..., experts] and choices [..., k] of the last pass in training.
+    """
+
+    def __init__(self, config: Config, width: int):
+        super().__init__()
+        expert = lambda hidden: glu.Config(hidden=hidden, activation=config.activation).build(width)  # noqa: E731
+        self.config = config
+        self.router = Linear(width, config.experts, bias=False)
+        self.experts = nn.ModuleList(expert(config.hidden) for _ in range(config.experts))
+        self.shared = expert(config.shared) if config.shared else None
+        self.shared_gate = Linear(width, 1, bias=False) if config.shared else None
+        self.routed: tuple[Tensor, Tensor] | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores = self.router(x)
+        p = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
+        weights, choices = p.topk(self.config.chosen, -1)
+        if self.training:
+            self.routed = p, choices
+        if self.config.normalised:
+            weights = weights / weights.sum(-1, keepdim=True)
+        y = self._computed(x.flatten(0, -2), choices.flatten(0, -2))
+        y = (weights.to(y.dtype).flatten(0, -2)[..., None] * y).sum(1).view(x.shape)
+        return y if self.shared is None else y + self.shared_gate(x).sigmoid() * self.shared(x)
+
+    def _computed(self, x: Tensor, choices: Tensor) -> Tensor:
+        """What each of its experts makes of each token: x [N, E], choices [N, k] -> [N, k, E]."""
+        order = choices.flatten().argsort(stable=True)  # the N k pairs of token and expert, by expert
+        counts = choices.flatten().bincount(minlength=self.config.experts).tolist()
+        parts = x[order // choices.shape[1]].split(counts)
+        # in training those without a token too, so that their gradients are zero rather than absent
+        all_work = torch.is_grad_enabled()
+        work = zip(self.experts, parts, strict=True)
+        out = torch.cat([expert(part) for expert, part in work if all_work or len(part)])
+        return out[order.argsort()].view(*choices.shape, -1)
+
+
+def auxiliary(model: nn.Module, layout: Layout | None = None) -> dict[str, Tensor]:
+    """The losses that a model's last pass in training adds to that of its objective, by name, each times its weight.
+
+    "balance" is experts x sum over experts of f_e P_e, where of all tokens in all layers f_e is the share that was sent
+    to expert e and P_e the mean of its p (Fedus et al. 2021, https://arxiv.org/abs/2101.03961, eq. 4-6). The padding
+    that `layout` tells of is left out. Calling it forgets the pass.
+    """
+    passed: dict[Config, list[tuple[Tensor, Tensor]]] = {}
+    for module in model.modules():
+        if isinstance(module, MoE) and module.routed is not None:
+            passed.setdefault(module.config, []).append(module.routed)
+            module.routed = None
+    losses = [config.balance * _balance(config, routed, layout) for config, routed in passed.items()]
+    return {"balance": sum(losses)} if losses else {}
+
+
+def _balance(config: Config, routed: list[tuple[Tensor, Tensor]], layout: Layout | None) -> Tensor:
+    real = torch.ones(routed[0][0].shape[:-1], dtype=torch.bool, device=routed[0][0].device)
+    if layout is not None and layout.real is not None:
+        real &= layout.real
+    real = real.flatten()
+    p, choices = (torch.cat([x.flatten(0, -2)[real] for x in kept]) for kept in zip(*routed, strict=True))
+    share = choices.flatten().bincount(minlength=config.experts) / len(p)
+    return config.experts * (share * p.mean(0)).sum()

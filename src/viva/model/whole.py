@@ -1,0 +1,90 @@
+"""What training and inference see of a model, whatever it is made of."""
+
+from torch import Tensor, nn
+
+from viva.base.config import Config
+from viva.base.errors import Refusal
+from viva.model.cache import Cache
+from viva.model.flow import Memory
+from viva.model.head import Vocabulary
+from viva.model.layout import Layout
+
+
+class Whole(nn.Module):
+    """ids [B, T] -> what its head gives: logits [B, T, V], classes, or the states [B, T, E] themselves.
+
+    A model has an `encoder`, a `decoder` or both; it says how they make states of ids (`encode`, `hidden`) and what it
+    keeps of what it has read (`cache`).
+    """
+
+    encoder: nn.Module | None
+    decoder: nn.Module | None
+    head: nn.Module
+
+    def __init__(self, spec: Config):
+        super().__init__()
+        self.spec = spec
+        self.embedding = nn.Embedding(spec.vocab, spec.inner)
+
+    @property
+    def stacks(self) -> list[nn.Module]:
+        """Stacks of blocks, which can be recomputed and compiled one by one; the encoder's first."""
+        return []
+
+    @property
+    def head_weight(self) -> Tensor:
+        """The matrix [V, E] whose product with the head's states gives the scores of the vocabulary."""
+        if not isinstance(self.head, Vocabulary):
+            found = f"the head {type(self.head).__name__.lower()}"
+            raise Refusal("a model must score its vocabulary to predict words", found, "use a model with another head")
+        return self.head.matrix(self.embedding.weight)
+
+    def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
+        """What the encoder makes of ids [B, S], for a decoder to attend to. Each row is one document unless said."""
+        raise NotImplementedError
+
+    def hidden(self, ids: Tensor, layout: Layout | None = None, **given) -> Tensor:
+        """The last layer's states [B, T, E]: the decoder's where there is one, which reads on from `memory`."""
+        raise NotImplementedError
+
+    def cache(self, B: int, capacity: int) -> Cache:
+        """An empty cache for B rows of at most `capacity` tokens."""
+        raise NotImplementedError
+
+    def logits(self, hidden: Tensor) -> Tensor:
+        """Scores over the vocabulary, [..., E] -> [..., V]."""
+        return self.head(hidden, self.embedding.weight)
+
+    def forward(
+        self,
+        ids: Tensor,
+        layout: Layout | None = None,
+        cache: Cache | None = None,
+        memory: Memory | None = None,
+        segments: Tensor | None = None,
+    ) -> Tensor:
+        hidden = self.hidden(ids, layout, cache=cache, memory=memory, segments=segments)
+        return self.head(hidden, self.embedding.weight, layout)
+
+
+def require_encoder(model: Whole) -> None:
+    """Refuse to encode with a decoder alone."""
+    if model.encoder is None:
+        raise Refusal("a model must have an encoder to encode", "a decoder alone", "read the text with hidden()")
+
+
+def taken_in(layout: Layout, cache: Cache) -> int | Tensor:
+    """How many tokens of each row the cache takes in."""
+    if layout.documents is None:
+        return layout.places.shape[1]
+    if not isinstance(cache.held, int) or cache.held:
+        found, fix = f"{cache.held} tokens cached", "leave the layout out"
+        raise Refusal("rows of their own lengths must be the first that a cache takes in", found, fix)
+    return layout.read
+
+
+def require_whole_text(cache: Cache | None) -> None:
+    """Refuse a cache where an encoder reads."""
+    if cache is not None:
+        found = "an encoder, which sees what follows"
+        raise Refusal("a model must read left to right to go on from a cache", found, "generate with a decoder")

@@ -1,0 +1,225 @@
+"""What cannot be is refused where it is said, in a sentence: what must hold, what was found, what to do."""
+
+from collections.abc import Callable
+
+import pytest
+import torch
+
+import viva
+from viva.base.errors import Refusal
+from viva.infer.decode import Decoding
+from viva.infer.sampling import Sampling
+from viva.model import folder
+from viva.model.arch import bart, bert, gpt2, llama
+from viva.model.cache import Contiguous
+from viva.model.ffn import mlp
+from viva.model.head import classify, masked
+from viva.model.layout import Layout
+from viva.model.mask.given import Given
+from viva.model.norm import layernorm
+from viva.model.position import learned, none, rope
+from viva.model.score import additive, linear
+from viva.model.spec import Attention, Block, Entry, Spec, Stack
+from viva.model.transformer import Transformer
+from viva.text import bpe
+
+
+def attention(**fields) -> Attention:
+    return Attention(**{"heads": 4, "kv_heads": 4, "head_dim": 8, **fields})
+
+
+def block(cross: Attention | None = None, **fields) -> Block:
+    return Block(attention=attention(**fields), cross=cross, ffn=mlp.Config(hidden=16), norm=layernorm.Config())
+
+
+def stack(*blocks: Block, **fields) -> Stack:
+    return Stack(layers=2, blocks=blocks or (block(),), **fields)
+
+
+def spec(**fields) -> Spec:
+    return Spec(vocab=32, width=32, context=16, **fields)
+
+
+BOTH_WAYS, ACROSS = block(causal=False), attention(causal=False)
+IDS = torch.ones(2, 6, dtype=torch.long)
+
+SPECS: dict[str, tuple[Callable[[], object], str]] = {
+    "heads that do not divide the width": (
+        lambda: llama.TINY.model_copy(update={"heads": 3, "kv_heads": 3, "head_dim": None}).spec(),
+        "heads must divide width, but found 3 heads for width 32. To fix it, choose a divisor of the width.",
+    ),
+    "key heads that do not divide heads": (
+        lambda: attention(kv_heads=3),
+        "kv_heads must divide heads, but found 3 for 4 heads. To fix it, choose a divisor of heads: 1 is multi-query, "
+        "heads itself multi-head attention.",
+    ),
+    "a window both ways": (
+        lambda: attention(causal=False, window=4),
+        "a window looks backward, so its attention must be causal, but found causal: false. To fix it, set causal, or "
+        "leave the window out.",
+    ),
+    "a score without groups": (
+        lambda: attention(kv_heads=2, score=linear.Config()),
+        "attention with linear scores must have kv_heads equal to heads, but found 2 for 4 heads. To fix it, set "
+        "kv_heads to heads.",
+    ),
+    "positions where they do not act": (
+        lambda: attention(position=learned.Config()),
+        "position learned must be given where it acts, on embeddings, but found it on attention. To fix it, move it "
+        "there.",
+    ),
+    "rotary embeddings": (
+        lambda: Entry(position=rope.Config()),
+        "position rope must be given where it acts, on attention, but found it on embeddings. To fix it, move it "
+        "there.",
+    ),
+    "causal cross-attention": (
+        lambda: block(cross=attention()),
+        "cross-attention must see all of the other sequence, without positions, but found causal: true, position none. "
+        "To fix it, set causal to false and leave position out: the order of one sequence is not that of the other.",
+    ),
+    "weights shared by several blocks": (
+        lambda: stack(block(), block(window=4), share=2),
+        "layers that share their weights must be of one block, but found share 2 and 2 blocks. To fix it, give one "
+        "block.",
+    ),
+    "an encoder that sees one side": (
+        lambda: spec(encoder=stack()),
+        "an encoder must see its text both ways, but found causal: true. To fix it, set causal to false.",
+    ),
+    "nothing": (
+        lambda: spec(),
+        "a model must have an encoder or a decoder, but found neither. To fix it, give one of them, or both.",
+    ),
+    "an encoder that nothing reads": (
+        lambda: spec(encoder=stack(BOTH_WAYS), decoder=stack()),
+        "a decoder must attend to an encoder where there is one, and only there, but found an encoder: True; blocks "
+        "with cross-attention: [False]. To fix it, give each block of the decoder `cross`, or leave out the encoder.",
+    ),
+    "cross-attention without an encoder": (
+        lambda: spec(decoder=stack(block(cross=ACROSS))),
+        "a decoder must attend to an encoder where there is one, and only there, but found an encoder: False; blocks "
+        "with cross-attention: [True]. To fix it, give each block of the decoder `cross`, or leave out the encoder.",
+    ),
+    "a decoder asked to fill in words": (
+        lambda: spec(decoder=stack(), head=masked.Config()),
+        "a model that fills in words must see both sides of them, but found a causal decoder. To fix it, use an "
+        "encoder, or the head lm.",
+    ),
+    "two widths of one table": (
+        lambda: spec(
+            encoder=stack(BOTH_WAYS, entry=Entry(inner=8)), decoder=stack(block(cross=ACROSS), entry=Entry(inner=16))
+        ),
+        "encoder and decoder share a table, so its inner width must be one, but found [8, 16]. To fix it, make them "
+        "equal.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SPECS)
+def test_a_spec_that_cannot_be_is_refused(name):
+    made, expected = SPECS[name]
+    with pytest.raises(Refusal) as caught:
+        made()
+    assert str(caught.value) == expected
+
+
+def test_what_is_close_to_it_is_accepted():
+    attention(window=4), attention(kv_heads=2, score=additive.Config()), stack(share=2)
+    spec(encoder=stack(BOTH_WAYS), head=masked.Config())
+    spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS)))
+    spec(decoder=stack(BOTH_WAYS), head=masked.Config())  # sees both ways
+
+
+def masked_row(shape: tuple[int, ...]) -> Layout:
+    layout = Layout.one_document(6)
+    return Layout(layout.places, layout.positions, 6, mask=Given(torch.ones(shape, dtype=torch.bool)))
+
+
+PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
+    "cross-attention without memory": (
+        bart.TINY,
+        lambda model: model(IDS),
+        "cross-attention must have a memory to attend to, but found none. To fix it, give what the encoder read: "
+        "model.encode(ids), or source= in generate.",
+    ),
+    "a mask of another length": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked_row((5, 5))),
+        "a mask of shape [1, 5, 5] must cover the slots that attend, but found 1 rows of 6 queries and 6 keys. To fix "
+        "it, give a mask for all of them.",
+    ),
+    "more tokens than learned positions": (
+        gpt2.TINY,
+        lambda model: model(torch.ones(1, gpt2.TINY.context + 1, dtype=torch.long)),
+        f"a model with learned positions reads at most {gpt2.TINY.context} tokens, but found {gpt2.TINY.context + 1}. "
+        "To fix it, shorten the text, or use a model with rope positions.",
+    ),
+    "a cached token behind the last learned position": (
+        gpt2.TINY,
+        lambda model: [
+            model(torch.ones(1, n, dtype=torch.long), cache=cache)
+            for cache in (Contiguous(model.spec, 1, 1000, torch.float32),)
+            for n in (gpt2.TINY.context, 1)
+        ],
+        f"a model with learned positions reads at most {gpt2.TINY.context} tokens, but found {gpt2.TINY.context + 1}. "
+        "To fix it, shorten the text, or use a model with rope positions.",
+    ),
+    "segments where there are none": (
+        gpt2.TINY,
+        lambda model: model(IDS, segments=torch.zeros_like(IDS)),
+        "a model must have segment vectors to tell segments apart, but found none. To fix it, leave the segments out.",
+    ),
+    "an encoder that is to go on from a cache": (
+        bert.TINY,
+        lambda model: model(IDS, cache=Contiguous(gpt2.TINY.spec(), 2, 8, torch.float32)),
+        "a model must read left to right to go on from a cache, but found an encoder, which sees what follows. To fix "
+        "it, generate with a decoder.",
+    ),
+    "a decoder that is to encode": (
+        gpt2.TINY,
+        lambda model: model.encode(IDS),
+        "a model must have an encoder to encode, but found a decoder alone. To fix it, read the text with hidden().",
+    ),
+    "an encoder that is to generate": (
+        bert.TINY,
+        lambda model: Decoding(model, {0: [1, 2]}, Sampling()),
+        "a model must have a decoder to generate text, but found an encoder alone. To fix it, use a model with a "
+        "decoder; this one embeds, classifies or fills in words.",
+    ),
+    "a classifier that is to generate": (
+        llama.TINY.model_copy(update={"head": classify.Config(labels=3, pool="last")}),
+        lambda model: Decoding(model, {0: [1, 2]}, Sampling()),
+        "a model must score its vocabulary to predict words, but found the head classify. To fix it, use a model with "
+        "another head.",
+    ),
+    "weights of a layer that is not there": (
+        gpt2.TINY,
+        lambda model: model.weights(IDS, ("0", "0.cross", "7")),
+        "a layer must be one of the model's, but found 0.cross, 7. To fix it, choose of 0, 1.",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_pass_that_cannot_be_is_refused(name):
+    config, run, expected = PASSES[name]
+    with pytest.raises(Refusal) as caught:
+        run(Transformer(config.spec()).eval())
+    assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("asked", ["generate", "stream", "chat"])
+def test_a_folder_of_bert_says_that_it_does_not_generate_before_anything_is_computed(asked, tmp_path, monkeypatch):
+    tokenizer = bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300))
+    config = bert.TINY.model_copy(update={"vocab": tokenizer.vocab_size})
+    folder.save(tmp_path / "bert", config, Transformer(config.spec()), tokenizer)
+    model = viva.load(tmp_path / "bert")
+    monkeypatch.setattr(Transformer, "hidden", lambda *_, **__: pytest.fail("computed"))
+    given = [{"role": "user", "content": "hi"}] if asked == "chat" else "some words"
+    with pytest.raises(Refusal, match="a model must have a decoder to generate text, but found an encoder alone"):
+        list(getattr(model, asked)(given))
+
+
+def test_a_position_scheme_none_is_accepted_in_both_places():
+    assert attention(position=none.Config()).position == Entry(position=none.Config()).position

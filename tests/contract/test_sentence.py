@@ -1,0 +1,183 @@
+"""Folders of sentence-transformers: what their files mean, what is refused, and what we write."""
+
+import json
+
+import pytest
+import tokenizers
+import torch
+from tokenizers.processors import TemplateProcessing
+
+import viva
+from viva.base.errors import Refusal
+from viva.model import folder
+from viva.model.arch import bert, llama
+from viva.model.head import embed, regress
+from viva.model.init import initialise
+from viva.model.transformer import Transformer
+from viva.text.tokenizer import Tokenizer
+
+WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "and", "slept"]
+CONFIG = bert.TINY.model_copy(update={"vocab": len(WORDS), "context": 12, "head": embed.Config()})
+
+
+@pytest.fixture(scope="module")
+def tokenizer() -> Tokenizer:
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel({word: i for i, word in enumerate(WORDS)}, "[UNK]"))
+    core.pre_tokenizer = tokenizers.pre_tokenizers.Whitespace()
+    core.post_processor = TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B:1 [SEP]:1", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    roles = {"unk_token": "[UNK]", "cls_token": "[CLS]", "sep_token": "[SEP]", "pad_token": "[PAD]"}
+    return Tokenizer(core, roles)
+
+
+@pytest.fixture
+def saved(tokenizer, tmp_path):
+    model = initialise(Transformer(CONFIG.spec()), seed=1)
+    folder.save(tmp_path / "m", CONFIG, model, tokenizer)
+    return tmp_path / "m"
+
+
+def edit(path, change) -> None:
+    """Change a JSON file of a folder that is then one from elsewhere."""
+    (path.parent / "viva.json").unlink(missing_ok=True)
+    (path.parent.parent / "viva.json").unlink(missing_ok=True)
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+@pytest.mark.parametrize("normalised", [True, False])
+@pytest.mark.parametrize("pool", ["first", "last", "mean", "max"])
+def test_a_saved_encoder_keeps_its_pooling(pool, normalised, tmp_path):
+    config = CONFIG.model_copy(update={"head": embed.Config(pool=pool, normalised=normalised)})
+    model = initialise(Transformer(config.spec()), seed=1)
+    folder.save(tmp_path / "m", config, model)
+    assert json.loads((tmp_path / "m" / "config.json").read_text())["architectures"] == ["BertModel"]
+    loaded = folder.load(tmp_path / "m")
+    assert loaded.config.spec() == config.spec()
+    ids = torch.tensor([[2, 4, 5, 3]])
+    assert torch.equal(loaded.model(ids), model.eval()(ids))
+
+
+# what sentence-transformers writes: {its version: 1_Pooling/config.json}, each with the pool it means
+POOLINGS = {
+    "2.0 mean": ({"word_embedding_dimension": 32, "pooling_mode_mean_tokens": True}, "mean"),
+    "2.0 cls": (
+        {
+            "word_embedding_dimension": 32,
+            "pooling_mode_cls_token": True,
+            "pooling_mode_mean_tokens": False,
+            "pooling_mode_max_tokens": False,
+            "pooling_mode_mean_sqrt_len_tokens": False,
+        },
+        "first",
+    ),
+    "3.0 last": ({"word_embedding_dimension": 32, "pooling_mode_lasttoken": True, "include_prompt": True}, "last"),
+    "6.2 max": ({"embedding_dimension": 32, "pooling_mode": "max", "include_prompt": True}, "max"),
+}
+
+
+@pytest.mark.parametrize("version", POOLINGS)
+def test_each_versions_pooling_is_read(saved, version):
+    written, pool = POOLINGS[version]
+    edit(saved / "1_Pooling" / "config.json", lambda _: written)
+    assert folder.load(saved).model.spec.head == embed.Config(pool=pool)
+
+
+def test_the_steps_of_version_6_are_read(saved):
+    home = "sentence_transformers.sentence_transformer.modules.pooling."
+    edit(saved / "modules.json", lambda steps: [steps[0], {**steps[1], "type": home + "Pooling"}])
+    assert folder.load(saved).model.spec.head == embed.Config(normalised=False)
+
+
+@pytest.mark.parametrize(
+    ("file", "change", "expected"),
+    [
+        ("1_Pooling/config.json", lambda p: {**p, "pooling_mode_max_tokens": True}, "but found mean and max"),
+        ("1_Pooling/config.json", lambda p: {"pooling_mode": "weightedmean"}, "must be one of cls, .* weightedmean"),
+        ("1_Pooling/config.json", lambda p: {**p, "sharpness": 2}, "every key of .* must be understood"),
+        ("modules.json", lambda m: [*m, {"path": "3_Dense", "type": "x.Dense"}], "but found .*Dense in '3_Dense'"),
+        ("modules.json", lambda m: [{**m[0], "path": "0_Transformer"}, m[1]], "Transformer in '0_Transformer'"),
+        ("modules.json", lambda m: {"steps": m}, "must hold a JSON array, but found dict"),
+        ("sentence_bert_config.json", lambda s: {"max_seq_length": 8, "do_lower_case": True}, "do_lower_case in"),
+        (
+            "config_sentence_transformers.json",
+            lambda s: {"prompts": {"query": "query: "}, "default_prompt_name": "query"},
+            "must put no prompt before each text, but found 'query: '",
+        ),
+    ],
+)
+def test_what_is_not_built_is_refused(saved, file, change, expected):
+    if not (saved / file).is_file():
+        (saved / file).write_text("{}")
+    edit(saved / file, change)
+    with pytest.raises(Refusal, match=expected):
+        folder.load(saved)
+
+
+def test_a_saved_encoder_is_replaced_but_nothing_put_into_it(saved):
+    m = viva.load(saved)
+    m.save(saved)
+    assert folder.fault(saved) is None
+    (saved / "1_Pooling" / "thoughts.txt").write_text("mine")
+    with pytest.raises(Refusal, match=r"a new folder or a checkpoint, but found 1_Pooling/thoughts\.txt"):
+        m.save(saved)
+    (saved / "1_Pooling" / "config.json").write_text("{}")
+    assert folder.fault(saved) == "1_Pooling/config.json has changed since it was written"
+
+
+def test_vectors_are_those_of_each_text_alone(saved):
+    """The mean over [CLS] text [SEP], of length 1; texts of unlike length do not disturb each other."""
+    m, texts = viva.load(saved), ["the cat sat", "a mat", "the cat sat on a mat and slept"]
+    expected = []
+    for text in texts:
+        ids = [[2, *(WORDS.index(word) for word in text.split()), 3]]
+        mean = m.model.hidden(torch.tensor(ids))[0].mean(0)
+        expected.append(mean / mean.norm())
+    torch.testing.assert_close(m.embed(texts), torch.stack(expected))
+    assert m.embed([]).shape == (0, 32)
+
+
+def test_many_texts_go_in_several_passes(saved, monkeypatch):
+    m, texts = viva.load(saved), ["the cat", "a mat and the cat", "slept", "on", "the mat"]
+    whole = m.embed(texts)
+    monkeypatch.setattr("viva.api.PACK", 8)
+    torch.testing.assert_close(m.embed(texts), whole)
+
+
+def test_texts_are_never_cut_in_silence(saved):
+    m, long = viva.load(saved), "the cat sat on a mat and slept on the mat"
+    with pytest.raises(Refusal, match="a text must be of at most 12 tokens, but found 13 in text 1"):
+        m.embed(["a cat", long])
+    with pytest.warns(viva.Notice, match="1 of 2 texts are cut to 12 tokens"):
+        cut = m.embed(["a cat", long], truncate=True)
+    torch.testing.assert_close(cut[1], m.embed([long.rsplit(" ", 1)[0]])[0])
+
+
+def test_the_length_that_the_folder_names_is_kept(saved, tmp_path):
+    (saved / "sentence_bert_config.json").write_text('{"max_seq_length": 6, "do_lower_case": false}')
+    m = viva.load(saved)
+    m.save(tmp_path / "again")
+    for model in (m, viva.load(tmp_path / "again")):
+        with pytest.raises(Refusal, match="at most 6 tokens, but found 7"):
+            model.embed(["the cat sat on a"])
+
+
+def test_who_gives_no_vectors(tmp_path, tokenizer):
+    config = bert.TINY.model_copy(update={"vocab": len(WORDS)})
+    folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())), tokenizer)
+    with pytest.raises(Refusal, match="must have the head embed to give vectors, but found the head masked"):
+        viva.load(tmp_path / "m").embed(["a cat"])
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (CONFIG.model_copy(update={"head": embed.Config(width=4)}), "as wide as the model, but found 4"),
+        (CONFIG.model_copy(update={"head": regress.Config()}), "that transformers has for it, but found regress"),
+        (llama.TINY.model_copy(update={"head": embed.Config()}), "that transformers has for it, but found embed"),
+    ],
+)
+def test_what_their_files_cannot_say_is_not_saved(config, expected, tmp_path):
+    with pytest.raises(Refusal, match=expected):
+        folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())))
+    assert not (tmp_path / "m").exists()

@@ -1,0 +1,157 @@
+"""Tables, parallel files, and the formats of two texts, classes and tags: worked examples, and what is refused."""
+
+import gzip
+
+import numpy as np
+import pytest
+
+from viva.base.errors import Refusal
+from viva.text import bpe, documents
+from viva.text.corpus import files, parallel, table
+from viva.text.example import UNTAGGED
+from viva.text.format import classes, pairs, tags
+from viva.text.format import parallel as two
+from viva.text.row import Row
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return bpe.train(["ein Hund läuft", "a dog runs", "das Wetter ist gut"] * 3, bpe.Config(vocab_size=300))
+
+
+def row(**data) -> Row:
+    return Row(data, "here:1")
+
+
+def test_a_csv_file_is_read_with_its_quotes_and_its_first_line(tmp_path):
+    (tmp_path / "a.csv").write_text('text,label\n"a ""big"" dog, he said\nand ran",1\nshort,0\n', encoding="utf-8")
+    rows = list(table.Config(path=str(tmp_path / "a.csv")).rows())
+    assert [r.data for r in rows] == [
+        {"text": 'a "big" dog, he said\nand ran', "label": "1"},
+        {"text": "short", "label": "0"},
+    ]
+    assert rows[1].where.endswith("a.csv:4")  # a field of two lines stands before it
+
+
+def test_a_tsv_file_takes_quotes_as_they_are(tmp_path):
+    with gzip.open(tmp_path / "a.tsv.gz", "wt", encoding="utf-8") as file:
+        file.write('he said "no\t1\n"\t0\n')
+    rows = table.Config(path=str(tmp_path / "a.tsv.gz"), columns=("text", "label")).rows()
+    assert [r.data["text"] for r in rows] == ['he said "no', '"']
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "expected"),
+    [
+        ("a,b\n1,2,3\n", "x.csv", r"x.csv:2 must have 2 fields, but found 3 for a, b"),
+        ('a,b\n"1,2\n', "x.csv", "must be a line of csv"),
+        ("a b\n", "x.txt", "must be .csv or .tsv files, but found x.txt"),
+    ],
+)
+def test_tables_that_cannot_be_read_are_refused(tmp_path, content, name, expected):
+    (tmp_path / name).write_text(content)
+    with pytest.raises(Refusal, match=expected):
+        list(table.Config(path=str(tmp_path / name)).rows())
+
+
+def test_parallel_files_must_have_as_many_lines(tmp_path):
+    (tmp_path / "de").write_text("eins\nzwei\n", encoding="utf-8")
+    (tmp_path / "en").write_text("one\ntwo\nthree\n", encoding="utf-8")
+    corpus = parallel.Config(source=str(tmp_path / "de"), target=str(tmp_path / "en"))
+    with pytest.raises(Refusal, match="must have the same number of lines, but found 2 and 3"):
+        list(corpus.rows())
+    (tmp_path / "en").write_text("one\ntwo", encoding="utf-8")
+    assert [r.data for r in corpus.rows()] == [{"source": "eins", "target": "one"}, {"source": "zwei", "target": "two"}]
+
+
+def test_the_hash_of_parallel_files_is_that_of_both(tmp_path):
+    (tmp_path / "a").write_text("x\n")
+    (tmp_path / "b").write_text("y\n")
+    given = parallel.Config(source=str(tmp_path / "a"), target=str(tmp_path / "b"))
+    before = given.digest()
+    assert given.model_copy(update={"source": given.target, "target": given.source}).digest() != before
+    (tmp_path / "b").write_text("z\n")
+    assert given.digest() != before
+
+
+def test_a_pair_of_texts_by_hand(tokenizer):
+    """Source and its end; start, target and its end, of which all but the start is learned."""
+    found = two.Config().example(row(source="ein Hund", target="a dog"), tokenizer)
+    source, target, end = tokenizer.encode("ein Hund"), tokenizer.encode("a dog"), tokenizer.eos_id
+    assert found.ids == [*source, end, tokenizer.bos_id, *target, end]
+    assert found.cut == len(source) + 1
+    assert found.mask == [False] * (len(source) + 2) + [True] * (len(target) + 1)
+    assert found.bytes == len("a dog")
+    assert two.Config().example(row(source="", target="a dog"), tokenizer) is None
+    started = two.Config(start="<|pad|>").example(row(source="ein Hund", target="a dog"), tokenizer)
+    assert started.ids[started.cut] == tokenizer.pad_id
+
+
+def test_special_tokens_in_a_text_are_characters(tokenizer):
+    found = two.Config().example(row(source="<|endoftext|>", target="<|pad|>"), tokenizer)
+    assert found.ids.count(tokenizer.eos_id) == 3 and tokenizer.pad_id not in found.ids
+
+
+def test_a_class_by_hand(tokenizer):
+    form = classes.Config(text="t", pair="u", label="l", labels=("no", "yes"))
+    found = form.example(row(t="a dog", u="runs", l="yes"), tokenizer)
+    first, second, end = tokenizer.encode("a dog"), tokenizer.encode("runs"), tokenizer.eos_id
+    assert found.ids == [tokenizer.bos_id, *first, end, *second, end]
+    assert found.cut == len(first) + 2 and found.label == 1.0
+
+
+def test_classes_are_those_of_all_rows_in_order(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\na,10\nb,9\nc,10\n")
+    settled = classes.Config().settled(table.Config(path=str(tmp_path / "a.csv")))
+    assert settled.labels == ("9", "10")  # by their size
+
+
+def test_a_value_is_taken_as_it_is(tokenizer):
+    form = classes.Config(values=True)
+    assert form.example(row(text="a dog", label="2.5"), tokenizer).label == 2.5
+    with pytest.raises(Refusal, match="must have a number as 'label', but found 'much'"):
+        form.example(row(text="a dog", label="much"), tokenizer)
+
+
+def test_a_class_that_is_not_known_is_refused(tokenizer):
+    with pytest.raises(Refusal, match="here:1 must have a known class as 'label', but found 'maybe'"):
+        classes.Config(labels=("no", "yes")).example(row(text="x", label="maybe"), tokenizer)
+
+
+def test_tags_stand_on_the_first_token_of_a_word(tokenizer):
+    form = tags.Config(labels=("D", "N"))
+    found = form.example(row(tokens=["das", "Wetter"], tags=["D", "N"]), tokenizer)
+    first, second = tokenizer.encode("das"), tokenizer.encode(" Wetter")
+    assert found.ids == [tokenizer.bos_id, *first, *second, tokenizer.eos_id]
+    rest = [UNTAGGED]
+    assert found.tags == rest + [0] + rest * (len(first) - 1) + [1] + rest * (len(second) - 1) + rest
+    with pytest.raises(Refusal, match="a tag for each word, but found 2 words and 1 tags"):
+        form.example(row(tokens=["das", "Wetter"], tags=["D"]), tokenizer)
+
+
+def test_two_texts_that_belong_together(tokenizer):
+    found = pairs.Config(first="q", second="s").example(row(q="a dog", s="runs"), tokenizer)
+    both = [[tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id] for text in ("a dog", "runs")]
+    assert found.ids == both[0] + both[1] and found.cut == len(both[0])
+
+
+def test_cuts_labels_and_tags_are_kept(tmp_path, tokenizer):
+    """What a format says of a document comes back from the cache, the tags of a token where they stood."""
+    (tmp_path / "a.jsonl").write_text(
+        '{"tokens": ["a", "dog"], "tags": ["D", "N"]}\n{"tokens": ["runs"], "tags": ["V"]}\n'
+    )
+    corpus = files.Config(path=str(tmp_path / "a.jsonl"))
+    form = tags.Config().settled(corpus)
+    found = documents.build(corpus, form, tokenizer, tmp_path / "cache")
+    expected = [form.example(r, tokenizer) for r in corpus.rows()]
+    assert [found.tags(i).tolist() for i in range(2)] == [example.tags for example in expected]
+    assert np.isnan(found.labels).all() and found.cuts.tolist() == [0, 0]
+
+
+def test_documents_without_tags_say_so(tmp_path, tokenizer):
+    (tmp_path / "a.csv").write_text("text,label\na dog,x\nruns,y\n")
+    corpus = table.Config(path=str(tmp_path / "a.csv"))
+    found = documents.build(corpus, classes.Config().settled(corpus), tokenizer, tmp_path / "cache")
+    assert found.labels.tolist() == [0.0, 1.0]
+    with pytest.raises(Refusal, match="documents must have tags for a model to learn them"):
+        found.tags(0)

@@ -1,0 +1,54 @@
+"""The causal objective against transformers' own loss, for the heads that do more than multiply."""
+
+import pytest
+import torch
+import transformers
+
+from viva.model import folder as checkpoint
+from viva.model.arch import gemma2
+from viva.model.head import lm
+from viva.model.init import initialise
+from viva.model.linear.joined import pieces
+from viva.model.transformer import Transformer
+from viva.train.batch import Batch
+from viva.train.loss import IGNORE
+from viva.train.objective import causal
+
+
+def batch(vocab: int) -> Batch:
+    ids = torch.randint(3, vocab, (2, 24), generator=torch.Generator().manual_seed(3))
+    targets = torch.cat([ids[:, 1:], torch.full((2, 1), IGNORE)], 1)
+    return Batch(ids, targets, ((24,), (24,)))
+
+
+def test_a_capped_head_is_trained_as_the_twin_trains_it(tmp_path):
+    """Gemma 2: the loss, and its gradient by the table that is both embedding and head."""
+    ours = initialise(Transformer(gemma2.TINY.spec()), seed=1)
+    with torch.no_grad():
+        ours.embedding.weight.mul_(20)  # scores that reach the cap
+    checkpoint.save(tmp_path / "m", gemma2.TINY, ours)
+    twin = transformers.Gemma2ForCausalLM.from_pretrained(tmp_path / "m", attn_implementation="eager")
+    given = batch(64)
+    loss, expected = causal.Config().build()(ours, given), twin(given.ids, labels=given.ids).loss
+    torch.testing.assert_close(loss.sum / loss.count, expected, atol=1e-5, rtol=1e-5)
+    (loss.sum / loss.count).backward(), expected.backward()
+    mine, theirs = ours.embedding.weight.grad, twin.get_input_embeddings().weight.grad
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize("head", [lm.Config(bias=True), lm.Config(scaled=True), lm.Config(tied=False, cap=2.0)])
+def test_the_objective_trains_the_scores_that_the_model_gives(head):
+    """The chunked loss of hidden states, beside torch's of the logits."""
+    model = initialise(Transformer(gemma2.TINY.model_copy(update={"head": head}).spec()), seed=1)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)))
+    given, found = batch(64), []
+    for loss in (
+        causal.Config().build()(model, given).sum,
+        torch.nn.functional.cross_entropy(model(given.ids).flatten(0, 1), given.targets.flatten(), reduction="sum"),
+    ):
+        model.zero_grad()
+        loss.backward()
+        found.append((loss, pieces(model, lambda parameter: parameter.grad)))
+    torch.testing.assert_close(found[0], found[1], atol=1e-4, rtol=1e-4)

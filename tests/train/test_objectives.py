@@ -1,0 +1,230 @@
+"""Objectives of two texts, classes, tags and couples: batches by hand, losses against torch's, and what they learn."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import cross_entropy
+
+from viva.base.errors import Refusal
+from viva.model.arch import bart, bert, llama
+from viva.model.head import classify as class_head
+from viva.model.head import embed, regress
+from viva.model.head import tag as tag_head
+from viva.model.init import initialise
+from viva.model.transformer import Transformer
+from viva.train.data import Batching, Data
+from viva.train.loss import IGNORE
+from viva.train.loss.class_loss import balanced, class_cross_entropy
+from viva.train.objective import causal, classify, pairs, seq2seq, tag
+from viva.train.objective.classify import Classes
+from viva.train.objective.pairs import Couples
+from viva.train.objective.seq2seq import Pairs
+from viva.train.objective.tag import Tags
+
+from .fakes import Memory
+
+PAD = 63
+
+
+class Marked(Memory):
+    """Documents in memory with cuts, labels and tags."""
+
+    def __init__(self, documents, cuts=None, labels=None, tags=None):
+        super().__init__(documents)
+        self.cuts = np.array(cuts or [0] * len(documents))
+        self.labels = np.array([np.nan] * len(documents) if labels is None else labels, np.float64)
+        self._tags = tags
+
+    def tags(self, document):
+        return np.array(self._tags[document], np.int16)
+
+
+def only(documents, reading, batch=8) -> object:
+    """The one batch of these documents, in their order."""
+    data = Data(documents, Batching(batch=batch, context=32), reading)
+    data.epoch = lambda number: [[span] for span in data.spans]
+    [found] = data.once()
+    return found
+
+
+def model(family, **changes) -> Transformer:
+    return initialise(Transformer(family.TINY.model_copy(update=changes).spec()), seed=1).eval()
+
+
+def learned(made: Transformer, objective, batch, steps=60, lr=5e-3) -> tuple[float, float]:
+    """The mean loss before and after some steps on one batch; every parameter must have moved."""
+    before = {name: p.detach().clone() for name, p in made.named_parameters()}
+    optimizer = torch.optim.Adam(made.parameters(), lr=lr)
+    losses = []
+    for _ in range(steps):
+        loss = objective(made, batch)
+        optimizer.zero_grad()
+        (loss.sum / loss.count).backward()
+        optimizer.step()
+        losses.append(loss.sum.item() / loss.count)
+    still = [name for name, p in made.named_parameters() if torch.equal(p, before[name])]
+    assert not still, still
+    return losses[0], losses[-1]
+
+
+def test_a_batch_of_pairs_by_hand():
+    """Sources 1 2 0 and 3 0, targets 9 4 0 and 9 5 6 0: the decoder reads all but the last, and predicts all but 9."""
+    found = only(Marked([[1, 2, 0, 9, 4, 0], [3, 0, 9, 5, 6, 0]], cuts=[3, 2]), Pairs(PAD))
+    assert found.source.ids.tolist() == [[1, 2, 0, 3, 0]] and found.source.lengths == ((3, 2),)
+    assert found.ids.tolist() == [[9, 4, 9, 5, 6]] and found.lengths == ((2, 3),)
+    assert found.targets.tolist() == [[4, 0, 5, 6, 0]]
+    assert (found.count, found.tokens) == (5, 10)
+
+
+def test_the_loss_of_pairs_is_that_of_each_alone():
+    """Whatever lies beside it in the row, against torch's cross-entropy of the logits."""
+    documents = [[1, 2, 0, 9, 4, 0], [3, 0, 9, 5, 6, 0], [7, 7, 7, 0, 9, 8, 0]]
+    made, cuts = model(bart), [3, 2, 4]
+    found = seq2seq.Config(smoothing=0.1).build()(made.train(), only(Marked(documents, cuts=cuts), Pairs(PAD)))
+    total = 0.0
+    for ids, cut in zip(documents, cuts, strict=True):
+        ids = torch.tensor([ids])
+        logits = made(ids[:, cut:-1], memory=made.encode(ids[:, :cut]))[0]
+        total += cross_entropy(logits, ids[0, cut + 1 :], reduction="sum", label_smoothing=0.1)
+    torch.testing.assert_close(found.sum, total)
+    assert found.count == 7
+
+
+def test_scheduled_sampling_reads_the_models_own_guesses():
+    """Always, but for the first token of each document, which has none before it."""
+    ids, guesses = torch.tensor([[1, 2, 3, 4, 5]]), torch.tensor([[11, 12, 13, 14, 15]])
+    positions = torch.tensor([[0, 1, 2, 0, 1]])
+    mixed = seq2seq.mixed(ids, guesses, positions, share=1.0)
+    assert mixed.tolist() == [[1, 11, 12, 4, 14]]
+    torch.manual_seed(0)
+    share = (seq2seq.mixed(*(x.repeat(1, 2000) for x in (ids, guesses, positions)), share=0.3) > 10).float().mean()
+    assert 0.6 * 0.27 < share < 0.6 * 0.33
+
+
+def test_a_copy_is_learned():
+    documents = [[a, b, 0, 9, a, b, 0] for a in range(1, 7) for b in range(1, 7)]
+    batch = only(Marked(documents, cuts=[3] * 36), Pairs(PAD), batch=36)
+    first, last = learned(model(bart), seq2seq.Config().build(), batch, steps=150)
+    assert first > 3 and last < 0.1  # below ln 6 / 3, what is left without reading the source twice over
+
+
+def test_a_batch_of_classes_by_hand():
+    found = only(Marked([[1, 2, 0], [3, 0, 4, 4, 0]], cuts=[0, 2], labels=[2, 0]), Classes(PAD))
+    assert found.ids.tolist() == [[1, 2, 0, 3, 0, 4, 4, 0]] and found.lengths == ((3, 5),)
+    assert found.targets.tolist() == [2, 0] and found.segments.tolist() == [[0, 0, 0, 0, 0, 1, 1, 1]]
+    assert found.count == 2
+
+
+@pytest.mark.parametrize("family", [bert, llama])
+def test_classes_are_learned_from_each_document_alone(family):
+    head = class_head.Config(labels=3, dense="tanh" if family is bert else None)
+    documents = [[1, 2, n % 3 + 10, n % 7 + 20, 0] for n in range(21)]
+    batch = only(Marked(documents, labels=[n % 3 for n in range(21)]), Classes(PAD), batch=21)
+    made, objective = model(family, head=head), classify.Config().build()
+    alone = [made(torch.tensor([ids]))[0] for ids in documents]
+    expected = cross_entropy(torch.stack(alone), batch.targets, reduction="sum")
+    torch.testing.assert_close(objective(made, batch).sum, expected)
+    optimizer = torch.optim.Adam(made.parameters(), lr=1e-3)
+    for _ in range(150):
+        optimizer.zero_grad()
+        objective(made, batch).sum.backward()
+        optimizer.step()
+    found = objective(made, batch)
+    assert found.metrics["accuracy"] == 21 and found.sum / 21 < 0.1
+
+
+def test_values_are_learned():
+    batch = only(Marked([[1, n + 2, 0] for n in range(10)], labels=[n / 4 + 0.1 for n in range(10)]), Classes(PAD), 10)
+    assert batch.targets.dtype == torch.float32
+    made, objective = model(bert, head=regress.Config(dense="tanh")), classify.Config().build()
+    expected = (made(batch.ids, batch.layout) - batch.targets).square().sum()
+    torch.testing.assert_close(objective(made, batch).sum, expected)
+
+
+def test_the_focal_loss_and_weights_by_hand():
+    """p = 1/2 for both classes: -w (1 - p)^gamma log p = 3 * 0.25 * ln 2 and 1 * 0.25 * ln 2."""
+    scores, targets = torch.zeros(3, 2), torch.tensor([0, 1, IGNORE])
+    found = class_cross_entropy(scores, targets, torch.tensor([3.0, 1.0]), gamma=2.0)
+    torch.testing.assert_close(found, torch.tensor(0.25 * 4 * np.log(2), dtype=torch.float32))
+
+
+def test_without_remedies_it_is_torchs_cross_entropy():
+    scores = torch.randn(7, 4, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    targets, weights = torch.tensor([0, 3, IGNORE, 1, 1, 2, 0]), torch.tensor([1.0, 2.0, 0.5, 4.0])
+    for given, theirs in (
+        ({}, {}),
+        ({"weights": weights}, {"weight": weights}),
+        ({"smoothing": 0.1}, {"label_smoothing": 0.1}),
+    ):
+        mine = class_cross_entropy(scores, targets, **given)
+        expected = cross_entropy(scores, targets, reduction="sum", **theirs)
+        torch.testing.assert_close(mine, expected)
+        (by_mine,), (by_theirs,) = (torch.autograd.grad(x, scores) for x in (mine, expected))
+        torch.testing.assert_close(by_mine, by_theirs)
+
+
+def test_balanced_weights_are_sklearns():
+    """n / (classes * count), as sklearn.utils.class_weight.compute_class_weight("balanced") has it."""
+    weights = balanced(torch.tensor([1, 10, 50]))
+    torch.testing.assert_close(weights, torch.tensor([61 / 3, 61 / 30, 61 / 150]))
+    documents = Marked([[1, 0]] * 61, labels=[0] + [1] * 10 + [2] * 50)
+    built = classify.Config(weights="balanced")._weights(documents)
+    torch.testing.assert_close(built, weights)
+
+
+def test_tags_by_hand_and_learned():
+    documents, tags = [[1, 2, 3, 0], [2, 2, 0]], [[-1, 1, 2, -1], [1, 0, -1]]
+    batch = only(Marked(documents, tags=tags), Tags(PAD))
+    assert batch.ids.tolist() == [[1, 2, 3, 0], [2, 2, 0, PAD]] or batch.ids.shape[0] == 1
+    flat = batch.targets[batch.targets != IGNORE].tolist()
+    assert sorted(flat) == [0, 1, 1, 2] and batch.count == 4
+    made, objective = model(bert, head=tag_head.Config(labels=3)), tag.Config().build()
+    logits = torch.cat([made(torch.tensor([ids]))[0] for ids in documents])
+    expected = cross_entropy(
+        logits, torch.tensor([t if t >= 0 else IGNORE for row in tags for t in row]), reduction="sum"
+    )
+    torch.testing.assert_close(objective(made, batch).sum, expected)
+
+
+def test_couples_by_hand_and_learned():
+    """The partner is found among the other pairs' seconds: cross-entropy of cosines over the temperature."""
+    documents = [[n + 1, 0, n + 11, 5, 0] for n in range(8)]
+    batch = only(Marked(documents, cuts=[2] * 8), Couples(PAD))
+    assert batch.lengths == ((2, 3) * 8,) and batch.targets.tolist() == list(range(8))
+    made, objective = model(bert, head=embed.Config()), pairs.Config(temperature=0.1, both=False).build()
+    halves = [d[:2] for d in documents], [d[2:] for d in documents]
+    first, second = (torch.cat([made(torch.tensor([part])) for part in parts]) for parts in halves)
+    expected = cross_entropy(first @ second.T / 0.1, torch.arange(8), reduction="sum")
+    torch.testing.assert_close(objective(made, batch).sum, expected)
+    optimizer = torch.optim.Adam(made.parameters(), lr=5e-3)
+    for _ in range(80):
+        optimizer.zero_grad()
+        objective(made, batch).sum.backward()
+        optimizer.step()
+    assert objective(made, batch).metrics["accuracy"] == 8
+
+
+@pytest.mark.parametrize(
+    ("objective", "family", "expected"),
+    [
+        (causal.Config(), bert, "a decoder to predict the next token, but found an encoder alone"),
+        (causal.Config(), bart, "a decoder to predict the next token, but found an encoder and a decoder"),
+        (seq2seq.Config(), llama, "an encoder and a decoder to turn one text into another, but found a decoder alone"),
+        (classify.Config(), bert, "a head for classes to tell them apart, but found the head masked"),
+        (tag.Config(), bert, "a head for tokens' classes to tag them, but found the head masked"),
+        (pairs.Config(), bert, "a vector for a text to be found by it, but found the head masked"),
+    ],
+)
+def test_a_model_that_cannot_learn_it_is_refused(objective, family, expected):
+    with pytest.raises(Refusal, match=expected):
+        objective.require(model(family))
+
+
+def test_documents_that_are_read_whole_are_not_cut():
+    documents = Marked([[1] * 40], labels=[0])
+    with pytest.raises(Refusal, match="document 0 must have at most 32 tokens to fit into the context, but found 40"):
+        Data(documents, Batching(context=32), Classes(PAD))
+    with pytest.raises(
+        Refusal, match=r"must be dropped or refused where they are too long, but found train\.long=split"
+    ):
+        Data(documents, Batching(context=32, long="split"), Classes(PAD))
