@@ -196,6 +196,14 @@ def test_relative_positions_are_refused_for_queries():
         permute.Config().require(Transformer(ENCODER.model_copy(update={"encoder": stack})))
 
 
+def test_a_model_without_attention_is_refused_for_permutations():
+    from viva.model.arch import rnn
+
+    spec = rnn.Config(vocab=64, width=16, layers=1, parts="encoder", context=8, tied=False).spec()
+    with pytest.raises(Refusal, match="a model must attend to read in any order"):
+        permute.Config().require(spec.build())
+
+
 def test_shares_that_exceed_the_whole_are_refused():
     with pytest.raises(Refusal, match=r"at most 1 together, but found 0\.8 \+ 0\.3"):
         masked.Config(random=0.3)

@@ -89,7 +89,7 @@ class Data:
 
     def once(self) -> Iterator[Batch]:
         """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time."""
-        rows = self._all(0)
+        rows = self._all(0) if self.batching.balanced else self.epoch(0)
         return self._batches(rows, [("noise", "once", place) for place in range(len(rows))])
 
     def repeats(self) -> list[str]:

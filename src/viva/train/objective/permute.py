@@ -41,6 +41,8 @@ class Config(Base):
     def require(self, model: Transformer) -> None:
         require_vocabulary(model)
         require_encoder(model, "to see what comes before in any order")
+        if not model.stacks:
+            raise Refusal("a model must attend to read in any order", "none that does", "use a Transformer")
         for block in model.encoder.spec.blocks:
             if (found := kind(block.attention.position)) not in ("none", "rope"):
                 fix = "use learned, sinusoidal or rope positions"
