@@ -19,7 +19,7 @@ class Config(BaseConfig):
     cap: float | None = Field(None, gt=0)
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        inner = spec.stacks[0].entry.inner or spec.width
+        inner = spec.inner
         if self.tied and inner != spec.width:
             fix = "set tied to false, or use the head `masked`, which projects back"
             raise Refusal("a tied head must find vectors of the model's width", f"{inner} for width {spec.width}", fix)
