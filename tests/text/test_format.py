@@ -10,6 +10,7 @@ from viva.text.fields import TELLING
 from viva.text.format import alpaca, messages, prompt, text
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
+from viva.train.objective import causal
 
 
 def _learned(tokenizer, example):
@@ -82,6 +83,15 @@ def test_a_tokenizer_without_an_end_is_refused(ours):
     endless = Tokenizer(ours.core, {})
     with pytest.raises(Refusal, match="must name an end token, or a model never learns to stop, but found none"):
         text.Config().example(Row({"text": "a"}, "f:1"), endless)
+
+
+def test_a_tokenizer_of_berts_roles_frames_a_text_by_them(ours):
+    """For masked words; an objective that writes text refuses such a tokenizer, which says no end."""
+    bert = Tokenizer(ours.core, {"cls_token": "<|im_start|>", "sep_token": "<|im_end|>"})
+    example = text.Config().example(Row({"text": "a"}, "f:1"), bert)
+    assert example.ids == [ours.id("<|im_start|>"), *ours.encode("a"), ours.id("<|im_end|>")]
+    with pytest.raises(Refusal, match="must name an end token, or a model never learns to stop, but found none"):
+        causal.Config().reading(bert)
 
 
 def test_every_format_is_known_by_a_field():

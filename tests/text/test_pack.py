@@ -75,3 +75,11 @@ def test_two_hundred_thousand_documents_pack_in_seconds():
     rows = pack([Span(d, 0, size) for d, size in enumerate(sizes)], 512, seed=0)
     assert time.perf_counter() - began < 10  # measured: 1
     assert sum(sizes) / (512 * len(rows)) > 0.99
+
+
+@given(st.lists(st.integers(1, 17), min_size=1, max_size=60), st.integers(0, 3))
+def test_room_is_kept_for_what_is_added_to_each_span(sizes, seed):
+    """Three tokens more for each of spans of at most 17 fit into rows of 20."""
+    rows = pack([Span(i, 0, size) for i, size in enumerate(sizes)], 20, seed, extra=3)
+    assert Counter(s.document for row in rows for s in row) == Counter(range(len(sizes)))
+    assert all(sum(s.length + 3 for s in row) <= 20 for row in rows)

@@ -6,17 +6,22 @@ import numpy as np
 class Memory:
     """Documents of the given ids; `learned(document, place)` is the loss mask, everything unless told."""
 
-    def __init__(self, documents, learned=lambda document, place: True):
+    def __init__(self, documents, learned=lambda document, place: True, labels=None):
         self.documents = [np.array(ids, np.uint16) for ids in documents]
         self.masks = [np.array([learned(d, i) for i in range(len(ids))]) for d, ids in enumerate(self.documents)]
         self.lengths = np.array([len(ids) for ids in self.documents])
         self.bytes = self.lengths
+        self.cuts = np.zeros(len(self.documents), int)
+        self.labels = np.array(labels if labels is not None else [np.nan] * len(self.documents))
 
     def __len__(self):
         return len(self.documents)
 
     def __getitem__(self, document):
         return self.documents[document], self.masks[document]
+
+    def tally(self, size):
+        return np.bincount(np.concatenate(self.documents), minlength=size)
 
 
 def counting(count=12, vocab=17, seed=0):

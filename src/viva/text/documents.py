@@ -20,6 +20,7 @@ from viva.text.tokenizer import Tokenizer
 
 VERSION = 3  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
+TALLIED = 1 << 22  # ids counted at once, for numpy widens them to 8 bytes each
 HEADER, IDS, MASK, TAGS = "header.json", "ids.bin", "mask.bin", "tags.bin"
 LENGTHS, BYTES, CUTS, LABELS = "lengths.bin", "bytes.bin", "cuts.bin", "labels.bin"
 FILES = (IDS, MASK, LENGTHS, BYTES, CUTS, LABELS)  # and, where tokens have them, tags
@@ -96,6 +97,11 @@ class Documents:
     def __getitem__(self, document: int) -> tuple[np.ndarray, np.ndarray]:
         start, end = self._starts[document], self._starts[document + 1]
         return self._ids[start:end], self._mask[start:end]
+
+    def tally(self, size: int) -> np.ndarray:
+        """How often each of the ids below `size` occurs, [size]."""
+        parts = (self._ids[at : at + TALLIED] for at in range(0, len(self._ids), TALLIED))
+        return sum((np.bincount(part, minlength=size) for part in parts), np.zeros(size, np.int64))
 
     def tags(self, document: int) -> np.ndarray:
         """A class for each token of a document, UNTAGGED where it has none."""

@@ -78,11 +78,15 @@ def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 
 def ends(tokenizer: Tokenizer) -> tuple[str, str]:
-    """The strings of the tokens that begin and end a document; "" for a beginning that the tokenizer has not."""
-    if tokenizer.eos_id is None:
+    """The strings of the tokens that begin and end a document; "" for a beginning that the tokenizer has not. Those of
+    BERT's roles serve where it names no others.
+    """
+    names = tokenizer.words
+    end = names.get("eos_token") or names.get("sep_token")
+    if end is None:
         must = "a tokenizer must name an end token, or a model never learns to stop"
         raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
-    return tokenizer.words.get("bos_token", ""), tokenizer.words["eos_token"]
+    return names.get("bos_token") or names.get("cls_token", ""), end
 
 
 def _fitting(row: Row, name: str) -> str:

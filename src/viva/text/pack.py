@@ -69,8 +69,26 @@ def alone(pieces: Sequence[Span], seed: int) -> list[list[Span]]:
     return [[piece] for piece in order]
 
 
-def pack(pieces: Sequence[Span], context: int, seed: int) -> list[list[Span]]:
-    """Rows of spans whose lengths sum to at most `context`: best fit, decreasing.
+def even(pieces: Sequence[Span], classes: Sequence[int], seed: int) -> list[Span]:
+    """As many spans as there are, of each class as many or one more: within a class each as often as the others, or
+    once more, by chance.
+    """
+    random = stream(seed, "even")
+    members: dict[int, list[Span]] = {}
+    for piece, found in zip(pieces, classes, strict=True):
+        members.setdefault(found, []).append(piece)
+    order = sorted(members)
+    random.shuffle(order)
+    share, more = divmod(len(pieces), len(order))
+    taken = []
+    for place, found in enumerate(order):
+        group, wanted = members[found], share + (place < more)
+        taken += group * (wanted // len(group)) + random.sample(group, wanted % len(group))
+    return taken
+
+
+def pack(pieces: Sequence[Span], context: int, seed: int, extra: int = 0) -> list[list[Span]]:
+    """Rows of spans whose lengths, and `extra` for each, sum to at most `context`: best fit, decreasing.
 
     Each span, the longest first, goes into the row with the least room that still holds it (Johnson 1973: at most
     11/9 of the fewest rows possible, plus one). Ties are broken by the seed, and so is the order of the rows.
@@ -82,11 +100,12 @@ def pack(pieces: Sequence[Span], context: int, seed: int) -> list[list[Span]]:
     rows: list[list[Span]] = []
     shelf = _Shelf()
     for piece in order:
-        row, room = shelf.take(piece.length) or (len(rows), context)
+        taken = piece.length + extra
+        row, room = shelf.take(taken) or (len(rows), context)
         if row == len(rows):
             rows.append([])
         rows[row].append(piece)
-        shelf.put(row, room - piece.length)
+        shelf.put(row, room - taken)
     random.shuffle(rows)
     return rows
 

@@ -10,7 +10,7 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.base.seed import derive
 from viva.text.documents import Documents
-from viva.text.pack import Long, Span, alone, pack, spans
+from viva.text.pack import Long, Span, alone, even, pack, spans
 from viva.train.batch import Batch
 from viva.train.reading import Piece, Reading
 
@@ -22,7 +22,8 @@ class Batching(Config):
 
     `pack` lays several documents into a row, without sight of each other. `long` says what becomes of a document
     longer than the context; left out, it is split or, where the objective reads documents whole, refused. Of those a
-    batch has `batch` documents, laid end to end.
+    batch has `batch` documents, laid end to end. With `balanced` an epoch reads as many documents of each class: those
+    of small classes several times, of large ones a part, another in each epoch.
     """
 
     batch: PositiveInt = 8
@@ -30,6 +31,7 @@ class Batching(Config):
     context: PositiveInt = 512
     pack: bool = True
     long: Long | None = None
+    balanced: bool = False
 
 
 class Data:
@@ -44,9 +46,16 @@ class Data:
         if reading.whole and long == "split":
             must = "documents that are read whole must be dropped or refused where they are too long"
             raise Refusal(must, "train.long=split", "set train.long to drop, or to refuse")
-        self.spans, self.report = spans(documents.lengths, batching.context, long, ahead)
+        if batching.balanced and not reading.whole:
+            found = "an objective that reads pieces of documents"
+            raise Refusal("train.balanced must have documents with a class each", found, "use it with classify")
+        context = batching.context - reading.extra
+        if context < 1:
+            found, fix = f"a context of {batching.context}", "raise train.context"
+            raise Refusal(f"a context must have room for the {reading.extra} tokens the objective adds", found, fix)
+        self.spans, self.report = spans(documents.lengths, context, long, ahead)
         if not self.spans:
-            must = f"the data must hold a document of {1 + ahead} to {batching.context + ahead} tokens"
+            must = f"the data must hold a document of {1 + ahead} to {context + ahead} tokens"
             raise Refusal(must, f"{len(documents)} documents, {self.report}", "raise the context or set long to split")
         self._plans: dict[int, list[Row]] = {}
 
@@ -68,11 +77,8 @@ class Data:
     def epoch(self, number: int) -> list[Row]:
         """The rows of one epoch; a step needs two at most, so no more are kept."""
         if number not in self._plans:
-            seed = derive(self.seed, "epoch", number)
-            packs = self.batching.pack and not self.reading.whole
-            rows = pack(self.spans, self.batching.context, seed) if packs else alone(self.spans, seed)
             last = {key: plan for key, plan in self._plans.items() if key == number - 1}
-            self._plans = {**last, number: rows}
+            self._plans = {**last, number: self._balanced(number) if self.batching.balanced else self._all(number)}
         return self._plans[number]
 
     def micro_batches(self, step: int) -> list[Batch]:
@@ -83,7 +89,7 @@ class Data:
 
     def once(self) -> Iterator[Batch]:
         """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time."""
-        rows = self.epoch(0)
+        rows = self._all(0) if self.batching.balanced else self.epoch(0)
         return self._batches(rows, [("noise", "once", place) for place in range(len(rows))])
 
     def repeats(self) -> list[str]:
@@ -102,6 +108,20 @@ class Data:
         ]
         return [f"{count} {what}" for count, what in said if count]
 
+    def _all(self, number: int) -> list[Row]:
+        """Every document once."""
+        seed = derive(self.seed, "epoch", number)
+        if not self.batching.pack or self.reading.whole:
+            return alone(self.spans, seed)
+        return pack(self.spans, self.batching.context, seed, self.reading.extra)
+
+    def _balanced(self, number: int) -> list[Row]:
+        """As many documents as there are, as many of each class."""
+        classes = [_class(self.documents.labels[span.document]) for span in self.spans]
+        return alone(
+            even(self.spans, classes, derive(self.seed, "classes", number)), derive(self.seed, "epoch", number)
+        )
+
     def _row(self, place: int) -> Row:
         epoch, at = divmod(place, self.rows)
         return self.epoch(epoch)[at]
@@ -117,3 +137,10 @@ class Data:
         if self.reading.whole:
             pieces = [[piece for row in pieces for piece in row]]  # and a generator for each
         return self.reading.batch(pieces, randoms)
+
+
+def _class(label: float) -> int:
+    if label != label or label != round(label):
+        found = "none in the token cache" if label != label else f"the value {label:g}"
+        raise Refusal("documents must have classes to be balanced", found, "use the format `classes`, without values")
+    return int(label)

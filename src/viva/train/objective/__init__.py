@@ -46,6 +46,7 @@ class Base(Config):
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         """How documents become a batch; by default left to right, packed."""
+        require_end(tokenizer)
         return Reading(padding(tokenizer))
 
     def head(self, form: Format) -> Config | None:
@@ -68,6 +69,13 @@ class Base(Config):
 def padding(tokenizer: Tokenizer) -> int:
     """The id that fills rows; never learned, never seen by a token that is."""
     return tokenizer.pad_id or 0
+
+
+def require_end(tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer without an end token, by which a model that writes text learns to stop."""
+    if tokenizer.eos_id is None:
+        must = "a tokenizer must name an end token, or a model never learns to stop"
+        raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
 
 
 def require_vocabulary(model: Transformer) -> None:

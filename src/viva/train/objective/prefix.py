@@ -1,0 +1,42 @@
+"""Prefix LM (Liu et al. 2018; Raffel et al. 2020, https://arxiv.org/abs/1910.10683, section 3.2): a prefix is read both
+ways, and what follows it is predicted left to right.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from viva.model.mask.causal import Causal
+from viva.model.mask.given import Given
+from viva.text.tokenizer import Tokenizer
+from viva.train.batch import Batch
+from viva.train.loss import IGNORE
+from viva.train.objective import causal, padding, require_end
+from viva.train.reading import Piece, Reading, lengths
+
+
+class Config(causal.Config):
+    """The fields of causal. The prefix of a document has any length, of one token to all that are read."""
+
+    def reading(self, tokenizer: Tokenizer) -> Reading:
+        require_end(tokenizer)
+        return Prefixed(padding(tokenizer))
+
+
+class Prefixed(Reading):
+    """Documents packed; a token sees its document's prefix, and what came before it. The last token of the prefix
+    predicts the first one behind it.
+    """
+
+    every = False
+
+    def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
+        cut = [
+            [(piece, np.arange(n := piece.span.length), 1 + random.integers(n)) for piece in row]
+            for row, random in zip(rows, randoms, strict=True)
+        ]
+        ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
+        targets = [[np.where(places >= length - 1, piece.next, IGNORE) for piece, places, length in row] for row in cut]
+        prefix = self.laid([[places < length for _, places, length in row] for row in cut], False).bool()
+        sight = prefix[:, None].expand(-1, ids.shape[1], -1)  # whoever looks sees the prefix
+        return Batch(ids, self.laid(targets, IGNORE), lengths(rows), mask=Causal() | Given(sight))
