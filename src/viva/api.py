@@ -55,12 +55,16 @@ class LanguageModel:
         return self.own_tokenizer
 
     def __call__(self, ids: Tensor | list[list[int]]) -> Tensor:
-        """The logits [B, T, V] of ids [B, T]."""
+        """The logits [B, T, V] of ids [B, T]; what an image model makes of images [B, C, h, w]."""
         return self.model(self._given(ids))
 
     def _given(self, ids: Tensor | list[list[int]]) -> Tensor:
         given = torch.as_tensor(ids, device=self.model.embedding.weight.device)
-        if given.numel() and not 0 <= int(given.min()) <= int(given.max()) < self.spec.vocab:
+        if (
+            self.spec.vocab is not None
+            and given.numel()
+            and not 0 <= int(given.min()) <= int(given.max()) < self.spec.vocab
+        ):
             found, fix = f"{int(given.min())} to {int(given.max())}", "use the tokenizer that belongs to the model"
             raise Refusal(f"ids must be in [0, {self.spec.vocab})", found, fix)
         return given

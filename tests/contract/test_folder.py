@@ -166,7 +166,7 @@ def has_twin(name: str) -> bool:
 def test_a_key_left_out_means_what_it_means_to_transformers(name):
     """Each key of config.json in turn: ours without it is ours with what transformers fills in, or a refusal."""
     family = variant("viva.model.arch", name)
-    large = {"layers": 32, "window": 8, "full_layers": 28, "kv_heads": 4, "heads": 32, "head_dim": 8, "width": 64}
+    large = {"layers": 32, "window": 8, "full_layers": 28, "kv_heads": 4, "heads": 32, "head_dim": 8, "width": 192}
     fields = type(family.TINY).model_fields
     config = family.TINY.model_copy(update={key: value for key, value in large.items() if key in fields})
     whole, compared = {"model_type": family.MODEL_TYPE, **family.to_hf(config)}, 0

@@ -141,6 +141,20 @@ def test_the_objective_adds_it(pair):
     torch.testing.assert_close(unlearned.sum / unlearned.count, theirs.loss - 0.001 * theirs.aux_loss)
 
 
+def test_activations_computed_again_change_nothing(pair):
+    """Gradients are the same, and a pass in evaluation adds nothing though the second forward pass came last."""
+    model, _ = pair
+    ids = torch.randint(3, 64, (2, 24), generator=torch.Generator().manual_seed(3))
+    given, found = Batch(ids, ids, ((24,), (24,))), []
+    for recompute in (False, True):
+        model.decoder.recompute = recompute
+        model.zero_grad()
+        causal.Config().build()(model, given).sum.backward()
+        found.append([parameter.grad.clone() for parameter in model.parameters()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert causal.Config().build()(model.eval(), given).metrics == {}
+
+
 def test_only_the_chosen_experts_are_counted_as_work():
     """By hand, for a layer of TINY: attention 32 (32 + 16 + 16 + 32), router 32 6, two experts 3 32 16, the shared one
     3 32 24 and its gate 32; the head 64 32; 12 layers H D T / 2 for attention.

@@ -11,13 +11,14 @@ import viva
 from viva.base.errors import Refusal
 from viva.model import folder
 from viva.model.arch import bert, llama
-from viva.model.head import embed, regress
+from viva.model.head import classify, embed, regress, span
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text.tokenizer import Tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "and", "slept"]
 CONFIG = bert.TINY.model_copy(update={"vocab": len(WORDS), "context": 12, "head": embed.Config()})
+CLASSES = classify.Config(labels=3, pool="mean", dense="tanh")
 
 
 @pytest.fixture(scope="module")
@@ -139,9 +140,11 @@ def test_vectors_are_those_of_each_text_alone(saved):
 
 def test_many_texts_go_in_several_passes(saved, monkeypatch):
     m, texts = viva.load(saved), ["the cat", "a mat and the cat", "slept", "on", "the mat"]
-    whole = m.embed(texts)
+    whole, lengths = m.embed(texts), []
+    m.model.register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[1]))
     monkeypatch.setattr("viva.api.PACK", 8)
     torch.testing.assert_close(m.embed(texts), whole)
+    assert lengths == [4, 7, 6, 4]  # the second alone; with the fifth the row would hold 10 of 8
 
 
 def test_texts_are_never_cut_in_silence(saved):
@@ -174,6 +177,8 @@ def test_who_gives_no_vectors(tmp_path, tokenizer):
     [
         (CONFIG.model_copy(update={"head": embed.Config(width=4)}), "as wide as the model, but found 4"),
         (CONFIG.model_copy(update={"head": regress.Config()}), "that transformers has for it, but found regress"),
+        (CONFIG.model_copy(update={"head": span.Config(dropout=0.5)}), r"head\.dropout 0\.5, which they read as 0\.0"),
+        (CONFIG.model_copy(update={"head": CLASSES}), r"head\.pool 'mean', which they read as 'first'"),
         (llama.TINY.model_copy(update={"head": embed.Config()}), "that transformers has for it, but found embed"),
     ],
 )

@@ -15,7 +15,6 @@ from viva.model.head import classify, masked, tag
 from viva.model.layout import Layout
 from viva.model.norm import layernorm, rmsnorm
 from viva.model.position import learned, shaw, t5
-from viva.model.recall import Recall
 from viva.model.score import additive
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
@@ -264,13 +263,3 @@ def test_blocks_computed_again_give_the_same_gradients(fields, dropout, packed):
     for name, expected in found[0].items():
         assert expected.abs().sum() > 0, name
         torch.testing.assert_close(found[1][name], expected, rtol=1e-5, atol=1e-6, msg=name)
-
-
-def test_a_segment_is_remembered_once():
-    """Computed again, a block would find its own segment in place of the one before."""
-    model = both().train()
-    model.decoder.recompute = True
-    with pytest.raises(Refusal, match="that are recomputed must leave no trace, but found segment recurrence"):
-        model.hidden(
-            torch.ones(1, 4, dtype=torch.long), memory=Memory(x()[:1], Layout.one_document(T)), recall=Recall(4)
-        )

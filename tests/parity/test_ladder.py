@@ -10,13 +10,14 @@ import json
 import pytest
 import torch
 import transformers
+from safetensors.torch import load_file
 from torch.nn.functional import cross_entropy
 
 from viva.base.choice import names, variant
 from viva.base.config import Config, kind
 from viva.model import folder as checkpoint
 from viva.model import tensors
-from viva.model.arch import electra, gemma2, llama, qwen2_moe, t5
+from viva.model.arch import electra, gemma2, llama, qwen2_moe, t5, vit
 from viva.model.arch._family import Keys
 from viva.model.cache import Contiguous
 from viva.model.head import classify, masked, none, span, tag
@@ -64,7 +65,7 @@ def cases() -> dict[str, tuple[str, Config]]:
     """Each family's tiny example, then what a family can vary: heads, tying, scaling, what stands on top."""
     found = {name: (name, variant(FAMILIES, name).TINY) for name in names(FAMILIES) if name not in WITHOUT}
     for name, (_, tiny) in list(found.items()):
-        if tiny.spec().encoder is None:
+        if tiny.spec().encoder is None and kind(tiny.spec().head) == "lm":
             other = f"{name}-tied" if not tiny.tied else f"{name}-untied"
             found[other] = (name, tiny.model_copy(update={"tied": not tiny.tied}))
         if "kv_heads" in type(tiny).model_fields:
@@ -87,6 +88,7 @@ def cases() -> dict[str, tuple[str, Config]]:
     sparse = {"layers": 3, "every": 2, "normalised": True}
     found["qwen2_moe-some"] = ("qwen2_moe", qwen2_moe.TINY.model_copy(update=sparse))
     found["qwen2_moe-dense"] = ("qwen2_moe", qwen2_moe.TINY.model_copy(update={"dense_layers": (0,)}))
+    found["vit-none"] = ("vit", vit.TINY.model_copy(update={"head": none.Config(), "bias": False}))
     return found
 
 
@@ -102,8 +104,15 @@ class Pair:
         checkpoint.save(folder, config, self.ours)
         architecture = getattr(transformers, self.family.HEADS[kind(config.spec().head)])
         self.twin = architecture.from_pretrained(folder, attn_implementation="eager").eval()
-        self.x = ids(config.vocab, B, T)
+        self.x = self._inputs()
         self.source = ids(config.vocab, B, S) if self.both else None
+
+    def _inputs(self) -> torch.Tensor:
+        patches = self.ours.spec.patches
+        if patches is None:
+            return ids(self.config.vocab, B, T)
+        shape = (B, patches.channels, patches.image, patches.image)
+        return torch.randn(shape, generator=torch.Generator().manual_seed(3))
 
     @property
     def both(self) -> bool:
@@ -111,7 +120,11 @@ class Pair:
 
     @property
     def decodes(self) -> bool:
-        return self.ours.spec.decoder is not None
+        return kind(self.ours.spec.head) == "lm"
+
+    @property
+    def sees(self) -> bool:
+        return self.ours.spec.patches is not None
 
     @property
     def caches(self) -> bool:
@@ -124,15 +137,20 @@ class Pair:
 
     def theirs(self, x: torch.Tensor, source: torch.Tensor | None = None, **given) -> torch.Tensor:
         source = self.source if source is None else source
-        read = {"input_ids": source, "decoder_input_ids": x} if self.both else {"input_ids": x}
-        return output(self.twin(**read, **given))
+        return output(self.twin(**self.read(x, source), **given))
+
+    def read(self, x: torch.Tensor, source: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+        """What the twin calls its inputs."""
+        if self.both:
+            return {"input_ids": source, "decoder_input_ids": x}
+        return {"pixel_values" if self.sees else "input_ids": x}
 
 
 def output(found) -> torch.Tensor:
     """What a twin's head gives; of the head for spans both scores."""
     if "start_logits" in found:
         return torch.stack((found.start_logits, found.end_logits), -1)
-    return found.logits if "logits" in found else found.last_hidden_state
+    return next(found[name] for name in ("logits", "image_embeds", "last_hidden_state") if name in found)
 
 
 def per_token(found: torch.Tensor) -> bool:
@@ -176,19 +194,18 @@ def test_states_of_every_layer(pair):
     pair.mine(pair.x)
     for hook in hooks:
         hook.remove()
-    given = {"decoder_input_ids": pair.x, "input_ids": pair.source} if pair.both else {"input_ids": pair.x}
-    states = pair.twin(**given, output_hidden_states=True)
+    states = pair.twin(**pair.read(pair.x, pair.source), output_hidden_states=True)
     expected = states.decoder_hidden_states if pair.both else states.hidden_states
     for layer, (mine, theirs) in enumerate(zip(found[:-1], expected[1:-1], strict=True)):
         torch.testing.assert_close(mine, theirs, atol=ATOL, rtol=1e-5, msg=f"layer {layer}")
-    last = found[-1] if stack.norm is None else stack.norm(found[-1])
+    shown_before_its_norm = pair.sees or pair.family.MODEL_TYPE == "clip_text_model"
+    last = found[-1] if stack.norm is None or shown_before_its_norm else stack.norm(found[-1])
     torch.testing.assert_close(last, expected[-1], atol=ATOL, rtol=1e-5)
 
 
 def test_attention_weights(pair):
     """Read from every layer of ours and of the twin's."""
-    given = {"decoder_input_ids": pair.x, "input_ids": pair.source} if pair.both else {"input_ids": pair.x}
-    theirs = pair.twin(**given, output_attentions=True)
+    theirs = pair.twin(**pair.read(pair.x, pair.source), output_attentions=True)
     memory = {"memory": pair.ours.encode(pair.source)} if pair.both else {}
     mine = pair.ours.weights(pair.x, **memory)
     expected = {str(i): w for i, w in enumerate(theirs.decoder_attentions if pair.both else theirs.attentions)}
@@ -217,21 +234,21 @@ def test_segments(pair):
     torch.testing.assert_close(mine, pair.theirs(pair.x, token_type_ids=segments), atol=ATOL, rtol=1e-5)
 
 
-def test_gradients(pair):
+def test_gradients(pair, tmp_path):
     """Of a weighted sum of all that comes out, by every tensor of the twin's."""
     weight = torch.randn(pair.mine(pair.x).shape, generator=torch.Generator().manual_seed(5)) / T
     (pair.mine(pair.x) * weight).sum().backward()
     (pair.theirs(pair.x) * weight).sum().backward()
-    mine, theirs = pieces(pair.ours, lambda parameter: parameter.grad), gradients_of(pair.twin)
+    mine, theirs = pieces(pair.ours, lambda parameter: parameter.grad), gradients_of(pair.twin, tmp_path / "gradients")
     compared = 0
     for row in tensors.named(pair.family, pair.ours):
         if (known := theirs.get(row.theirs, theirs.get(row.theirs.removeprefix(pair.family.BASE)))) is None:
             continue  # a buffer there
         joined = torch.cat([mine[part] for part in row.ours])
         compared += 1
-        mine_there = joined.T if row.transposed else joined
+        mine_there = joined.T if row.transposed else joined[(None,) * row.flat]
         torch.testing.assert_close(mine_there, known, atol=ATOL, rtol=1e-4, msg=row.theirs)
-    assert compared >= len([p for p in pair.twin.parameters() if p.grad is not None])
+    assert compared == len(theirs)
 
 
 @pytest.mark.parametrize("name", ENCODERS)
@@ -251,21 +268,16 @@ def test_dropout_falls_where_the_twins_does(name, tmp_path):
     assert not torch.allclose(found[0], pair.mine(pair.x), atol=1e-3)  # it falls at all
 
 
-def gradients_of(twin) -> dict[str, torch.Tensor]:
-    """By the names of a saved folder: a twin holds the experts of a layer in one tensor, and saves them one by one."""
-    found = {}
-    for name, parameter in twin.named_parameters(remove_duplicate=False):  # a tied one under each of its names
-        layer, joined, part = name.partition(".experts.")
-        if parameter.grad is None:
-            continue
-        if not joined:
-            found[name] = parameter.grad
-            continue
-        for e, gradient in enumerate(parameter.grad):
-            parts = part.removesuffix("_proj").split("_")  # gate_up or down
-            for which, piece in zip(parts, gradient.chunk(len(parts)), strict=True):
-                found[f"{layer}.experts.{e}.{which}_proj.weight"] = piece
-    return found
+def gradients_of(twin, folder) -> dict[str, torch.Tensor]:
+    """By the names of a saved folder, which may differ from those in memory: saved as if they were the weights."""
+    with torch.no_grad():
+        for buffer in twin.buffers():
+            if buffer.is_floating_point():
+                buffer.fill_(torch.nan)  # no gradient
+        for parameter in twin.parameters():
+            parameter.copy_(torch.nan if parameter.grad is None else parameter.grad)
+    twin.save_pretrained(folder)
+    return {name: g for name, g in load_file(folder / "model.safetensors").items() if not g.isnan().all()}
 
 
 def test_cached_decoding(pair):
@@ -277,9 +289,8 @@ def test_cached_decoding(pair):
         memory = pair.ours.encode(pair.source) if pair.both else None
         for part in (pair.x[:, :8], *pair.x[:, 8:].split(1, dim=1)):
             mine = pair.ours(part, cache=cache, memory=memory)
-            read = {"input_ids": pair.source, "decoder_input_ids": part} if pair.both else {"input_ids": part}
             if pair.caches:
-                theirs = pair.twin(**read, past_key_values=past, use_cache=True)
+                theirs = pair.twin(**pair.read(part, pair.source), past_key_values=past, use_cache=True)
                 past = theirs.past_key_values
                 torch.testing.assert_close(mine, theirs.logits, atol=ATOL, rtol=1e-5)
         if getattr(pair.config, "position", None) != DYNAMIC:
@@ -308,6 +319,8 @@ def test_rows_of_unequal_length_decode_as_if_alone(pair):
 
 def test_packed_documents_match_separate_ones(pair):
     """What comes out for packed rows, and its gradients, are those of each document by itself, in transformers."""
+    if pair.sees:
+        return
     documents, sources = ((5, 7, 12), (13, 4, 7)), ((8, 3, 6), (2, 9, 6))
     ours, x = pair.ours, pair.x
     memory = ours.encode(pair.source, Layout.packed(sources, S)) if pair.both else None
@@ -330,6 +343,8 @@ def test_packed_documents_match_separate_ones(pair):
 
 def test_padded_rows_match_the_twins_mask(pair):
     """Rows that end early, padding and all, against transformers with an attention_mask."""
+    if pair.sees:
+        return
     x, lengths = pair.x, (T, 15)
     layout = Layout.packed(tuple((n,) for n in lengths), T)
     mask = (torch.arange(T) < torch.tensor(lengths)[:, None]).long()

@@ -133,6 +133,8 @@ def _limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:
 def require_ids(model: Transformer, ids: list[int], what: str) -> None:
     """Refuse ids that the model cannot read: none, unknown ones, too many."""
     vocab, context = model.spec.vocab, model.spec.context
+    if vocab is None:
+        raise Refusal("a model must read text to go on with it", "one that reads images", "use a language model")
     if not ids:
         raise Refusal(f"{what} must have at least one token", "none", "write something, or begin with a begin token")
     if not 0 <= min(ids) <= max(ids) < vocab:

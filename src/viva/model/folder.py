@@ -5,7 +5,7 @@ Written whole or not at all; read only after every file is seen to be the one th
 """
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,7 @@ def save(
         write_text(new / "config.json", json.dumps(_hf_config(family, config, model, tokenizer), indent=2))
         if _embeds(family, model):
             sentence.write(new, model.spec.head, model.spec.width)
+        _require_said(new, config.spec())
         tensors.save(new, family, model)
         if tokenizer is not None:
             tokenizer.save(new)
@@ -96,6 +97,31 @@ def require_room(target: str | Path) -> None:
         raise Refusal(f"{target} must be a new folder or a checkpoint", ", ".join(foreign[:5]), fix)
 
 
+def _require_said(folder: Path, spec: Spec) -> None:
+    """Refuse to write files that do not say all of the model: they would bring back another one."""
+    _, _, back, _ = _read(folder)
+    lost = list(_differences(*(_settled(each).model_dump(mode="json") for each in (spec, back))))
+    if lost:
+        fix = "choose what the family has, or build the model with the kind custom"
+        raise Refusal("the files of a family must be able to say what a model is", ", ".join(lost), fix)
+
+
+def _settled(spec: Spec) -> Spec:
+    """The spec with the head's pool, where it is left out, as the one that stands for it."""
+    if getattr(spec.head, "pool", "") is not None:
+        return spec
+    return spec.model_copy(update={"head": spec.head.model_copy(update={"pool": spec.pool})})
+
+
+def _differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
+    """Where two specs differ, as dotted names with both values."""
+    if isinstance(one, dict) and isinstance(other, dict) and set(one) == set(other):
+        for key in one:
+            yield from _differences(one[key], other[key], f"{place}.{key}".lstrip("."))
+    elif one != other:
+        yield f"{place} {one!r}, which they read as {other!r}"
+
+
 def _embeds(family: Any, model: Transformer) -> bool:
     """Whether files of sentence-transformers must say what the head is, for config.json cannot."""
     return kind(model.spec.head) == "embed" and "embed" not in family.HEADS
@@ -124,7 +150,7 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
             must = f"the tokenizer of this {family.MODEL_TYPE} model must have the {key} {stands[key]}"
             raise Refusal(must, ids[key], f"build the model with {key.split('_')[0]}: {ids[key]}")
     head = {"model_type": family.MODEL_TYPE, "architectures": [architecture], "dtype": dtype}
-    return {**head, **ids, **stands}
+    return {**head, **stands, **ids}
 
 
 def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | None = None, seed: int = 0) -> Loaded:
@@ -138,13 +164,9 @@ def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | No
         raise Refusal(
             f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again"
         )
-    keys = Keys(read_json(folder / "config.json"), str(folder / "config.json"))
-    family = _family(keys)
-    config, spec = _understood(family, keys)
-    own = sentence.head(folder) or spec.head
-    new_head = head is not None and head != own
-    head = head if new_head else own
-    if head != spec.head:
+    family, config, spec, ignored = _read(folder)
+    new_head = head is not None and head != spec.head
+    if new_head:
         config = config.model_copy(update={"head": head})
         spec = config.spec()
     with hollow():
@@ -160,7 +182,18 @@ def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | No
     said = manifest(folder) or {}
     if tokenizer is not None and said.get("tokenizer"):
         type(tokenizer.fingerprint).model_validate(said["tokenizer"]).require(tokenizer.fingerprint, str(folder))
-    return Loaded(config, model.eval(), tokenizer, said, keys.ignored)
+    return Loaded(config, model.eval(), tokenizer, said, ignored)
+
+
+def _read(folder: Path) -> tuple[Any, Config, Spec, dict[str, str]]:
+    """The family of a folder, its config with the Spec that it stands for, and the keys that were set aside."""
+    keys = Keys(read_json(folder / "config.json"), str(folder / "config.json"))
+    family = _family(keys)
+    config, spec = _understood(family, keys)
+    if (head := sentence.head(folder)) is not None:
+        config = config.model_copy(update={"head": head})
+        spec = config.spec()
+    return family, config, spec, keys.ignored
 
 
 def _understood(family: Any, keys: Keys) -> tuple[Config, Spec]:

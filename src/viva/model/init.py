@@ -44,11 +44,11 @@ def initialise(model: Transformer, seed: int = 0, part: str = "") -> Transformer
         if not name.startswith(part):
             continue
         for leaf, weight in list(module.named_parameters(recurse=False)):
-            if leaf == "bias" and isinstance(module, nn.Linear):
+            if leaf == "bias" and isinstance(module, nn.Linear | nn.Conv2d):
                 weight.zero_()
             elif isinstance(module, nn.RNNBase):
                 _cells(module, leaf, weight, generator)
-            elif leaf == "weight" and isinstance(module, nn.Linear | nn.Embedding | Vocabulary):
+            elif leaf == "weight" and isinstance(module, nn.Linear | nn.Conv2d | nn.Embedding | Vocabulary):
                 draw(name, module, weight, generator)
     return model
 
@@ -61,11 +61,11 @@ def _normal(model: Transformer, name: str, module: nn.Module, weight: Tensor, ge
 
 
 def _xavier(name: str, module: nn.Module, weight: Tensor, generator: torch.Generator) -> None:
-    if not isinstance(module, nn.Linear):
+    if not isinstance(module, nn.Linear | nn.Conv2d):
         weight.copy_(torch.empty(weight.shape).normal_(0, weight.shape[1] ** -0.5, generator=generator))
         return
     for part in split(module, weight):
-        bound = math.sqrt(6 / sum(part.shape))
+        bound = math.sqrt(6 / sum(part.flatten(1).shape))
         part.copy_(torch.empty(part.shape).uniform_(-bound, bound, generator=generator))
 
 

@@ -129,15 +129,41 @@ class Stack(Config):
         return self
 
 
+class Patches(Config):
+    """A square image of `image` pixels a side in so many `channels`, cut into squares of `size` pixels a side, each
+    projected to a vector, with or without `bias`.
+    """
+
+    image: int = Field(gt=0)
+    size: int = Field(gt=0)
+    channels: int = Field(3, gt=0)
+    bias: bool = True
+
+    @property
+    def tokens(self) -> int:
+        """The squares, and one vector in front of them."""
+        return 1 + (self.image // self.size) ** 2
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.image % self.size:
+            found = f"{self.size} pixels in {self.image}"
+            raise Refusal("the side of a patch must divide that of the image", found, "scale the image to a multiple")
+        return self
+
+
 class Spec(Config):
     """Token embeddings of width E, an `encoder`, a `decoder` or both, and a head.
+
+    What is read are tokens of a vocabulary, `vocab` of them, or the `patches` of an image.
 
     With both, the encoder's states are what the decoder's `cross` attention sees, and both read the same table of V
     vectors. `context` is the length, in tokens, the model is made for. `init`: starting weights are "normal",
     "xavier" or "fan_in" (model/init.py).
     """
 
-    vocab: int = Field(gt=0)
+    vocab: int | None = Field(None, gt=0)
+    patches: Patches | None = None
     width: int = Field(gt=0)
     context: int = Field(gt=0)
     encoder: Stack | None = None
@@ -168,6 +194,13 @@ class Spec(Config):
 
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if (self.vocab is None) == (self.patches is None):
+            found = "neither" if self.vocab is None else "both"
+            raise Refusal("a model must read a vocabulary or patches", found, "give one of vocab and patches")
+        if self.patches is not None and (self.decoder is not None or kind(self.head) in ("lm", "masked")):
+            found = f"a decoder: {self.decoder is not None}; head {kind(self.head)}"
+            fix = "give an encoder, and another head"
+            raise Refusal("a model of images must have an encoder alone, and score no words", found, fix)
         if not self.stacks:
             raise Refusal("a model must have an encoder or a decoder", "neither", "give one of them, or both")
         crossing = {block.cross is not None for block in self.decoder.blocks} if self.decoder else {False}

@@ -77,7 +77,7 @@ def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> N
         raise Refusal(must, f"none for {_listed(unnamed)}", "build the model with the kind custom")
     for row in rows:
         joined = torch.cat([ours[name].detach() for name in row.ours])
-        theirs[row.theirs] = (joined.T if row.transposed else joined[None] if row.flat else joined).contiguous()
+        theirs[row.theirs] = (joined.T if row.transposed else joined[(None,) * row.flat]).contiguous()
     split = split_torch_state_dict_into_shards(theirs, filename_pattern=SHARD, max_shard_size=shard)
     for file, names in split.filename_to_tensors.items():
         save_file({name: theirs[name] for name in names}, folder / file, metadata={"format": "pt"})
@@ -112,7 +112,7 @@ def load(
     shapes, found = {name: piece.shape for name, piece in pieces(model).items()}, {}
     for row in rows:
         joined = stored.pop(row.theirs)
-        joined = joined.T if row.transposed else joined[0] if row.flat and len(joined) == 1 else joined
+        joined = joined.T if row.transposed else _flattened(joined, row.flat)
         parts = _parted(row, joined, shapes, folder)
         found |= zip(row.ours, parts, strict=True)
     _require_numbers(found, folder, dtype)
@@ -149,6 +149,11 @@ def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Pa
             f"the tensors of {folder} must have the shapes of its config.json", found, "use the matching config.json"
         )
     return list(joined.split([shapes[name][0] for name in row.ours]))
+
+
+def _flattened(tensor: Tensor, flat: int) -> Tensor:
+    """Without the first `flat` axes, if they are of length 1."""
+    return tensor.view(tensor.shape[flat:]) if tensor.shape[:flat] == (1,) * flat else tensor
 
 
 def _of_head(row: Held) -> bool:

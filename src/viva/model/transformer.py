@@ -8,6 +8,7 @@ from viva.base.errors import Refusal
 from viva.model.cache import Cache, Contiguous
 from viva.model.flow import Memory
 from viva.model.layout import Layout
+from viva.model.patches import Patches
 from viva.model.recall import Recall
 from viva.model.spec import Spec
 from viva.model.stack import Stack
@@ -15,10 +16,13 @@ from viva.model.whole import Whole, require_encoder, require_whole_text, taken_i
 
 
 class Transformer(Whole):
-    """A stack of blocks that encodes, one that decodes, or both."""
+    """A stack of blocks that encodes, one that decodes, or both.
+
+    A model of images reads images [B, C, h, w] wherever ids are spoken of.
+    """
 
     def __init__(self, spec: Spec):
-        super().__init__(spec)
+        super().__init__(spec, Patches(spec.patches, spec.inner) if spec.patches else None)
         self.encoder, self.decoder = (
             stack and Stack(stack, spec.width, spec.context) for stack in (spec.encoder, spec.decoder)
         )
@@ -37,8 +41,9 @@ class Transformer(Whole):
         weights: dict[str, Tensor] | None = None,
     ) -> Memory:
         require_encoder(self)
-        layout = layout or Layout.one_document(ids.shape[1], device=ids.device)
-        return Memory(self.encoder(self.embedding(ids), layout, segments=segments, weights=weights), layout)
+        x = self.embedding(ids)
+        layout = _laid(x, layout, weights)
+        return Memory(self.encoder(x, layout, segments=segments, weights=weights), layout)
 
     def hidden(
         self,
@@ -54,14 +59,15 @@ class Transformer(Whole):
 
         Without a layout each row is one document that follows what is cached or recalled.
         """
-        layout = layout or _following(ids, cache, recall)
+        x = self.embedding(ids)
+        layout = _laid(x, layout, weights, cache, recall)
         if recall is not None:
             _require_segments(self.stacks[-1], layout, cache)
         if self.decoder is None:
             require_whole_text(cache)
-            return self.encoder(self.embedding(ids), layout, segments=segments, weights=weights)
-        read = ids.shape[1] if cache is None else taken_in(layout, cache)
-        x = self.decoder(self.embedding(ids), layout, cache, memory, segments, recall, weights)
+            return self.encoder(x, layout, segments=segments, weights=weights)
+        read = x.shape[1] if cache is None else taken_in(layout, cache)
+        x = self.decoder(x, layout, cache, memory, segments, recall, weights)
         for kept in (cache, recall):
             if kept is not None:
                 kept.advance(read)
@@ -83,16 +89,23 @@ class Transformer(Whole):
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)
-        layout = given.pop("layout", None) or _following(ids, given.get("cache"), given.get("recall"))
         read = self.encode if encoder else self.hidden
-        read(ids, replace(layout, whole=True), weights=kept, **given)
+        read(ids, weights=kept, **given)
         return kept
 
 
-def _following(ids: Tensor, cache: Cache | None, recall: Recall | None) -> Layout:
-    """Rows of one document each, behind what is cached or recalled."""
-    before = cache.held if cache is not None else recall.held if recall is not None else 0
-    return Layout.one_document(ids.shape[1], before, ids.device)
+def _laid(
+    x: Tensor,
+    layout: Layout | None,
+    weights: dict[str, Tensor] | None,
+    cache: Cache | None = None,
+    recall: Recall | None = None,
+) -> Layout:
+    """The layout given, or rows of one document each, behind what is cached or recalled; whole, to read weights of."""
+    if layout is None:
+        before = cache.held if cache is not None else recall.held if recall is not None else 0
+        layout = Layout.one_document(x.shape[1], before, x.device)
+    return layout if weights is None else replace(layout, whole=True)
 
 
 def _require_segments(stack: Stack, layout: Layout, cache: Cache | None) -> None:

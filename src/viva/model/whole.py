@@ -21,10 +21,11 @@ class Whole(nn.Module):
     decoder: nn.Module | None
     head: nn.Module
 
-    def __init__(self, spec: Config):
+    def __init__(self, spec: Config, embedding: nn.Module | None = None):
+        """`embedding` makes vectors of what is read; left out, it is a table for ids."""
         super().__init__()
         self.spec = spec
-        self.embedding = nn.Embedding(spec.vocab, spec.inner)
+        self.embedding = nn.Embedding(spec.vocab, spec.inner) if embedding is None else embedding
 
     @property
     def stacks(self) -> list[nn.Module]:

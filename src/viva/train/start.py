@@ -70,7 +70,7 @@ def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
         config, found = loaded.config, owned(loaded.model)
     else:
         config = recipe.model
-        if config.vocab is None:
+        if getattr(config, "vocab", tokens) is None:
             config = config.model_copy(update={"vocab": tokens.vocab_size})
         if head is not None:
             config = config.model_copy(update={"head": head})
@@ -128,6 +128,8 @@ def _freeze(found: Transformer, parts: tuple[str, ...]) -> None:
 
 
 def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
+    if found.spec.vocab is None:
+        raise Refusal("a model must read text to learn from it", "one that reads images", "use a model of text")
     if not found.stacks and (recipe.train.recompute or recipe.train.compile):
         fix = "leave train.recompute and train.compile out"
         raise Refusal("a model must have blocks to be recomputed or compiled", "none", fix)

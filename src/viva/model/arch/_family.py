@@ -110,15 +110,15 @@ class Held:
     """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
 
     `{i}` in a name stands for each layer, `{e}` for each expert in it. A row with a `head` is there with this kind of
-    head alone; a `flat` one has an axis of length 1 before ours; one with `when` is there for a Spec of which it is
-    true.
+    head alone; a `flat` one has so many axes of length 1 before ours; one with `when` is there for a Spec of which it
+    is true.
     """
 
     theirs: str
     ours: tuple[str, ...]
     transposed: bool = False
     head: str | None = None
-    flat: bool = False
+    flat: int = 0
     when: Callable[[Any], bool] | None = None
 
 

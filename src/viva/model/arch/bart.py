@@ -171,7 +171,7 @@ def layers(base: str) -> tuple:
 BASE = "model."
 TENSORS = (
     held("model.shared.weight", "embedding.weight"),
-    held("final_logits_bias", "head.bias", flat=True),
+    held("final_logits_bias", "head.bias", flat=1),
     *(
         row
         for stack in ("encoder", "decoder")

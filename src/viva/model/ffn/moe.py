@@ -46,7 +46,7 @@ class Config(BaseConfig):
 class MoE(nn.Module):
     """y = sum over the k chosen experts of p_e GLU_e(x), p = softmax(x W_router); and sigmoid(x w) GLU_shared(x).
 
-    `routed` holds the router's p [..., experts] and choices [..., k] of the last pass in training.
+    `routed` holds the router's p [..., experts] and choices [..., k] of the last pass, if that was one of training.
     """
 
     def __init__(self, config: Config, width: int):
@@ -63,8 +63,7 @@ class MoE(nn.Module):
         scores = self.router(x)
         p = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
         weights, choices = p.topk(self.config.chosen, -1)
-        if self.training:
-            self.routed = p, choices
+        self.routed = (p, choices) if self.training else None
         if self.config.normalised:
             weights = weights / weights.sum(-1, keepdim=True)
         y = self._computed(x.flatten(0, -2), choices.flatten(0, -2))

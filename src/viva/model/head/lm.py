@@ -19,10 +19,10 @@ class Config(BaseConfig):
     cap: float | None = Field(None, gt=0)
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        inner = spec.inner
-        if self.tied and inner != spec.width:
+        if self.tied and spec.inner != spec.width:
+            found = f"{spec.inner} for width {spec.width}"
             fix = "set tied to false, or use the head `masked`, which projects back"
-            raise Refusal("a tied head must find vectors of the model's width", f"{inner} for width {spec.width}", fix)
+            raise Refusal("a tied head must find vectors of the model's width", found, fix)
         return LM(self, spec.vocab, spec.width)
 
 

@@ -3,7 +3,8 @@
 A scheme acts in one of two places, which its Config names in `acts_on`. On "embeddings" (learned, sinusoidal)
 `Config.build(width, context)` gives a module, and module(layout) is a tensor [B, T, E] to add. On "attention" (rope,
 t5, alibi, shaw, xl) `Config.within(attention, context)` gives a `Scheme`. `none` gives None in both. A Config's
-`extrapolates` says whether a model with it can be expected to read longer texts than it was trained on.
+`extrapolates` says whether a model with it can be expected to read texts four times as long as it was trained on no
+worse (measured by tests/learns/test_extrapolation.py).
 """
 
 from typing import Any, NamedTuple

@@ -20,7 +20,7 @@ class Config(BaseConfig):
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
-    extrapolates: ClassVar[bool] = True
+    extrapolates: ClassVar[bool] = False  # weights thin out over keys beyond the farthest, which look alike
 
     buckets: int = Field(32, ge=4)
     farthest: int = Field(128, ge=2)

@@ -1,0 +1,83 @@
+"""CLIP's text tower (Radford et al. 2021, https://arxiv.org/abs/2103.00020, section 2.4): GPT-2 whose last state is
+projected to the width that images and texts share.
+"""
+
+from typing import Any
+
+from pydantic import Field
+
+from viva.model.arch import clip_vision, gpt2
+from viva.model.arch._family import Keys, held, pairs
+from viva.model.arch.vit import ACTIVATIONS
+from viva.model.ffn import mlp
+from viva.model.head import embed, none
+from viva.model.spec import Block, Spec, Stack
+
+MODEL_TYPE = "clip_text_model"
+HEADS = {"embed": "CLIPTextModelWithProjection", "none": "CLIPTextModel"}
+
+
+class Config(gpt2.Config):
+    """Theirs pools the state of a text's end token; here that is the last of a document, whatever padding follows.
+    `head` left out projects to `width`; `dropout` falls on attention's weights alone.
+    """
+
+    context: int = Field(77, gt=0)
+    activation: str = "gelu_sigmoid"
+
+    def block(self) -> Block:
+        block = super().block()
+        ffn = mlp.Config(hidden=block.ffn.hidden, activation=self.activation)
+        return block.model_copy(update={"ffn": ffn, "dropout": 0.0})
+
+    def stack(self) -> Stack:
+        stack = super().stack()
+        return stack.model_copy(update={"entry": stack.entry.model_copy(update={"dropout": 0.0})})
+
+    def spec(self) -> Spec:
+        head = self.head or embed.Config(pool="last", normalised=False, width=self.width)
+        return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=self.stack(), head=head)
+
+
+def from_hf(keys: Keys) -> Config:
+    keys.ignore(initializer_factor="used when training starts anew")
+    return Config(
+        vocab=keys.take("vocab_size", 49_408),
+        width=keys.take("hidden_size", 512),
+        layers=keys.take("num_hidden_layers", 12),
+        heads=keys.take("num_attention_heads", 8),
+        hidden=keys.take("intermediate_size", 2048),
+        context=keys.take("max_position_embeddings", 77),
+        activation=ACTIVATIONS[keys.expect("hidden_act", *ACTIVATIONS, default="quick_gelu")],
+        eps=keys.take("layer_norm_eps", 1e-5),
+        dropout=keys.take("attention_dropout", 0.0),
+        head=clip_vision.read_head(keys, HEADS, "last"),
+    )
+
+
+def to_hf(config: Config) -> dict[str, Any]:
+    spec = config.spec()
+    return {
+        "vocab_size": spec.vocab,
+        "hidden_size": spec.width,
+        "num_hidden_layers": config.layers,
+        "num_attention_heads": config.heads,
+        "intermediate_size": config.block().ffn.hidden,
+        "max_position_embeddings": spec.context,
+        "hidden_act": {ours: theirs for theirs, ours in ACTIVATIONS.items()}[config.activation],
+        "layer_norm_eps": config.eps,
+        "attention_dropout": config.dropout,
+        **clip_vision.head_to_hf(spec),
+    }
+
+
+BASE = "text_model."
+TENSORS = (
+    held("text_model.embeddings.token_embedding.weight", "embedding.weight"),
+    held("text_model.embeddings.position_embedding.weight", "decoder.entry.position.table.weight"),
+    *pairs({"text_model.final_layer_norm": "decoder.norm"}),
+    *clip_vision.layers(BASE, "decoder"),
+    held("text_projection.weight", "head.project.weight", head="embed"),
+)
+
+TINY = Config(vocab=64, width=32, layers=2, heads=4, hidden=48, context=64, head=none.Config())

@@ -1,0 +1,118 @@
+"""What the towers of images and texts pool, against transformers, and what a model of images refuses."""
+
+import pytest
+import torch
+import transformers
+
+import viva
+from viva.base.errors import Refusal
+from viva.infer.decode import Decoding
+from viva.infer.sampling import Sampling
+from viva.model import folder as checkpoint
+from viva.model.arch import clip_text, clip_vision, vit
+from viva.model.head import embed, lm, none
+from viva.model.init import initialise
+from viva.model.layout import Layout
+from viva.model.spec import Spec
+from viva.model.transformer import Transformer
+
+EOS = 63
+
+
+def drawn(config, seed: int = 2) -> Transformer:
+    model = initialise(Transformer(config.spec()), seed=1).eval()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
+    return model
+
+
+def images(B: int = 3, side: int = 12) -> torch.Tensor:
+    return torch.randn(B, 3, side, side, generator=torch.Generator().manual_seed(3))
+
+
+def test_a_text_is_what_its_end_token_has_read(tmp_path):
+    """Texts that end at different places, padded with end tokens as CLIP's tokenizer pads; and packed in a row."""
+    config = clip_text.TINY.model_copy(update={"head": embed.Config(pool="last", normalised=False, width=24)})
+    ours = drawn(config)
+    checkpoint.save(tmp_path / "m", config, ours)
+    twin = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path / "m", attn_implementation="eager").eval()
+    twin.text_model.eos_token_id = EOS
+    lengths = (4, 9, 12)
+    ids = torch.randint(3, EOS, (3, 12), generator=torch.Generator().manual_seed(3))
+    for row, n in enumerate(lengths):
+        ids[row, n - 1 :] = EOS
+    expected = twin(ids).text_embeds
+    padded = ours(ids, Layout.packed(tuple((n,) for n in lengths), 12))
+    torch.testing.assert_close(padded, expected, atol=1e-5, rtol=1e-5)
+    row = torch.cat([ids[i, :n] for i, n in enumerate(lengths)])[None]
+    torch.testing.assert_close(ours(row, Layout.packed((lengths,), sum(lengths))), expected, atol=1e-5, rtol=1e-5)
+    weight = torch.randn(expected.shape, generator=torch.Generator().manual_seed(5))
+    (padded * weight).sum().backward(), (expected * weight).sum().backward()
+    mine, theirs = ours.head.project.weight.grad, twin.text_projection.weight.grad
+    torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_an_image_towers_first_state_is_what_the_twin_pools(tmp_path):
+    config = clip_vision.TINY.model_copy(update={"head": none.Config()})
+    ours = drawn(config)
+    checkpoint.save(tmp_path / "m", config, ours)
+    twin = transformers.CLIPVisionModel.from_pretrained(tmp_path / "m", attn_implementation="eager").eval()
+    x = images()
+    torch.testing.assert_close(ours(x)[:, 0], twin(x).pooler_output, atol=1e-5, rtol=1e-5)
+
+
+def test_patches_by_hand():
+    """A 4 x 4 image of one channel in squares of 2 x 2, each weighted by (1, 10, 100, 1000), behind the token."""
+    patches = Transformer(
+        vit.TINY.model_copy(update={"image": 4, "patch": 2, "channels": 1, "width": 4}).spec()
+    ).embedding
+    with torch.no_grad():
+        patches.weight.copy_(torch.tensor([1.0, 10, 100, 1000]).view(1, 1, 2, 2).expand(4, 1, 2, 2))
+        patches.bias.fill_(0.5), patches.token.fill_(7.0)
+        found = patches(torch.arange(16.0).view(1, 1, 4, 4))
+    assert found[0, :, 0].tolist() == [7.0, 5410.5, 7632.5, 14298.5, 16520.5]
+
+
+def test_a_published_image_model_loads_with_its_pooler_set_aside(tmp_path):
+    """A folder of ViTModel names no family before its tensors and has a pooler; the states are equal all the same."""
+    keys = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 48}
+    config = transformers.ViTConfig(**keys, image_size=12, patch_size=4, attn_implementation="eager")
+    twin = transformers.ViTModel(config).eval()
+    twin.save_pretrained(tmp_path / "m")
+    with pytest.warns(UserWarning, match="holds a head that this model has not: vit.pooler.dense.bias"):
+        ours = checkpoint.load(tmp_path / "m").model
+    torch.testing.assert_close(ours(images()), twin(images()).last_hidden_state, atol=1e-5, rtol=1e-5)
+
+
+def test_an_image_of_another_size_is_refused():
+    model = drawn(vit.TINY)
+    with pytest.raises(Refusal, match=r"of the shape \[B, 3, 12, 12\], but found \[3, 3, 16, 16\]. To fix it, scale"):
+        model(images(side=16))
+
+
+def test_a_model_of_images_does_not_write():
+    with pytest.raises(Refusal, match="a model must have a decoder to generate text, but found an encoder alone"):
+        Decoding(drawn(vit.TINY), {0: [1, 2]}, Sampling())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"vocab": 64}, "a model must read a vocabulary or patches, but found both"),
+        ({"patches": None}, "a model must read a vocabulary or patches, but found neither"),
+        ({"head": lm.Config()}, "must have an encoder alone, and score no words, but found .* head lm"),
+        ({"patches": {"image": 12, "size": 5}}, "must divide that of the image, but found 5 pixels in 12"),
+    ],
+)
+def test_what_does_not_fit_is_refused(changes, expected):
+    with pytest.raises(Refusal, match=expected):
+        Spec(**{**dict(vit.TINY.spec()), **changes})
+
+
+def test_a_loaded_image_model_is_called_with_images(tmp_path):
+
+    ours = drawn(vit.TINY)
+    checkpoint.save(tmp_path / "m", vit.TINY, ours)
+    assert torch.equal(viva.load(tmp_path / "m")(images()), ours(images()))
