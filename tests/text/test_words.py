@@ -50,6 +50,7 @@ def test_chinese_that_a_token_joins_is_one_word(ours):
     """The tokenizer has learned words of several characters."""
     joined = [text for text in spoken(ours) if len(text) > 1 and "一" <= text[0] <= "龥"]
     assert joined and told(ours, joined[0]) == [joined[0]]
+    assert told(ours, joined[0] * 2) == [joined[0]] * 2
 
 
 def test_wordpiece_and_sentencepiece():

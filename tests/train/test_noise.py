@@ -371,7 +371,6 @@ def test_a_query_depends_on_what_comes_before_it_in_the_order_alone():
 
 def test_one_row_of_two_streams_equals_the_papers_two():
     """Eq. 4 of the paper written out with h and g as tensors of their own, in float64."""
-
     torch.manual_seed(1)
     ids, order = np.arange(20, 27), np.array([3, 0, 5, 1, 6, 4, 2])
     reading = permute.Config().reading(tokenizer())
@@ -441,7 +440,6 @@ def test_replaced_tokens_are_told_and_drawn_by_their_frequency():
 
 def test_a_generator_is_asked_what_stands_there(tmp_path):
     """A generator that always scores one token highest, by far, puts that token; guesses that are right are none."""
-
     config = bert.Config(vocab=tokenizer().vocab_size, **mending.SIZES)
     model = Transformer(config.spec())
     [letter] = tokenizer().encode("a")
@@ -460,7 +458,6 @@ def test_a_generator_is_asked_what_stands_there(tmp_path):
 
 def test_a_generator_draws_by_its_probabilities(tmp_path):
     """Scores log 3 and 0 for two tokens, and nothing else: three in four are the first."""
-
     config = bert.Config(vocab=tokenizer().vocab_size, **mending.SIZES)
     model = Transformer(config.spec())
     a, b, c = (tokenizer().encode(letter)[0] for letter in "abc")
@@ -478,8 +475,26 @@ def test_a_generator_draws_by_its_probabilities(tmp_path):
     near(float((drawn == a).float().mean()), 0.75, 0.75 * 0.25, len(drawn))
 
 
-def test_a_generator_that_is_no_masked_model_or_of_another_tokenizer_is_refused(tmp_path):
+def test_a_generator_sees_masks_where_it_guesses(tmp_path):
+    config = bert.Config(vocab=tokenizer().vocab_size, **mending.SIZES)
+    folder.save(tmp_path / "generator", config, initialise(Transformer(config.spec())), tokenizer())
+    documents = mending.letters(30)
+    source = mending.data(detect, documents, fields={"generator": str(tmp_path / "generator")}, batch=1, pack=False)
+    seen = []
+    asked = source.reading.generator.model
+    asked.embedding.register_forward_hook(lambda module, given, out: seen.append(given[0][0].tolist()))
+    for batch in source.once():
+        masks = [token == role("mask_token") for token in seen[-1]]
+        assert sum(masks) >= 1
+        assert not any(bool(new) and not mask for new, mask in zip(batch.targets[0] == 1, masks, strict=True))
+        read = batch.ids[0].tolist()
+        assert [x for x, mask in zip(seen[-1], masks, strict=True) if not mask] == [
+            x for x, mask in zip(read, masks, strict=True) if not mask
+        ]
+    assert len(seen) == len(documents)
 
+
+def test_a_generator_that_is_no_masked_model_or_of_another_tokenizer_is_refused(tmp_path):
     other = bpe.train(["other words"] * 3, bpe.Config(vocab_size=320, mask=True))
     for name, family, tokens in (("llama", llama, tokenizer()), ("bert", bert, other)):
         config = family.Config(vocab=tokenizer().vocab_size, **mending.SIZES)
