@@ -44,7 +44,9 @@ def test_a_section_in_part_keeps_the_rest_of_its_default():
 def test_a_variant_is_named_by_its_file():
     assert parse(Outer, {"position": "learned"}).position == learned.Config()
     assert parse(Outer, {"position": "rope"}, ["position.theta=1e6"]).position == rope.Config(theta=1e6)
-    assert {"alibi", "learned", "log_n", "none", "rope", "shaw", "sinusoidal", "t5", "xl"} == set(names("viva.model.position"))
+    assert {"alibi", "learned", "log_n", "none", "rope", "shaw", "sinusoidal", "t5", "xl"} == set(
+        names("viva.model.position")
+    )
     config = parse(Outer, {"position": none.Config()})
     assert config.model_dump()["position"] == {"kind": "none"} == tagged(config.position)
     assert parse(Outer, config.model_dump(mode="json")) == config

@@ -193,10 +193,14 @@ class Spec(Config):
         return tuple(stack for stack in (self.encoder, self.decoder) if stack is not None)
 
     @model_validator(mode="after")
-    def _fits(self) -> Self:
+    def _reads_one(self) -> Self:
         if (self.vocab is None) == (self.patches is None):
             found = "neither" if self.vocab is None else "both"
             raise Refusal("a model must read a vocabulary or patches", found, "give one of vocab and patches")
+        return self
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
         if self.patches is not None and (self.decoder is not None or kind(self.head) in ("lm", "masked")):
             found = f"a decoder: {self.decoder is not None}; head {kind(self.head)}"
             fix = "give an encoder, and another head"

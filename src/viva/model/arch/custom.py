@@ -1,6 +1,8 @@
 """Any Spec at all, written out in full: for what no published family is. Opened by viva alone."""
 
-from typing import Any
+from typing import Any, Self
+
+from pydantic import model_validator
 
 from viva.base.choice import names
 from viva.model.arch._family import Keys
@@ -17,6 +19,10 @@ class Config(Spec):
     """The fields of a Spec; `vocab` left out is the tokenizer's."""
 
     vocab: int | None = None
+
+    @model_validator(mode="after")
+    def _reads_one(self) -> Self:
+        return self  # spec() looks once the tokenizer is known
 
     def spec(self) -> Spec:
         return Spec(**dict(self))
