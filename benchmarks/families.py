@@ -3,9 +3,9 @@
     python benchmarks/families.py bert|t5|gpt2 [--turns 7]
     python benchmarks/families.py reading --texts DIR/ag_news/test.csv.gz --vocab DIR/tok_bert/VOCAB.txt
 
-Same weights (the first losses are printed), fp32, AdamW, no dropout, in turns, medians. Rows are full, so that nothing is
-gained by packing; in BERT's step 15 % of the tokens are to be guessed. `reading` gives the vectors of real texts, 32 at a time, in
-the order of the file: viva lays them end to end, transformers pads them to the longest.
+Same weights (the first losses are printed), fp32, AdamW, no dropout, in turns, medians. Rows are full, so that nothing
+is gained by packing; in BERT's step 15 % of the tokens are to be guessed. `reading` gives the vectors of real texts, 32
+at a time, in the order of the file: viva lays them end to end, transformers pads them to the longest.
 """
 
 import argparse

@@ -1,0 +1,62 @@
+"""Classes and translations measured: worked examples, and predictions of packed texts as of each alone."""
+
+import pytest
+import torch
+
+from viva.base.errors import Refusal
+from viva.evaluate.bleu import bleu, by_length
+from viva.evaluate.classes import interval, predicted, scores
+from viva.model.arch import bert
+from viva.model.head import classify
+from viva.model.init import initialise
+from viva.text import bpe
+from viva.text.fields import frame
+from viva.text.format import classes
+from viva.text.row import Row
+
+
+def test_macro_f1_by_hand():
+    """Classes 0 and 1: F1 2/3 (precision 1, recall 1/2) and 2/3 (1/2, 1): macro 2/3, accuracy 2/3; class 1 is small."""
+    found = scores([0, 0, 1], [0, 1, 1])
+    assert found.accuracy == pytest.approx(2 / 3) and found.macro_f1 == pytest.approx(2 / 3)
+    assert scores([0, 0, 0, 1], [0, 0, 0, 0]).macro_f1 == pytest.approx((6 / 7 + 0) / 2)
+
+
+def test_an_interval_by_hand():
+    """Mean 2, standard error 1 / sqrt 3, t of two degrees of freedom 4.303."""
+    mean, within = interval([1.0, 2.0, 3.0])
+    assert mean == 2 and within == pytest.approx(4.3027 / 3**0.5, rel=1e-4)
+    with pytest.raises(Refusal, match="two values at least, but found 1"):
+        interval([1.0])
+
+
+def test_predictions_are_those_of_each_text_alone():
+    tokenizer = bpe.train(["a dog runs and a cat sleeps in the sun"] * 3, bpe.Config(vocab_size=300))
+    config = bert.TINY.model_copy(update={"vocab": 300, "head": classify.Config(labels=3, pool="mean")})
+    model = initialise(config.spec().build(), seed=4)
+    with torch.no_grad():
+        model.embedding.weight.mul_(20)  # so that the words decide
+    texts = ["a dog", "a cat sleeps", "the sun", "runs", "a dog runs in the sun and sleeps", "cat cat cat"]
+    rows = [Row({"text": text, "label": str(n % 3)}, "here:1") for n, text in enumerate(texts)]
+    expected, found = predicted(model, tokenizer, classes.Config(labels=("0", "1", "2")), rows)
+    before, after = frame(tokenizer)
+    alone = [int(model(torch.tensor([[*before, *tokenizer.encode(text), *after]])).argmax()) for text in texts]
+    assert found == alone and expected == [0, 1, 2, 0, 1, 2]
+    assert len(set(found)) > 1
+    long = [Row({"text": "a dog " * 80, "label": "0"}, "here:1")]
+    with pytest.raises(Refusal, match="a text to classify must have at most 64 tokens"):
+        predicted(model, tokenizer, classes.Config(labels=("0",)), long)
+
+
+def test_bleu_by_hand():
+    """Five words, the last of which is wrong: precisions 4/5, 3/4, 2/3, 1/2, no brevity: (1/5)^(1/4) = 66.87."""
+    found = bleu(["the cat sat on mats"], ["the cat sat on chairs"], resamples=2)
+    assert found.score == pytest.approx(66.874, abs=0.01) and "tok:13a" in found.signature
+    with pytest.raises(Refusal, match="a reference each, but found 1 and 2"):
+        bleu(["a"], ["a", "b"])
+
+
+def test_bleu_by_the_length_of_the_source():
+    sources, said = ["a b", "a b c d", "a"], ["one two three four", "x y z w", "one two three four"]
+    found = by_length(sources, said, ["one two three four"] * 3, (3,))
+    assert found["0-2"] == (2, pytest.approx(100.0)) and found["3+"][0] == 1 and found["3+"][1] < 10
