@@ -32,10 +32,10 @@ def test_an_interval_by_hand():
 
 def test_predictions_are_those_of_each_text_alone():
     tokenizer = bpe.train(["a dog runs and a cat sleeps in the sun"] * 3, bpe.Config(vocab_size=300))
-    config = bert.TINY.model_copy(update={"vocab": 300, "head": classify.Config(labels=3, pool="mean")})
+    config = bert.TINY.model_copy(update={"vocab": 300, "head": classify.Config(labels=24, pool="mean")})
     model = initialise(config.spec().build(), seed=4)
     with torch.no_grad():
-        model.embedding.weight.mul_(20)  # so that the words decide
+        model.embedding.weight.mul_(50)  # so that the words decide
     texts = ["a dog", "a cat sleeps", "the sun", "runs", "a dog runs in the sun and sleeps", "cat cat cat"]
     rows = [Row({"text": text, "label": str(n % 3)}, "here:1") for n, text in enumerate(texts)]
     expected, found = predicted(model, tokenizer, classes.Config(labels=("0", "1", "2")), rows)
