@@ -5,8 +5,9 @@ and by a frozen one, and what helps where classes are of unequal size.
     python benchmarks/understanding.py classify --data DIR --out runs/understanding [--seeds 3]
     python benchmarks/understanding.py imbalance --data DIR --out runs/understanding [--seeds 3]
 
-DIR holds gutenberg, wikitext2, clue_corpus_zh, ag_news, sst2 and thucnews_titles. Pretraining reads the first three and the
-training texts of the others, never a test file. Test files give accuracy and macro F1, with the 95 % interval over seeds.
+DIR holds gutenberg, wikitext2, clue_corpus_zh, ag_news, sst2 and thucnews_titles. Pretraining reads the first three and
+the training texts of the others, never a test file of these. Test files give accuracy and macro F1, with the 95 %
+interval over seeds.
 """
 
 import argparse
