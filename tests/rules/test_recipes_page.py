@@ -35,3 +35,8 @@ def test_defaults_are_those_of_the_code(field):
 
 def test_the_tokenizers_fields_are_named():
     assert all(f"{field}:" in TEXT for field in bpe.Config.model_fields)
+
+
+@pytest.mark.parametrize("name", names("viva.model.arch"))
+def test_every_family_is_in_the_readme(name):
+    assert f"`{name}`" in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
