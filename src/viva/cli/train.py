@@ -27,5 +27,5 @@ def train(recipe: str, *overrides: str, dry_run: bool = False) -> None:
     from viva.train.run import run
 
     done = run(given)
-    if done.finished:
+    if done.finished and done.writes:
         print(f'talk to it: viva generate {done.folder} "..."')

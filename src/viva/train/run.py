@@ -6,6 +6,7 @@ from typing import Any
 
 from viva.base import machine, product
 from viva.base.files import sole_user
+from viva.model.head import Vocabulary
 from viva.text.fingerprint import digest
 from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
@@ -20,7 +21,7 @@ from viva.train.stop import Asked
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its last record, the checkpoint to use, and whether it came to its end.
+    """A run's folder, its last record, the checkpoint to use, whether it came to its end, and whether it `writes` text.
 
     `metrics` is empty where it was asked to stop before the first step.
     """
@@ -29,6 +30,7 @@ class Run:
     metrics: dict[str, Any]
     checkpoint: Path
     finished: bool
+    writes: bool
 
 
 def run(recipe: Recipe) -> Run:
@@ -49,7 +51,8 @@ def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
         finished = fit(replace(job, log=report.log), state, asked)
         report.say(_closing(out, state, finished))
     records = metrics.read(out)
-    return Run(out, records[-1] if records else {}, checkpoint.best(out), finished)
+    writes = parts.model.decoder is not None and isinstance(parts.model.head, Vocabulary)
+    return Run(out, records[-1] if records else {}, checkpoint.best(out), finished, writes)
 
 
 def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
