@@ -5,7 +5,8 @@ A family's module holds
 - `MODEL_TYPE`, `from_hf(keys) -> Config` and `to_hf(config) -> dict`: Hugging Face's config.json, each key consumed or
 ignored with a reason;
 - `HEADS`: for each kind of head (model/head) the name of their class with it;
-- `TENSORS`: which tensor of theirs holds which of ours; `BASE`: the prefix that some checkpoints leave out; `UNREAD`,
-where there are such: how the names of tensors end that some files hold and no model reads;
+- `TENSORS`: which tensor of theirs holds which of ours; `BASE`: the prefix that some checkpoints leave out;
+- where there are such, `UNREAD`: how the names of tensors end that some files hold and no model reads, and
+`PLACEHOLDERS`: keys of config.json that their class needs and a model without a tokenizer cannot know;
 - `TINY`: a small example for tests.
 """
