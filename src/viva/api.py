@@ -14,10 +14,9 @@ from viva.base.config import Config, kind, parse
 from viva.base.errors import Notice, Refusal, nearest
 from viva.infer import generate
 from viva.infer.beam import beam_search
-from viva.infer.decode import require_decoder
+from viva.infer.decode import require_decoder, require_source
 from viva.infer.sampling import Sampling
 from viva.model import folder
-from viva.model.head.embed import Embed
 from viva.model.layout import Layout
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
@@ -99,8 +98,9 @@ class LanguageModel:
     def translate(self, texts: list[str], **sampling: Any) -> list[str]:
         """What a model with an encoder makes of each text, many at a time; `beams` 4 unless told, or 1 to draw."""
         chosen = parse(Sampling, {"beams": 4, **sampling}, name="sampling")
-        prompts, sources = zip(*map(self._sides, texts), strict=True)
-        return self._searched(list(prompts), chosen, list(sources))
+        require_source(self.model, texts)
+        sides = [self._sides(text) for text in texts]
+        return self._searched([prompt for prompt, _ in sides], chosen, [source for _, source in sides])
 
     def _sides(self, prompt: Prompt) -> tuple[list[int], list[int] | None]:
         """(what the decoder begins with, what the encoder reads if there is one)."""
@@ -129,7 +129,7 @@ class LanguageModel:
         Texts longer than the model reads are refused or, with `truncate`, cut, which a Notice says. They lie end to end
         in one row, so none is padded to another's length.
         """
-        if not isinstance(self.model.head, Embed):
+        if kind(self.spec.head) != "embed":
             found = f"the head {kind(self.spec.head)}"
             raise Refusal("a model must have the head embed to give vectors", found, "load a sentence encoder")
         found: list[Tensor] = []

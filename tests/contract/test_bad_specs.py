@@ -191,7 +191,7 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         llama.TINY.model_copy(update={"head": classify.Config(labels=3, pool="last")}),
         lambda model: Decoding(model, {0: [1, 2]}, Sampling()),
         "a model must score its vocabulary to predict words, but found the head classify. To fix it, use a model with "
-        "another head.",
+        "the head lm, or masked.",
     ),
     "weights of a layer that is not there": (
         gpt2.TINY,

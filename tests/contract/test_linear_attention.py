@@ -133,9 +133,13 @@ def test_what_sums_cannot_do_is_refused():
     cache = Contiguous(model.spec, B, 16, torch.float64)
     model(ids, cache=cache)
     padded = Layout.packed(((6,), (4,)), 6)
+    behind = padded.places + 6
     for given, expected in (
-        ({"layout": padded}, "must be the first that a cache takes in, but found 6 tokens cached"),
-        ({"layout": Layout(padded.places, padded.places, 6, mask=Prefix((2, 3)))}, "on a cache must see all that came"),
+        (
+            {"layout": padded},
+            r"those that are cached, but found a layout that begins at \[0\] and 6 tokens cached",
+        ),
+        ({"layout": Layout(behind, behind, 12, mask=Prefix((2, 3)))}, "on a cache must see all that came"),
     ):
         with pytest.raises(Refusal, match=expected):
             model(ids, cache=cache, **given)

@@ -110,7 +110,8 @@ def test_sinusoids_by_hand():
 
 def test_positions_of_packed_rows_begin_anew():
     layout = Layout.packed(((2, 3), (4,)), 6)
-    assert layout.positions.tolist() == [[0, 1, 0, 1, 2, 0], [0, 1, 2, 3, 0, 1]]
+    assert layout.positions.tolist() == [[0, 1, 0, 1, 2, 0], [0, 1, 2, 3, 0, 0]]  # padding stays at the first place
+    assert layout.end == 4
 
 
 def test_learned_positions_end():

@@ -167,9 +167,12 @@ def test_balanced_weights_are_sklearns():
     """n / (classes * count), as sklearn.utils.class_weight.compute_class_weight("balanced") has it."""
     weights = balanced(torch.tensor([1, 10, 50]))
     torch.testing.assert_close(weights, torch.tensor([61 / 3, 61 / 30, 61 / 150]))
-    documents = Marked([[1, 0]] * 61, labels=[0] + [1] * 10 + [2] * 50)
-    built = classify.Config(weights="balanced")._weights(documents)
-    torch.testing.assert_close(built, weights)
+    documents = Marked([[1, n % 7 + 2, 0] for n in range(61)], labels=[0] + [1] * 10 + [2] * 50)
+    batch, made = only(documents, Classes(PAD), 61), model(bert, head=class_head.Config(labels=4, dense="tanh"))
+    found = classify.Config(weights="balanced").build(documents)(made, batch)  # a fourth class is never seen
+    scores = made(batch.ids, batch.layout)
+    four = torch.cat([weights * 3 / 4, torch.tensor([61 / 4])])
+    torch.testing.assert_close(found.sum, cross_entropy(scores, batch.targets, four, reduction="sum"))
 
 
 def test_tags_by_hand_and_learned():

@@ -8,6 +8,7 @@ from torch import Tensor
 from viva.base.errors import Refusal
 from viva.infer import decode
 from viva.infer.decode import require_ids, require_source
+from viva.infer.generate import tell_filled
 from viva.infer.sampling import ORDER, Sampling
 from viva.model.transformer import Transformer
 
@@ -53,7 +54,15 @@ def beam_search(
         read = sources and [sources[i] for i in taken]
         replies = _together(model, [prompts[i] for i in taken], sampling, stops, read)
         found |= zip(taken, replies, strict=True)
+    _tell(model, [found[i] for i in range(len(prompts))], prompts, sampling, stops)
     return [found[i] for i in range(len(prompts))]
+
+
+def _tell(model: Transformer, replies: list, prompts: list, sampling: Sampling, stops: frozenset[int]) -> None:
+    """Say how many replies ended because the context was full."""
+    room = [model.spec.context - len(prompt) + 1 for prompt in prompts]
+    ended = [n for n, reply in zip(room, replies, strict=True) if len(reply) >= n and reply[-1] not in stops]
+    tell_filled(model, sum(n < sampling.max_new_tokens for n in ended))
 
 
 def _together(
@@ -75,7 +84,9 @@ def _together(
     open_ = list(range(len(prompts)))  # the numbers of the prompts whose search goes on; each has `width` rows
     width, scores, tokens = 1, ids.new_zeros(len(prompts), 1, dtype=torch.float32), ids.new_zeros(len(prompts), 1, 0)
     for made in range(1, limit + 1):
-        logs = model.logits(model.hidden(ids, cache=cache, memory=memory)[:, -1]).float().log_softmax(-1)
+        scored = model.logits(model.hidden(ids, cache=cache, memory=memory)[:, -1]).float()
+        decode.require_finite(scored, open_, width, made)
+        logs = scored.log_softmax(-1)
         total = scores[..., None] + logs.unflatten(0, (len(open_), width))  # [N, width, V]
         best, at = total.flatten(1).topk(min(2 * K, total[0].numel()))
         beam, token = at // logs.shape[-1], at % logs.shape[-1]

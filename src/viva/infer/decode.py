@@ -1,5 +1,7 @@
 """Rows of tokens that grow together, one token each a step, on a cache of keys and values."""
 
+from typing import NoReturn
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -54,8 +56,7 @@ class Decoding:
         # one transfer a step: a row whose scores are not finite comes back as -1
         found = tokens.masked_fill(~self.logits.amax(-1).isfinite(), -1).tolist()
         if -1 in found:
-            row, fix = self.rows[found.index(-1)], "load the model in float32, or load an intact one"
-            raise Refusal("a model's scores must be finite", f"NaN or infinity at token {self.made} of row {row}", fix)
+            refuse_nonfinite(self.rows[found.index(-1)], self.made)
         return found
 
     def _prefill(self) -> Tensor:
@@ -104,6 +105,19 @@ def require_source(model: Transformer, sources: object) -> None:
         found = "a decoder alone and a source" if model.spec.encoder is None else "no source"
         fix = "give the source as the prompt" if model.spec.encoder is None else "give what its encoder is to read"
         raise Refusal("a model must have a source to read exactly where it has an encoder", found, fix)
+
+
+def require_finite(scores: Tensor, rows: list[int], width: int, made: int) -> None:
+    """Refuse scores [rows times width, V] of which a row is not finite."""
+    broken = (~scores.amax(-1).isfinite()).nonzero()
+    if len(broken):
+        refuse_nonfinite(rows[int(broken[0]) // width], made)
+
+
+def refuse_nonfinite(row: int, made: int) -> NoReturn:
+    """Stop because the scores of token `made` are not finite."""
+    fix = "load the model in float32, or load an intact one"
+    raise Refusal("a model's scores must be finite", f"NaN or infinity at token {made} of row {row}", fix)
 
 
 @torch.inference_mode()

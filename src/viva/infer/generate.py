@@ -39,6 +39,7 @@ def stream(
 
     A model with an encoder reads `source` first.
     """
+    _require_drawn(sampling)
     decoding = Decoding(model, {0: prompt}, sampling, source and {0: source})
     decoder, guard = tokenizer.stream(), Guard(sampling.stop)
     for _ in range(decoding.limit[0]):
@@ -50,7 +51,7 @@ def stream(
         yield Piece(text, token, "stop" if guard.hit else None)
         if guard.hit:
             return
-    _tell(model, int(decoding.filled(0)))
+    tell_filled(model, int(decoding.filled(0)))
     yield Piece(guard.push(decoder.end()) + guard.end(), None, "length")
 
 
@@ -68,6 +69,7 @@ def generate_batch(
 
     The reply to prompt i is the one it would get alone under the i-th stream of the seed, whatever stands beside it.
     """
+    _require_drawn(sampling)
     if sampling.stop:
         fix = "end the replies by ids, or generate one by one"
         raise Refusal("stop strings must be left out for a batch of tokens", list(sampling.stop), fix)
@@ -80,7 +82,7 @@ def generate_batch(
         read = sources and {i: sources[i] for i in taken}
         decoding = Decoding(model, {i: prompts[i] for i in taken}, sampling, read)
         filled += _together(decoding, replies, stops)
-    _tell(model, filled)
+    tell_filled(model, filled)
     return [replies[i] for i in range(len(prompts))]
 
 
@@ -98,9 +100,16 @@ def _together(decoding: Decoding, replies: dict[int, list[int]], stops: frozense
     return filled
 
 
-def _tell(model: Transformer, filled: int) -> None:
+def tell_filled(model: Transformer, filled: int) -> None:
+    """Say how many replies ended because the context was full, if any did."""
     if filled:
         which = "the reply" if filled == 1 else f"{filled} replies"
         warnings.warn(
             Notice(f"{which} ended because the model's context of {model.spec.context} tokens is full"), stacklevel=3
         )
+
+
+def _require_drawn(sampling: Sampling) -> None:
+    if sampling.beams > 1:
+        fix = "search with infer.beam.beam_search, or leave beams out"
+        raise Refusal("replies that are drawn must be given no beams", sampling.beams, fix)

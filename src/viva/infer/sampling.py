@@ -1,8 +1,8 @@
 """How the next token is chosen: the filters' parameters, and when to end."""
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from viva.infer.sample import min_p, repetition_penalty, temperature, top_k, top_p
 
@@ -23,3 +23,9 @@ class Sampling(*(filter.Config for filter in ORDER)):
     beams: int = Field(1, ge=1, description="search the most likely reply with so many beams, instead of drawing")
     length_penalty: float = Field(0.6, ge=0, description="of a beam search: 0 favours short replies")
     seed: int | None = Field(None, description="the same seed gives the same text; left out, one is drawn")
+
+    @model_validator(mode="after")
+    def _penalises_a_search(self) -> Self:
+        if self.beams == 1 and self.length_penalty != type(self).model_fields["length_penalty"].default:
+            raise ValueError("length_penalty is that of a beam search: give beams as well, or leave it out")
+        return self

@@ -41,6 +41,7 @@ class Attention(nn.Module):
         self.q_norm = spec.qk_norm.build(spec.head_dim) if spec.qk_norm else None
         self.k_norm = spec.qk_norm.build(spec.head_dim) if spec.qk_norm else None
         self.score = spec.score.build(spec.head_dim, spec.heads)
+        self.linear = isinstance(self.score, LinearScore)
         scheme = spec.position.within(spec, context)
         self.position = scheme if scheme is not None and not scheme.shared else None
         sight = Causal() if spec.causal else Full()
@@ -60,11 +61,11 @@ class Attention(nn.Module):
         if placed is not None:
             q, k = placed.scheme.turn(q, k, placed.table)
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # [B, H or G, T, D]
-        if flow.cache is not None and isinstance(self.score, LinearScore):
-            return self._out(self._summed(q, k, v, flow, layer))
         if flow.cache is not None:
+            if self.linear:
+                return self._out(self._summed(q, k, v, flow, layer))
             k, v = flow.cache.update(layer, k, v)
-        how = self._how(flow, f"{layer}", placed)
+        how = self._how(flow, layer, "", placed)
         return self._out(self._attend(q, k, v, flow, how))
 
     def across(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
@@ -79,16 +80,19 @@ class Attention(nn.Module):
             seen = self._heads(self.kv(flow.memory.states))
             k = seen[0] if self.k_norm is None else self.k_norm(seen[0])
             keep[layer] = k.transpose(1, 2), seen[-1].transpose(1, 2)
-        how = self._how(flow, f"{layer}.cross")
+        how = self._how(flow, layer, ".cross")
         return self._out(across.attend(q, *keep[layer], flow.layout, flow.memory.layout, how))
 
     def _heads(self, joined: tuple[Tensor, ...]) -> list[Tensor]:
         """Each [B, T, n D] -> [B, T, n, D]."""
         return [y.unflatten(-1, (-1, self.spec.head_dim)) for y in joined]
 
-    def _how(self, flow: Flow, name: str, placed: Placed | None = None) -> Weighing:
-        keep = flow.weights if flow.weights is not None and name in flow.weights else None
-        return Weighing(self.score, placed, self.spec.dropout if self.training else 0.0, keep, name)
+    def _how(self, flow: Flow, layer: int, to: str, placed: Placed | None = None) -> Weighing:
+        dropout = self.spec.dropout if self.training else 0.0
+        if flow.weights is None:
+            return Weighing(self.score, placed, dropout)
+        name = f"{layer}{to}"
+        return Weighing(self.score, placed, dropout, flow.weights if name in flow.weights else None, name)
 
     def _summed(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, layer: int) -> Tensor:
         """Linear attention behind what is cached, of which there are sums and no keys."""

@@ -60,8 +60,9 @@ class Contiguous:
             else:
                 shapes = ((B, a.kv_heads, capacity, a.head_dim),) * 2
             # zeros: where rows differ in length the mask gives weight 0 to slots not yet written, and 0 x NaN is NaN
+            kept_as = torch.promote_types(dtype, torch.float32) if kind(a.score) == "linear" else dtype  # sums stall
             for kept, shape in zip((self.keys, self.values), shapes, strict=True):
-                kept.append(torch.zeros(shape, dtype=dtype, device=device))
+                kept.append(torch.zeros(shape, dtype=kept_as, device=device))
 
     def sums(self, layer: int) -> tuple[Tensor, Tensor]:
         return self.keys[layer], self.values[layer]

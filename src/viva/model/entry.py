@@ -28,6 +28,9 @@ class Entry(nn.Module):
         if segments is not None and self.segment is None:
             fix = "leave the segments out"
             raise Refusal("a model must have segment vectors to tell segments apart", "none", fix)
+        if segments is not None and int(segments.max()) >= self.segment.num_embeddings:
+            must = f"segments must be below the {self.segment.num_embeddings} that the model has vectors for"
+            raise Refusal(must, int(segments.max()), "number them from 0, or use a model with more")
         if self.scale is not None:
             x = x * self.scale
         if self.segment is not None:

@@ -5,6 +5,7 @@ Written whole or not at all; read only after every file is seen to be the one th
 """
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,13 @@ from viva.model.arch._family import Keys
 from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
+from viva.model.whole import Whole
 from viva.text.tokenizer import Tokenizer
 
 FAMILIES = "viva.model.arch"
 MANIFEST = "viva.json"
 FORMAT = 1
+OWN_HEAD = "viva_head"  # the key of config.json for a head that the family's classes have not
 # what a folder of ours holds, beside the weights
 WRITTEN = {"config.json", tensors.INDEX, "tokenizer.json", "tokenizer_config.json", MANIFEST, *sentence.WRITTEN}
 
@@ -60,10 +63,7 @@ def save(
     """
     with whole_folder(folder) as new:
         family = variant(FAMILIES, tagged(config)["kind"])
-        write_text(new / "config.json", json.dumps(_hf_config(family, config, model, tokenizer), indent=2))
-        if _embeds(family, model):
-            sentence.write(new, model.spec.head, model.spec.width)
-        _require_said(new, config.spec())
+        _describe(new, config, model, tokenizer)
         tensors.save(new, family, model)
         if tokenizer is not None:
             tokenizer.save(new)
@@ -97,9 +97,25 @@ def require_room(target: str | Path) -> None:
         raise Refusal(f"{target} must be a new folder or a checkpoint", ", ".join(foreign[:5]), fix)
 
 
-def _require_said(folder: Path, spec: Spec) -> None:
-    """Refuse to write files that do not say all of the model: they would bring back another one."""
-    _, _, back, _ = _read(folder)
+def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = None) -> None:
+    """Refuse, before it is trained, a model that `save` would refuse."""
+    with tempfile.TemporaryDirectory() as place:
+        _describe(Path(place), config, model, tokenizer)
+
+
+def _describe(folder: Path, config: Config, model: Whole, tokenizer: Tokenizer | None) -> None:
+    """Write what says what the model is, and see that it brings back the same one.
+
+    A head that the family's classes cannot say stands in config.json under `viva_head`, where viva alone finds it.
+    """
+    family, spec = variant(FAMILIES, tagged(config)["kind"]), config.spec()
+    if _embeds(family, spec):
+        sentence.write(folder, spec.head, spec.width)
+    hf = _hf_config(family, config, model, tokenizer)
+    write_text(folder / "config.json", json.dumps(hf, indent=2))
+    if _settled(_read(folder)[2]).head != _settled(spec).head:
+        write_text(folder / "config.json", json.dumps({**hf, OWN_HEAD: tagged(spec.head)}, indent=2))
+    back = _read(folder)[2]
     lost = list(_differences(*(_settled(each).model_dump(mode="json") for each in (spec, back))))
     if lost:
         fix = "choose what the family has, or build the model with the kind custom"
@@ -122,9 +138,10 @@ def _differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
         yield f"{place} {one!r}, which they read as {other!r}"
 
 
-def _embeds(family: Any, model: Transformer) -> bool:
-    """Whether files of sentence-transformers must say what the head is, for config.json cannot."""
-    return kind(model.spec.head) == "embed" and "embed" not in family.HEADS
+def _embeds(family: Any, spec: Spec) -> bool:
+    """Whether files of sentence-transformers can say what the head is, since config.json cannot."""
+    states = "none" in family.HEADS and "embed" not in family.HEADS
+    return states and kind(spec.head) == "embed" and spec.head.width is None
 
 
 def _within(folder: Path) -> set[str]:
@@ -140,11 +157,9 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
         if tokenizer is None
         else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
     )
-    own, stands = kind(model.spec.head), family.to_hf(config)
-    architecture = family.HEADS.get("none" if _embeds(family, model) else own)
-    if architecture is None:
-        must = f"the head of a {family.MODEL_TYPE} model must be one that transformers has for it"
-        raise Refusal(must, own, f"choose of {', '.join(family.HEADS)}, or build the model with the kind custom")
+    stands, states = family.to_hf(config), next(iter(family.HEADS.values()))
+    own = "none" if _embeds(family, model.spec) else kind(model.spec.head)
+    architecture = family.HEADS.get(own, family.HEADS.get("none", states))
     for key in set(stands) & set(ids):
         if stands[key] != ids[key]:
             must = f"the tokenizer of this {family.MODEL_TYPE} model must have the {key} {stands[key]}"
@@ -153,10 +168,16 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
     return {**head, **stands, **ids}
 
 
-def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | None = None, seed: int = 0) -> Loaded:
+def load(
+    folder: str | Path,
+    dtype: torch.dtype | None = None,
+    head: Callable[[Config], Config | None] = lambda config: None,
+    seed: int = 0,
+) -> Loaded:
     """Read a checkpoint of ours or any Hugging Face folder of a known family; `dtype` None keeps the file's.
 
-    A `head` other than the folder's takes its place, with starting weights by `seed`; a `Notice` says what is left out.
+    `head` says by the folder's config which head is wanted. One other than the folder's takes its place, with starting
+    weights by `seed`; a `Notice` says what is left out.
     Refused: a file whose hash is not the manifest's, an unknown family or key, a tensor missing or left over, a pickle.
     """
     folder = Path(folder)
@@ -165,9 +186,10 @@ def load(folder: str | Path, dtype: torch.dtype | None = None, head: Config | No
             f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again"
         )
     family, config, spec, ignored = _read(folder)
-    new_head = head is not None and head != spec.head
+    wanted = head(config)
+    new_head = wanted is not None and wanted != spec.head
     if new_head:
-        config = config.model_copy(update={"head": head})
+        config = config.model_copy(update={"head": wanted})
         spec = config.spec()
     with hollow():
         model = spec.build()
@@ -189,19 +211,22 @@ def _read(folder: Path) -> tuple[Any, Config, Spec, dict[str, str]]:
     """The family of a folder, its config with the Spec that it stands for, and the keys that were set aside."""
     keys = Keys(read_json(folder / "config.json"), str(folder / "config.json"))
     family = _family(keys)
-    config, spec = _understood(family, keys)
-    if (head := sentence.head(folder)) is not None:
-        config = config.model_copy(update={"head": head})
-        spec = config.spec()
-    return family, config, spec, keys.ignored
+    config = _understood(family, keys, folder)
+    return family, config, config.spec(), keys.ignored
 
 
-def _understood(family: Any, keys: Keys) -> tuple[Config, Spec]:
-    """The config that the keys say, all of which must be known and of their types, and its Spec."""
+def _understood(family: Any, keys: Keys, folder: Path) -> Config:
+    """The config that the keys say, all of which must be known and of their types, with the head that other files or
+    our own key name.
+    """
     try:
+        head = keys.take(OWN_HEAD, None)
         config = family.from_hf(keys)
         keys.finish()
-        return config, config.spec()
+        head = sentence.head(folder) if head is None else head
+        config = config if head is None else type(config).model_validate({**dict(config), "head": head})
+        config.spec()
+        return config
     except ValidationError as error:
         raise refusal(error, keys.where) from None
 

@@ -54,6 +54,14 @@ class Layout:
         return replace(self, places=places, positions=positions, documents=documents, padding=padding)
 
     @property
+    def ends(self) -> Tensor:
+        """[B or 1, T]: for each token the length of its document, or of its row with what is cached."""
+        if self.documents is None:
+            return (self.positions[:, -1:] + 1).expand_as(self.positions)
+        rows = [torch.tensor(row).repeat_interleave(torch.tensor(row)) for row in self.documents]
+        return torch.stack(rows).to(self.positions.device)
+
+    @property
     def real(self) -> Tensor | None:
         """[B, T]: which tokens are no padding; None where all are."""
         if not any(self.padding):
@@ -99,8 +107,12 @@ class Layout:
         starts = lengths.cumsum(0) - lengths
         places = torch.arange(T)[None]
         flat = torch.arange(len(documents) * T) - starts.repeat_interleave(lengths)
+        ends = [i == len(row) - 1 and pad for row, pad in zip(documents, padding, strict=True) for i in range(len(row))]
+        # padding has no place beyond the first, so that no table need reach as far as it does
+        flat = flat.masked_fill(torch.tensor(ends).repeat_interleave(lengths), 0)
         positions = flat.view(len(documents), T).to(device)
-        return Layout(places.to(device), positions, int(lengths.max()), documents, mask=mask, padding=padding)
+        real = [n for row, pad in zip(documents, padding, strict=True) for n in (row[:-1] if pad else row)]
+        return Layout(places.to(device), positions, max(real, default=1), documents, mask=mask, padding=padding)
 
 
 def _filled(row: tuple[int, ...], T: int) -> tuple[int, ...]:

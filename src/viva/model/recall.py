@@ -7,6 +7,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from viva.base.errors import Refusal
+
 
 class Segment(NamedTuple):
     """One pass: the states `before` it, layer by layer, and those it leaves, `after`. Passing a layer twice does the
@@ -19,7 +21,11 @@ class Segment(NamedTuple):
 
     def extend(self, layer: int, x: Tensor) -> Tensor:
         """x [B, T, E] behind what is remembered, [B, M + T, E]; its end is remembered for the next segment."""
-        whole = torch.cat((self.before[layer], x), 1) if layer in self.before else x
+        before = self.before.get(layer)
+        if before is not None and len(before) != len(x):
+            found = f"{len(x)} rows behind {len(before)}"
+            raise Refusal("segments must be of as many rows as those before", found, "begin with a new Recall")
+        whole = x if before is None else torch.cat((before, x), 1)
         self.after[layer] = whole[:, -self.length :].detach()
         return whole
 
@@ -28,6 +34,8 @@ class Recall:
     """The last `length` inputs of each layer's attention, [B, M, E] with M <= length; `held` is M."""
 
     def __init__(self, length: int):
+        if length < 1:
+            raise Refusal("a recall must keep at least one state", length, "leave recall out to keep none")
         self.length, self.held = length, 0
         self._before: dict[int, Tensor] = {}
         self._after: dict[int, Tensor] = {}

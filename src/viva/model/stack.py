@@ -43,6 +43,7 @@ class Stack(nn.Module):
             by_place.get(_place(block.attention), self.layers[layer // spec.share].attention.position)
             for layer, block in enumerate(blocks)
         ]
+        self.distinct = tuple(dict.fromkeys(scheme for scheme in self.schemes if scheme is not None))
 
     def forward(
         self,
@@ -56,7 +57,7 @@ class Stack(nn.Module):
     ) -> Tensor:
         real = layout.real if self.over_batch else None
         x = self.entry(x, layout, segments, real)
-        tables = {scheme: scheme.table(layout) for scheme in set(self.schemes) - {None}}
+        tables = {scheme: scheme.table(layout) for scheme in self.distinct}
         placed = tuple(scheme and Placed(scheme, tables[scheme]) for scheme in self.schemes)
         flow = Flow(layout, placed, cache, memory, recall and recall.segment(), weights, real)
         again = self.recompute and self.training

@@ -65,6 +65,9 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
                 if names[0] not in ours:
                     break
                 yield replace(row, theirs=theirs, ours=tuple(names))
+    heads = {name for row in family.TENSORS if row.head in (None, wanted) for name in row.ours}
+    if family.TENSORS:  # of a head that the family has not, by our own names
+        yield from (Held(name, (name,)) for name in ours if name.startswith("head.") and name not in heads)
 
 
 def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> None:
@@ -118,7 +121,8 @@ def load(
     _require_numbers(found, folder, dtype)
     kept = {name: (part if dtype is None else part.to(dtype)).contiguous() for name, part in found.items()}
     if new_head:
-        kept |= {name: part for name, part in pieces(model).items() if name.startswith("head.")}
+        like = next(iter(kept.values())).dtype
+        kept |= {name: part.to(like) for name, part in pieces(model).items() if name.startswith("head.")}
     assemble(model, kept)
 
 
@@ -163,8 +167,8 @@ def _of_head(row: Held) -> bool:
 def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: Path, new_head: bool) -> None:
     """What belongs to a head that is not the model's is left out, and said."""
     others = {row.theirs for row in family.TENSORS if row.head is not None or (new_head and _of_head(row))}
-    if new_head and not family.TENSORS:
-        others = {name for name in stored if name.startswith("head.")}
+    if new_head:
+        others |= {name for name in stored if name.startswith("head.")}
     others = others & set(stored) - known
     for name in others:
         del stored[name]

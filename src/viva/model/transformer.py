@@ -12,7 +12,7 @@ from viva.model.patches import Patches
 from viva.model.recall import Recall
 from viva.model.spec import Spec
 from viva.model.stack import Stack
-from viva.model.whole import Whole, require_encoder, require_whole_text, taken_in
+from viva.model.whole import Whole, require_behind, require_crossing, require_encoder, require_whole_text, taken_in
 
 
 class Transformer(Whole):
@@ -60,9 +60,13 @@ class Transformer(Whole):
         Without a layout each row is one document that follows what is cached or recalled.
         """
         x = self.embedding(ids)
+        if layout is not None and cache is not None:
+            require_behind(layout, cache)
         layout = _laid(x, layout, weights, cache, recall)
         if recall is not None:
             _require_segments(self.stacks[-1], layout, cache)
+        if memory is not None:
+            require_crossing(self)
         if self.decoder is None:
             require_whole_text(cache)
             return self.encoder(x, layout, segments=segments, weights=weights)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from viva.base.config import Config
+from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.cache import Cache
 from viva.model.flow import Memory
@@ -36,8 +36,8 @@ class Whole(nn.Module):
     def head_weight(self) -> Tensor:
         """The matrix [V, E] whose product with the head's states gives the scores of the vocabulary."""
         if not isinstance(self.head, Vocabulary):
-            found = f"the head {type(self.head).__name__.lower()}"
-            raise Refusal("a model must score its vocabulary to predict words", found, "use a model with another head")
+            found, fix = f"the head {kind(self.spec.head)}", "use a model with the head lm, or masked"
+            raise Refusal("a model must score its vocabulary to predict words", found, fix)
         return self.head.matrix(self.embedding.weight)
 
     def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
@@ -72,6 +72,22 @@ def require_encoder(model: Whole) -> None:
     """Refuse to encode with a decoder alone."""
     if model.encoder is None:
         raise Refusal("a model must have an encoder to encode", "a decoder alone", "read the text with hidden()")
+
+
+def require_crossing(model: Whole) -> None:
+    """Refuse a memory where nothing attends to it."""
+    if model.encoder is None or model.decoder is None:
+        found = "a decoder alone" if model.encoder is None else "an encoder alone"
+        raise Refusal("a model must have an encoder and a decoder to be given a memory", found, "leave memory out")
+
+
+def require_behind(layout: Layout, cache: Cache) -> None:
+    """Refuse a layout that does not begin where the cache ends."""
+    first = layout.places[:, 0]
+    if not bool((first == cache.held).all()):
+        held = cache.held if isinstance(cache.held, int) else cache.held.tolist()
+        found = f"a layout that begins at {first.tolist()} and {held} tokens cached"
+        raise Refusal("tokens must stand behind those that are cached", found, "leave the layout out")
 
 
 def taken_in(layout: Layout, cache: Cache) -> int | Tensor:

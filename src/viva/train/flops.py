@@ -6,6 +6,7 @@ from viva.base.config import kind
 from viva.model.ffn.moe import MoE
 from viva.model.head import Vocabulary
 from viva.model.spec import Attention
+from viva.model.stack import Stack
 from viva.model.transformer import Transformer
 
 
@@ -21,11 +22,19 @@ def train_flops(model: Transformer, context: int) -> float:
     matrices = {id(p): p.numel() for p in model.parameters() if p.ndim == 2 and id(p) not in tables}
     if isinstance(model.head, Vocabulary):
         matrices[id(model.head_weight)] = model.head_weight.numel()
+    again = sum(_shared(stack) for stack in model.stacks)
     idle = sum(_idle(module) for module in model.modules() if isinstance(module, MoE))
     blocks = [stack.block(layer) for stack in model.spec.stacks for layer in range(stack.layers)]
     attentions = [a for block in blocks for a in (block.attention, block.cross) if a is not None]
     seen = sum(_seen(a, context) * a.heads * a.head_dim for a in attentions)
-    return 6 * (sum(matrices.values()) - idle) + 12 * seen
+    return 6 * (sum(matrices.values()) + again - idle) + 12 * seen
+
+
+def _shared(stack: Stack) -> int:
+    """The weights of layers that share them, for every use but the first."""
+    uses = [min(stack.spec.share, stack.spec.layers - i * stack.spec.share) for i in range(len(stack.layers))]
+    of = [sum(p.numel() for p in layer.parameters() if p.ndim == 2) for layer in stack.layers]
+    return sum((n - 1) * weights for n, weights in zip(uses, of, strict=True))
 
 
 def _idle(mixture: MoE) -> float:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,21 +64,30 @@ def data(recipe: Recipe, tokens: Tokenizer, out: Path) -> tuple[Documents, Docum
 
 def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
     """A new model of the recipe's sizes, or the one it goes on from; with its config, and a head for the objective."""
-    head = recipe.head or recipe.objective.head(recipe.format.settled(recipe.data))
     if recipe.init is not None:
-        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed)
+        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, partial(_head, recipe), recipe.seed)
         _require_ids(loaded.tokenizer, tokens, recipe.init)
         config, found = loaded.config, owned(loaded.model)
     else:
         config = recipe.model
         if getattr(config, "vocab", tokens) is None:
             config = config.model_copy(update={"vocab": tokens.vocab_size})
-        if head is not None:
+        if (head := _head(recipe, config)) is not None:
             config = config.model_copy(update={"head": head})
         found = initialise(config.spec().build(), recipe.seed)
     recipe.objective.require(found)
     _require_fit(found, recipe, tokens)
-    return _beginning(config, recipe, tokens), found
+    config = _beginning(config, recipe, tokens)
+    folder.require_savable(config, found, tokens)
+    return config, found
+
+
+def _head(recipe: Recipe, config: Config) -> Config | None:
+    """The head that the recipe names or, as the family has it, the one that the objective needs; None if neither."""
+    if recipe.head is not None:
+        return recipe.head
+    needed = recipe.objective.head(recipe.format.settled(recipe.data))
+    return needed and config.fitted(needed)
 
 
 def _beginning(config: Config, recipe: Recipe, tokens: Tokenizer) -> Config:

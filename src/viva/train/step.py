@@ -8,6 +8,7 @@ import torch
 
 from viva.base.errors import Refusal
 from viva.base.seed import derive
+from viva.model.ffn.moe import forget
 from viva.train import guard
 from viva.train.batch import Batch
 from viva.train.job import Job, State
@@ -48,6 +49,7 @@ def _backward(job: Job, step: int, batches: list[Batch], count: int) -> dict[str
         with job.precision.autocast():
             loss = with_auxiliary(job.objective(job.model, batch), job.model, batch)
         job.precision.backward(loss.sum / count)
+        forget(job.model)
         sums.update({"loss": loss.sum.item(), **loss.metrics})
     if not math.isfinite(sums["loss"]):
         guard.refuse_loss(job.folder, job.model, step, batches, sums["loss"])

@@ -136,7 +136,15 @@ def pairs(names: dict[str, str], head: str | None = None) -> tuple[Held, ...]:
     )
 
 
-class Sizes(Config):
+class Fitting(Config):
+    """The base of each family's Config."""
+
+    def fitted(self, head: Config) -> Config:
+        """A head as the family's own class has it, for who asks for a kind of head and leaves its form open."""
+        return head
+
+
+class Sizes(Fitting):
     """The sizes every family has. `vocab` left out is the tokenizer's, `head` the one the family is pretrained with."""
 
     vocab: int | None = Field(None, gt=0)

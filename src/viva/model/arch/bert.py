@@ -2,11 +2,12 @@
 GELU, pretrained to fill in masked words.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
 from viva.base.config import Config as BaseConfig
+from viva.base.config import kind
 from viva.model.arch._family import Family, Keys, divided, held, pairs
 from viva.model.ffn import mlp
 from viva.model.head import classify, masked, none, span, tag
@@ -29,6 +30,8 @@ class Config(Family):
     """`hidden` left out is four times the width. `dropout` falls on residuals and embeddings, and on attention's
     weights unless `weight_dropout` is given.
     """
+
+    between: ClassVar[dict[str, Any]] = {"dense": "tanh"}  # what a classifier has between pooling and scores
 
     context: int = Field(512, gt=0)
     segments: int = Field(2, ge=1)
@@ -68,6 +71,14 @@ class Config(Family):
 
     def own_head(self):
         return masked.Config(activation=self.activation, norm=layernorm.Config(eps=self.eps))
+
+    def fitted(self, head: BaseConfig) -> BaseConfig:
+        if kind(head) not in ("classify", "tag"):
+            return head
+        between = self.between if kind(head) == "classify" else {}
+        if "dense_dropout" in between:
+            between = between | {"dense_dropout": self.dropout}
+        return head.model_copy(update={"dropout": self.dropout, **between})
 
     def spec(self) -> Spec:
         return Spec(

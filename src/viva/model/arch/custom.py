@@ -5,7 +5,7 @@ from typing import Any, Self
 from pydantic import model_validator
 
 from viva.base.choice import names
-from viva.model.arch._family import Keys
+from viva.model.arch._family import Fitting, Keys
 from viva.model.ffn import mlp
 from viva.model.norm import layernorm
 from viva.model.position import sinusoidal
@@ -15,7 +15,7 @@ MODEL_TYPE = "viva"
 HEADS = dict.fromkeys(names("viva.model.head"), "VivaModel")
 
 
-class Config(Spec):
+class Config(Spec, Fitting):
     """The fields of a Spec; `vocab` left out is the tokenizer's."""
 
     vocab: int | None = None

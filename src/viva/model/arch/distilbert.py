@@ -2,7 +2,7 @@
 the whole.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ DROPOUT = {"classify": ("seq_classif_dropout", 0.2), "span": ("qa_dropout", 0.1)
 
 class Config(bert.Config):
     """As in `bert`, but no dropout falls on what attention adds."""
+
+    between: ClassVar[dict[str, Any]] = {"dense": "relu"}
 
     segments: int = Field(0, ge=0, le=0)
 

@@ -2,7 +2,7 @@
 masked model put in from those that were there. The small one is the family with the head `masked`.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ HEADS = {
 
 class Config(bert.Config):
     """`inner` is the width of the embeddings, that of the model where it is left out."""
+
+    between: ClassVar[dict[str, Any]] = {"dense": "gelu", "dense_dropout": 0.0}
 
     inner: int | None = Field(None, gt=0)
 

@@ -58,7 +58,7 @@ PLACEHOLDERS = {"pad_token_id": 0}  # where no tokenizer says it: the class's ow
 UNREAD = (".embed_positions.weight",)  # sinusoids, which we compute
 TENSORS = (
     held("model.shared.weight", "embedding.weight"),
-    held("final_logits_bias", "head.bias", flat=True),
+    held("final_logits_bias", "head.bias", flat=1),
     *bart.layers(BASE),
 )
 

@@ -2,7 +2,7 @@
 behind the id of its padding token, and whose classifier has a layer of its own.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -25,6 +25,8 @@ HEADS = {
 
 class Config(bert.Config):
     """`pad` is the id of the padding token: the first place has the row `pad` + 1 of the table of positions."""
+
+    between: ClassVar[dict[str, Any]] = {"dense": "tanh", "dense_dropout": 0.0}
 
     segments: int = Field(1, ge=1)
     eps: float = 1e-5

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from viva.base.choice import Choice
 from viva.base.config import Config as BaseConfig
-from viva.model.arch._family import Keys, divided, held, pairs
+from viva.model.arch._family import Fitting, Keys, divided, held, pairs
 from viva.model.ffn import mlp
 from viva.model.head import classify, none
 from viva.model.norm import layernorm
@@ -20,7 +20,7 @@ HEADS = {"classify": "ViTForImageClassification", "none": "ViTModel"}
 ACTIVATIONS = {"gelu": "gelu", "quick_gelu": "gelu_sigmoid", "relu": "relu", "gelu_new": "gelu_tanh"}
 
 
-class Config(BaseConfig):
+class Config(Fitting):
     """`image` and `patch` are the sides, in pixels, of an image and of its squares; `hidden` left out is four times the
     width. `dropout` falls on residuals and embeddings, `weight_dropout` on attention's weights.
     """

@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.model.attend import Weighing, dense, packed
 from viva.model.layout import Layout
 from viva.model.mask.document import Document
@@ -10,7 +11,11 @@ from viva.model.mask.padding import Padding
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, own: Layout, other: Layout, how: Weighing) -> Tensor:
-    """q [B, H, T, D], laid out as `own` says, k and v [B, G, S, D], as `other` says -> [B, H, T, D]."""
+    """q [B, H, T, D], laid out as `own` says, k and v [B, G, S, D], as `other` says -> [B, H, T, D].
+
+    Each row must have as many documents on both sides.
+    """
+    _require_partners(own, other, q.shape[0])
     if own.documents is None:  # a row is one document, and so is what it attends to
         mask = Full() if other.documents is None else Padding(tuple(map(sum, other.lengths)))
         return dense.attend(q, k, v, mask, own.places, False, how)
@@ -19,3 +24,17 @@ def attend(q: Tensor, k: Tensor, v: Tensor, own: Layout, other: Layout, how: Wei
     if own.split and not filled:
         return packed.attend(q, k, v, Full(), packed.plan(own.documents, others, q.device), how)
     return dense.attend(q, k, v, Document(own.documents, others), own.places, False, how)
+
+
+def _require_partners(own: Layout, other: Layout, B: int) -> None:
+    counts = [_counts(layout, B) for layout in (own, other)]
+    if counts[0] != counts[1]:
+        row = next(i for i, pair in enumerate(zip(*counts, strict=True)) if len(set(pair)) > 1)
+        found = f"{counts[0][row]} beside {counts[1][row]} in row {row}"
+        fix = "lay out the source and what is read from it alike"
+        raise Refusal("each document must have the one it attends to at its place in the other rows", found, fix)
+
+
+def _counts(layout: Layout, B: int) -> list[int]:
+    """How many documents each row has."""
+    return [1] * B if layout.documents is None else [len(row) for row in layout.lengths]

@@ -23,7 +23,8 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned:
     biased = scheme is not None and scheme.biased
     fused = how.score.fused(q, k) if how.keep is None and not (biased and scheme.valued) else None
     parts = mask.parts
-    causal = aligned and Causal() in parts and all(isinstance(part, Causal) or _idle(part, S) for part in parts)
+    causal = aligned and any(isinstance(part, Causal) for part in parts)
+    causal = causal and all(isinstance(part, Causal) or _idle(part, S) for part in parts)
     if fused is None:
         k, v = grouped(k, H), grouped(v, H)
         if how.keep is None and linear.suits(how.score, parts, T, S, aligned):

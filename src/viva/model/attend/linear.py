@@ -38,8 +38,11 @@ def attend(q: Tensor, k: Tensor, v: Tensor, parts: tuple[Mask, ...]) -> Tensor:
 def causal(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor] | None = None) -> Tensor:
     """With phi applied to q and k: each query reads the keys up to its own, and those summed up in `seen`.
 
-    `seen` is (sum of phi(k) v^T [B, H, D, D], sum of phi(k) [B, H, D]), and is brought up to date in place.
+    `seen` is (sum of phi(k) v^T [B, H, D, D], sum of phi(k) [B, H, D]), and is brought up to date in place. Sums are
+    fp32 or wider: in half precision they would soon be too large for one more key to count.
     """
+    dtype = q.dtype
+    q, k, v = (x.to(torch.promote_types(dtype, torch.float32)) for x in (q, k, v))
     values, mass = seen or (k.new_zeros(*k.shape[:2], k.shape[3], v.shape[3]), k.new_zeros(*k.shape[:2], k.shape[3]))
     out = []
     for a, b, c in zip(*(x.split(BLOCK, 2) for x in (q, k, v)), strict=True):
@@ -50,7 +53,7 @@ def causal(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor] | None =
         values, mass = values + b.mT @ c, mass + b.sum(2)
     if seen is not None:
         seen[0].copy_(values), seen[1].copy_(mass)
-    return torch.cat(out, 2)
+    return torch.cat(out, 2).to(dtype)
 
 
 def decode(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor], real: Tensor | None = None) -> Tensor:

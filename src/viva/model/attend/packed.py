@@ -117,9 +117,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, plan: Plan, how: Weighin
     B, _, T, _ = q.shape
     spread = ((q, plan.queries), (k, plan.keys), (v, plan.keys))
     q, k, v = (_Spread.apply(x.transpose(1, 2).flatten(0, 1), side) for x, side in spread)
-    sizes = [
-        [bucket.documents * length for bucket in plan.buckets for length in (getattr(bucket, side),)] for side in "TSS"
-    ]
+    sizes = [[b.documents * b.T for b in plan.buckets], *[[b.documents * b.S for b in plan.buckets]] * 2]
     out = []
     for bucket, *parts in zip(plan.buckets, *(x.split(n) for x, n in zip((q, k, v), sizes, strict=True)), strict=True):
         rows = (x.unflatten(0, (bucket.documents, -1)).transpose(1, 2) for x in parts)

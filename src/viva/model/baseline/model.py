@@ -13,7 +13,7 @@ from viva.model.baseline.spec import Convolution as Windows
 from viva.model.baseline.spec import Spec
 from viva.model.flow import Memory
 from viva.model.layout import Layout
-from viva.model.whole import Whole, require_encoder, require_whole_text, taken_in
+from viva.model.whole import Whole, require_crossing, require_encoder, require_whole_text, taken_in
 
 
 class Baseline(Whole):
@@ -45,6 +45,8 @@ class Baseline(Whole):
         weights: dict[str, Tensor] | None = None,
     ) -> Tensor:
         """The last states [B, T, E]: the decoder's where there is one, which goes on from `memory` or the `cache`."""
+        if memory is not None:
+            require_crossing(self)
         if self.decoder is None:
             require_whole_text(cache)
             return self.encode(ids, layout, segments).states

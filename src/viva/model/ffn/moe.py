@@ -46,7 +46,8 @@ class Config(BaseConfig):
 class MoE(nn.Module):
     """y = sum over the k chosen experts of p_e GLU_e(x), p = softmax(x W_router); and sigmoid(x w) GLU_shared(x).
 
-    `routed` holds the router's p [..., experts] and choices [..., k] of the last pass, if that was one of training.
+    `routed` holds the router's p [..., experts] and choices [..., k] of each pass since they were last asked for, if it
+    was one of training; a layer that shares its weights passes several times.
     """
 
     def __init__(self, config: Config, width: int):
@@ -57,13 +58,14 @@ class MoE(nn.Module):
         self.experts = nn.ModuleList(expert(config.hidden) for _ in range(config.experts))
         self.shared = expert(config.shared) if config.shared else None
         self.shared_gate = Linear(width, 1, bias=False) if config.shared else None
-        self.routed: tuple[Tensor, Tensor] | None = None
+        self.routed: list[tuple[Tensor, Tensor]] = []
 
     def forward(self, x: Tensor) -> Tensor:
         scores = self.router(x)
         p = scores.softmax(-1, dtype=torch.promote_types(scores.dtype, torch.float32))
         weights, choices = p.topk(self.config.chosen, -1)
-        self.routed = (p, choices) if self.training else None
+        if self.training and torch.is_grad_enabled():
+            self.routed.append((p, choices))
         if self.config.normalised:
             weights = weights / weights.sum(-1, keepdim=True)
         y = self._computed(x.flatten(0, -2), choices.flatten(0, -2))
@@ -82,27 +84,34 @@ class MoE(nn.Module):
         return out[order.argsort()].view(*choices.shape, -1)
 
 
+def forget(model: nn.Module) -> None:
+    """Forget what was routed where: a backward pass that computes activations again leaves it behind."""
+    for module in model.modules():
+        if isinstance(module, MoE):
+            module.routed = []
+
+
 def auxiliary(model: nn.Module, layout: Layout | None = None) -> dict[str, Tensor]:
     """The losses that a model's last pass in training adds to that of its objective, by name, each times its weight.
 
     "balance" is experts x sum over experts of f_e P_e, where of all tokens in all layers f_e is the share that was sent
     to expert e and P_e the mean of its p (Fedus et al. 2021, https://arxiv.org/abs/2101.03961, eq. 4-6). The padding
-    that `layout` tells of is left out. Calling it forgets the pass.
+    that `layout` tells of is left out. Calling it forgets the passes.
     """
     passed: dict[Config, list[tuple[Tensor, Tensor]]] = {}
     for module in model.modules():
-        if isinstance(module, MoE) and module.routed is not None:
-            passed.setdefault(module.config, []).append(module.routed)
-            module.routed = None
+        if isinstance(module, MoE) and module.routed:
+            passed.setdefault(module.config, []).extend(module.routed)
+            module.routed = []
     losses = [config.balance * _balance(config, routed, layout) for config, routed in passed.items()]
     return {"balance": sum(losses)} if losses else {}
 
 
 def _balance(config: Config, routed: list[tuple[Tensor, Tensor]], layout: Layout | None) -> Tensor:
-    real = torch.ones(routed[0][0].shape[:-1], dtype=torch.bool, device=routed[0][0].device)
-    if layout is not None and layout.real is not None:
-        real &= layout.real
-    real = real.flatten()
-    p, choices = (torch.cat([x.flatten(0, -2)[real] for x in kept]) for kept in zip(*routed, strict=True))
+    real = None if layout is None else layout.real
+    # an encoder's rows, which are others than the layout's, have no padding in training
+    taken = [real if real is not None and real.shape == p.shape[:-1] else ... for p, _ in routed]
+    pairs = (zip(taken, kept, strict=True) for kept in zip(*routed, strict=True))
+    p, choices = (torch.cat([x[which].flatten(0, -2) for which, x in kept]) for kept in pairs)
     share = choices.flatten().bincount(minlength=config.experts) / len(p)
     return config.experts * (share * p.mean(0)).sum()

@@ -13,4 +13,8 @@ class Config(BaseConfig):
     dropout: float = Field(0.0, ge=0, lt=1)
 
     def build(self, spec: BaseConfig) -> nn.Module:
-        return tag.Tag(tag.Config(labels=2, dropout=self.dropout), spec.width)
+        return Span(tag.Config(labels=2, dropout=self.dropout), spec.width)
+
+
+class Span(tag.Tag):
+    """[B, T, E] -> scores [B, T, 2]: of the first token of an answer, and of its last."""

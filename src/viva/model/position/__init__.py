@@ -51,7 +51,8 @@ def distances(layout: Layout) -> Tensor:
     of which each shorter one uses the upper left corner.
     """
     if layout.split:
-        queries, end = torch.arange(layout.end, device=layout.places.device)[None], layout.end
+        end = max(map(max, layout.documents))
+        queries = torch.arange(end, device=layout.places.device)[None]
     else:
         queries, end = layout.places, layout.places.shape[1] if layout.documents else layout.end
     return torch.arange(end, device=queries.device) - queries[..., None]

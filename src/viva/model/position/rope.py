@@ -4,6 +4,7 @@ Dimension i is paired with i + D/2, the layout of every published LLaMA-like che
 paper writes it; the two differ by a fixed permutation of the rows of the query and key matrices.
 """
 
+from functools import partial
 from typing import ClassVar
 
 import torch
@@ -44,12 +45,21 @@ class Rope(Scheme):
 
     def table(self, layout: Layout) -> tuple[Tensor, Tensor]:
         """(cos, cos) [B, T, 1, D] and sin [B, T, 1, D/2] of every token's angles, in fp32; the same for all layers."""
-        frequency, factor = self.config.scaling.angles(self.config.theta, self.head_dim, layout.end)
+        frequency, factor = self._frequency(layout)
         angle = layout.positions[..., None, None].float() * frequency.to(layout.positions.device)
         cos, sin = angle.cos(), angle.sin()
         if factor != 1:
             cos, sin = cos * factor, sin * factor
         return torch.cat((cos, cos), -1), sin
+
+    def _frequency(self, layout: Layout) -> tuple[Tensor, float]:
+        """[D/2], or [B or 1, T, 1, D/2] where each document has its own; and the factor on cos and sin."""
+        angles = partial(self.config.scaling.angles, self.config.theta, self.head_dim)
+        if not self.config.scaling.by_length:
+            return angles(layout.end)
+        lengths, which = layout.ends.unique(return_inverse=True)
+        found = [angles(int(length)) for length in lengths]
+        return torch.stack([frequency for frequency, _ in found])[which.cpu()][..., None, :], found[0][1]
 
     def turn(self, q: Tensor, k: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Turn q [B, T, H, D] and k [B, T, G, D] by the angles of `table`; same shapes and dtype."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from torch import Tensor, nn
 
-from viva.base.config import Config
+from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.ffn.moe import auxiliary
 from viva.model.head import Vocabulary
@@ -78,11 +78,15 @@ def require_end(tokenizer: Tokenizer) -> None:
         raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
 
 
+def require_head(model: Transformer, must: str, *kinds: str) -> None:
+    """Refuse a model whose head is of none of these kinds."""
+    if kind(model.spec.head) not in kinds:
+        raise Refusal(must, f"the head {kind(model.spec.head)}", f"set head to {', or to '.join(kinds)}")
+
+
 def require_vocabulary(model: Transformer) -> None:
     """Refuse a model whose head does not score the vocabulary."""
-    if not isinstance(model.head, Vocabulary):
-        found = f"the head {type(model.head).__name__.lower()}"
-        raise Refusal("a model must score its vocabulary to predict words", found, "set head to lm, or to masked")
+    require_head(model, "a model must score its vocabulary to predict words", "lm", "masked")
 
 
 def words(model: Transformer, hidden: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

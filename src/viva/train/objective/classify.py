@@ -9,6 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from viva.base.config import Config as BaseConfig
+from viva.base.config import kind
 from viva.base.errors import Refusal
 from viva.model.head import classify, regress
 from viva.model.transformer import Transformer
@@ -17,7 +18,7 @@ from viva.text.fields import Format
 from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.class_loss import balanced, class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding
+from viva.train.objective import Base, Loss, Objective, padding, require_head
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -39,27 +40,39 @@ class Config(Base):
         return classify.Config(labels=len(names)) if names else regress.Config()
 
     def require(self, model: Transformer) -> None:
-        if not isinstance(model.head, classify.Classify):
-            found = f"the head {type(model.head).__name__.lower()}"
-            raise Refusal("a model must have a head for classes to tell them apart", found, "set head to classify")
+        require_head(model, "a model must have a head for classes to tell them apart", "classify", "regress")
+        given = sorted(name for name in ("weights", "gamma", "smoothing") if getattr(self, name))
+        if kind(model.spec.head) == "regress" and given:
+            found, fix = ", ".join(given), "leave these out, or set head to classify"
+            raise Refusal("the squared error of values must be given no remedy for classes", found, fix)
+        labels = model.spec.head.labels
+        if isinstance(self.weights, tuple) and len(self.weights) != labels:
+            must = f"objective.weights must have one for each of {labels} classes"
+            raise Refusal(must, len(self.weights), "give as many, in the order of format.labels")
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed loss, with the number of documents told right as `accuracy`."""
-        weights = self._weights(documents)
+        counts = None
+        if self.weights == "balanced":
+            counts = torch.bincount(torch.from_numpy(np.array(documents.labels, np.int64)))
 
         def classes(model: nn.Module, batch: Batch) -> Loss:
-            scores = model(batch.ids, batch.layout, segments=batch.segments)
+            two = model.spec.stacks[0].entry.segments > 1 if model.stacks else False
+            scores = model(batch.ids, batch.layout, segments=batch.segments if two else None)
             if scores.ndim == 1:
-                return Loss((scores.float() - batch.targets).square().sum(), batch.count)
+                return Loss((scores.float() - batch.targets).square().sum(), len(batch.targets))
             smoothing = self.smoothing if model.training else 0.0
-            total = class_cross_entropy(scores, batch.targets, weights, self.gamma, smoothing)
+            total = class_cross_entropy(
+                scores, batch.targets, self._weights(counts, scores.shape[1]), self.gamma, smoothing
+            )
             return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == batch.targets).sum())})
 
         return classes
 
-    def _weights(self, documents: Documents | None) -> torch.Tensor | None:
-        if self.weights == "balanced":
-            return balanced(torch.bincount(torch.from_numpy(np.array(documents.labels, np.int64))))
+    def _weights(self, counts: torch.Tensor | None, classes: int) -> torch.Tensor | None:
+        """One a class; of classes that the training data has not, as if it had one document of each."""
+        if counts is not None:
+            return balanced(torch.nn.functional.pad(counts, (0, classes - len(counts))))
         return None if self.weights is None else torch.tensor(self.weights)
 
 

@@ -13,14 +13,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from viva.base import machine
 from viva.base.errors import Refusal
 from viva.model import folder
-from viva.model.head import replaced, tag
 from viva.model.transformer import Transformer
 from viva.text.documents import Documents
 from viva.text.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import Base, Loss, Objective, padding
+from viva.train.objective import Base, Loss, Objective, padding, require_head
 from viva.train.objective._noise import chosen, require_encoder, role, special
 from viva.train.objective.masked import Config as MaskedConfig
 from viva.train.reading import Piece, Reading, lengths
@@ -42,11 +41,10 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         require_encoder(model, "to tell from both sides what was replaced")
-        tags = isinstance(model.head, tag.Tag) and model.head.out.out_features == 1
-        if not tags and not isinstance(model.head, replaced.Replaced):
-            found = f"the head {type(model.head).__name__.lower()}"
+        require_head(model, "a model must have a score for each token to tell what was replaced", "replaced", "tag")
+        if getattr(model.spec.head, "labels", 1) != 1:
             fix = "use the family electra, or set head to {kind: tag, labels: 1}"
-            raise Refusal("a model must have a score for each token to tell what was replaced", found, fix)
+            raise Refusal("a tag that tells what was replaced must be one number", model.spec.head.labels, fix)
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The binary cross-entropy of all tokens, summed, with the number of those told right as `accuracy`."""

@@ -10,7 +10,6 @@ from pydantic import Field
 from torch import nn
 
 from viva.base.config import Config as BaseConfig
-from viva.base.errors import Refusal
 from viva.model.head import embed
 from viva.model.transformer import Transformer
 from viva.text.documents import Documents
@@ -18,7 +17,7 @@ from viva.text.fields import Format
 from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.class_loss import class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding
+from viva.train.objective import Base, Loss, Objective, padding, require_head
 from viva.train.reading import Piece, Reading
 
 
@@ -35,9 +34,7 @@ class Config(Base):
         return embed.Config()
 
     def require(self, model: Transformer) -> None:
-        if not isinstance(model.head, embed.Embed):
-            found = f"the head {type(model.head).__name__.lower()}"
-            raise Refusal("a model must give a vector for a text to be found by it", found, "set head to embed")
+        require_head(model, "a model must give a vector for a text to be found by it", "embed")
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed cross-entropy of finding each text's partner; `accuracy` counts the first texts that do."""

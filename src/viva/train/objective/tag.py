@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import nn
 
 from viva.base.config import Config as BaseConfig
-from viva.base.errors import Refusal
 from viva.model.head import tag
 from viva.model.transformer import Transformer
 from viva.text.documents import Documents
@@ -17,7 +16,7 @@ from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding
+from viva.train.objective import Base, Loss, Objective, padding, require_head
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -34,9 +33,7 @@ class Config(Base):
         return tag.Config(labels=len(form.labels)) if getattr(form, "labels", None) else None
 
     def require(self, model: Transformer) -> None:
-        if not isinstance(model.head, tag.Tag):
-            found = f"the head {type(model.head).__name__.lower()}"
-            raise Refusal("a model must have a head for tokens' classes to tag them", found, "set head to tag")
+        require_head(model, "a model must have a head for tokens' classes to tag them", "tag")
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed loss over tagged tokens, with the number of those told right as `accuracy`."""

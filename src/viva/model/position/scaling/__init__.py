@@ -1,7 +1,7 @@
 """Ways to stretch rotary frequencies beyond the length a model was trained on, one file a variant.
 
-Each Config offers `angles(theta, D, end)` -> (frequencies [D/2] in radians per position, factor on cos and sin), where
-`end` is the length of the longest text at hand.
+Each Config offers `by_length`, whether the angles depend on the length of the text at hand, and `angles(theta, D, end)`
+-> (frequencies [D/2] in radians per position, factor on cos and sin), where `end` is that length.
 The field names are those of the papers; `trained` is the length the frequencies were trained on, in tokens.
 """
 

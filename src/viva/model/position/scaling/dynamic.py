@@ -4,6 +4,8 @@ Described in YaRN (Peng et al. 2023, https://arxiv.org/abs/2309.00071, section 3
 holds keep the angles they were turned by, so past `trained` cached decoding and a full pass differ by design.
 """
 
+from typing import ClassVar
+
 from pydantic import Field
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from viva.model.position.scaling import plain
 
 class Config(BaseConfig):
     """theta' = theta * (factor * end / trained - (factor - 1)) ^ (D / (D - 2))."""
+
+    by_length: ClassVar[bool] = True
 
     factor: float = Field(ge=1)
     trained: int = Field(gt=0)

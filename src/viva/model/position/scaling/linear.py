@@ -1,5 +1,7 @@
 """Position interpolation (Chen et al. 2023, https://arxiv.org/abs/2306.15595, eq. 4): positions divided by a factor."""
 
+from typing import ClassVar
+
 from pydantic import Field
 from torch import Tensor
 
@@ -9,6 +11,8 @@ from viva.model.position.scaling import plain
 
 class Config(BaseConfig):
     """`factor` is how many times longer the context becomes."""
+
+    by_length: ClassVar[bool] = False
 
     factor: float = Field(ge=1)
 

@@ -5,6 +5,7 @@ and between the two a linear blend leads from one to the other.
 """
 
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -16,6 +17,8 @@ from viva.model.position.scaling import plain
 
 class Config(BaseConfig):
     """Wavelengths and `trained` in tokens."""
+
+    by_length: ClassVar[bool] = False
 
     factor: float = Field(8.0, ge=1)
     low_freq_factor: float = 1.0

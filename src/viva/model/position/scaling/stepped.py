@@ -6,6 +6,7 @@ full pass differ by design.
 """
 
 import math
+from typing import ClassVar
 
 from pydantic import Field
 from torch import Tensor
@@ -18,6 +19,8 @@ class Config(BaseConfig):
     """theta' = theta * (2^(ceil(log2(end / trained)) + 1) - 1) ^ (D / (D - 2)): `dynamic` with a factor of 2, of the
     next length that is `trained` times a power of two.
     """
+
+    by_length: ClassVar[bool] = True
 
     trained: int = Field(gt=0)
 

@@ -1,6 +1,7 @@
 """YaRN (Peng et al. 2023, https://arxiv.org/abs/2309.00071): NTK-by-parts (eq. 17-20) and a temperature (eq. 21-22)."""
 
 import math
+from typing import ClassVar
 
 import torch
 from pydantic import Field
@@ -18,6 +19,8 @@ class Config(BaseConfig):
     terms when both `mscale` and `mscale_all_dim` are given (DeepSeek's variant). `truncate` rounds the bounds outward,
     as the authors' code does.
     """
+
+    by_length: ClassVar[bool] = False
 
     factor: float = Field(ge=1)
     trained: int = Field(gt=0)
