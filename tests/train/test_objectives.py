@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from viva.base.errors import Refusal
-from viva.model.arch import bart, bert, llama
+from viva.model.arch import bart, bert, llama, roberta
 from viva.model.head import classify as class_head
 from viva.model.head import embed, regress
 from viva.model.head import tag as tag_head
@@ -221,6 +221,23 @@ def test_couples_by_hand_and_learned():
 def test_a_model_that_cannot_learn_it_is_refused(objective, family, expected):
     with pytest.raises(Refusal, match=expected):
         objective.require(model(family))
+
+
+def test_remedies_that_do_not_fit_are_refused():
+    made = model(bert, head=class_head.Config(labels=2, dense="tanh"))
+    with pytest.raises(Refusal, match="one for each of 2 classes, but found 3"):
+        classify.Config(weights=(1.0, 2.0, 3.0)).require(made)
+    with pytest.raises(Refusal, match="no remedy for classes, but found gamma, smoothing"):
+        classify.Config(gamma=1.0, smoothing=0.1).require(model(bert, head=regress.Config()))
+
+
+def test_two_texts_are_read_by_a_model_without_two_segments():
+    """RoBERTa has one: what stands between the texts tells them apart."""
+    documents = Marked([[1, 2, 0, 3, 4, 0], [5, 0, 6, 0]], cuts=[3, 2], labels=[0, 1])
+    made = model(roberta, head=class_head.Config(labels=2, dense="tanh"))
+    batch = only(documents, Classes(PAD))
+    found = classify.Config().build()(made, batch)
+    torch.testing.assert_close(found.sum, cross_entropy(made(batch.ids, batch.layout), batch.targets, reduction="sum"))
 
 
 def test_documents_that_are_read_whole_are_not_cut():
