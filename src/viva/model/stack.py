@@ -13,6 +13,8 @@ from viva.model.layout import Layout
 from viva.model.norm import over_batch, told
 from viva.model.position import Placed, Scheme
 from viva.model.recall import Recall
+from viva.model.spec import Attention
+from viva.model.spec import Block as BlockSpec
 from viva.model.spec import Stack as Spec
 
 
@@ -34,16 +36,17 @@ class Stack(nn.Module):
         self.norm = spec.blocks[-1].norm.build(width) if spec.final_norm else None
         self.dropout = nn.Dropout(spec.dropout) if spec.dropout else unchanged
         self.over_batch = any(over_batch(module) for module in self.modules())
-        # layers that say the same of positions share one scheme, and so one table a pass
-        distinct = dict.fromkeys(block.attention for block in blocks)
-        schemes = {attention: attention.position.within(attention, context) for attention in distinct}
-        by_place = {_place(attention): scheme for attention, scheme in schemes.items() if scheme and scheme.shared}
-        self.positions = nn.ModuleList(by_place.values())
+        # layers that say the same of positions have one table a pass and, without numbers of their own, one scheme
+        places = [_place(block.attention) for block in blocks]
+        distinct = list(dict.fromkeys(places))
+        made = [attention.position.within(attention, context) for attention in _firsts(blocks, distinct)]
+        self.positions = nn.ModuleList(scheme for scheme in made if scheme is not None and scheme.shared)
+        self.places = [distinct.index(place) for place in places]
         self.schemes: list[Scheme | None] = [
-            by_place.get(_place(block.attention), self.layers[layer // spec.share].attention.position)
-            for layer, block in enumerate(blocks)
+            scheme if scheme is None or scheme.shared else self.layers[layer // spec.share].attention.position
+            for layer, scheme in enumerate(made[place] for place in self.places)
         ]
-        self.distinct = tuple(dict.fromkeys(scheme for scheme in self.schemes if scheme is not None))
+        self.first = [self.schemes[self.places.index(place)] for place in range(len(distinct))]
 
     def forward(
         self,
@@ -57,8 +60,9 @@ class Stack(nn.Module):
     ) -> Tensor:
         real = layout.real if self.over_batch else None
         x = self.entry(x, layout, segments, real)
-        tables = {scheme: scheme.table(layout) for scheme in self.distinct}
-        placed = tuple(scheme and Placed(scheme, tables[scheme]) for scheme in self.schemes)
+        tables = [scheme and scheme.table(layout) for scheme in self.first]
+        pairs = zip(self.schemes, self.places, strict=True)
+        placed = tuple(scheme and Placed(scheme, tables[place]) for scheme, place in pairs)
         flow = Flow(layout, placed, cache, memory, recall and recall.segment(), weights, real)
         again = self.recompute and self.training
         if again and self.over_batch:
@@ -72,6 +76,11 @@ class Stack(nn.Module):
         return self.dropout(x)
 
 
-def _place(attention):
-    """What a shared scheme depends on."""
+def _place(attention: Attention) -> tuple:
+    """What a scheme depends on."""
     return attention.position, attention.heads, attention.head_dim, attention.causal
+
+
+def _firsts(blocks: list[BlockSpec], places: list[tuple]) -> list[Attention]:
+    """The first attention of each place."""
+    return [next(block.attention for block in blocks if _place(block.attention) == place) for place in places]

@@ -23,7 +23,7 @@ class Scheme(nn.Module):
     valued = False  # adds to what is read
 
     def table(self, layout: Layout) -> Any:
-        """What a pass needs, made once for all layers that share it."""
+        """What a pass needs, made once for all layers alike, and so without the numbers that are each layer's own."""
         return None
 
     def turn(self, q: Tensor, k: Tensor, table: Any) -> tuple[Tensor, Tensor]:
