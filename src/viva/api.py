@@ -16,7 +16,7 @@ from viva.infer import generate
 from viva.infer.beam import beam_search
 from viva.infer.decode import require_decoder, require_source
 from viva.infer.sampling import Sampling
-from viva.model import folder
+from viva.model import folder, hub
 from viva.model.layout import Layout
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
@@ -182,7 +182,7 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
 
 def located(name: str | Path) -> Path:
     """The checkpoint folder that `name` means: that folder, a run's best, or a model fetched from the hub."""
-    path = folder.located(name)
+    path = hub.located(name)
     if (path / "config.json").is_file():
         return path  # without loading what only training needs
     from viva.train import checkpoint

@@ -35,7 +35,7 @@ class Cache(Protocol):
         """Make rows[i] the new row i, for any rows, repeated ones too."""
 
 
-def require_decoder(spec: Config) -> None:
+def require_left_to_right(spec: Config) -> None:
     """Refuse a spec (of this package or of model/baseline) that cannot go on from what it has read."""
     if spec.decoder is None:
         raise Refusal("a model must have a decoder to keep what it has read", "an encoder alone", "use a decoder")
@@ -48,7 +48,7 @@ class Contiguous:
     """
 
     def __init__(self, spec: Spec, B: int, capacity: int, dtype: torch.dtype, device: torch.device | str = "cpu"):
-        require_decoder(spec)
+        require_left_to_right(spec)
         self.held: int | Tensor = 0
         self.capacity = capacity
         self.across: dict[int, tuple[Tensor, Tensor]] = {}

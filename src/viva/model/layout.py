@@ -70,7 +70,7 @@ class Layout:
         return torch.arange(self.positions.shape[1], device=ends.device) < ends[:, None]
 
     @property
-    def read(self) -> int | Tensor:
+    def kept(self) -> int | Tensor:
         """How many tokens a cache holds after a first pass: T, or of each row [B] where some end in padding."""
         if any(len(row) > 1 for row in self.lengths):
             fix = "give each its own row; those that end early are padded"

@@ -97,7 +97,7 @@ def taken_in(layout: Layout, cache: Cache) -> int | Tensor:
     if not isinstance(cache.held, int) or cache.held:
         found, fix = f"{cache.held} tokens cached", "leave the layout out"
         raise Refusal("rows of their own lengths must be the first that a cache takes in", found, fix)
-    return layout.read
+    return layout.kept
 
 
 def require_whole_text(cache: Cache | None) -> None:

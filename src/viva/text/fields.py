@@ -30,6 +30,10 @@ class Format(Config):
         """This format with what it must know of all rows, such as the names of the classes; by default itself."""
         return self
 
+    def classes(self) -> tuple[str, ...] | None:
+        """The names of the classes that rows are told apart by, in the order of their numbers; None where there are none."""
+        return None
+
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         """The marked text of a row and what is learned of it; None for a row without any text."""
         raise NotImplementedError

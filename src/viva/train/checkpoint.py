@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from viva.base import product
 from viva.base.config import Config
 from viva.base.errors import Notice, Refusal
-from viva.model import folder
+from viva.model import folder, hub
 from viva.text.tokenizer import Tokenizer
 from viva.train.job import Job, State
 
@@ -81,7 +81,7 @@ def best(run: Path) -> Path:
 
 def located(name: str | Path) -> Path:
     """The checkpoint that `name` means: that folder, the best of a run, or a model fetched from the hub."""
-    path = folder.located(name)
+    path = hub.located(name)
     is_run = (path / "checkpoints").is_dir() and not (path / "config.json").is_file()
     return best(path) if is_run else path
 

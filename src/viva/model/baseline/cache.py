@@ -6,7 +6,7 @@ from torch import Tensor
 from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.model.baseline.recurrence import State
-from viva.model.cache import require_decoder
+from viva.model.cache import require_left_to_right
 
 
 class Kept:
@@ -15,7 +15,7 @@ class Kept:
     """
 
     def __init__(self, spec: Config):
-        require_decoder(spec)
+        require_left_to_right(spec)
         self.held: int | Tensor = 0
         self.state: State | None = None
         self.across: dict[int, tuple[Tensor, Tensor]] = {}

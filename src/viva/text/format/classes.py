@@ -28,6 +28,9 @@ class Config(Format):
         found = {_name(value(row, self.label)) for row in corpus.rows()}
         return self.model_copy(update={"labels": tuple(sorted(found, key=_order))})
 
+    def classes(self) -> tuple[str, ...] | None:
+        return self.labels
+
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         before, after = frame(tokenizer)
         return [self._example(row, tokenizer, before, after) for row in rows]

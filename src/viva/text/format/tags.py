@@ -26,6 +26,9 @@ class Config(Format):
         found = {str(tag) for row in corpus.rows() for tag in value(row, self.tags)}
         return self.model_copy(update={"labels": tuple(sorted(found))})
 
+    def classes(self) -> tuple[str, ...] | None:
+        return self.labels
+
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         before, after = frame(tokenizer)
         return [self._example(row, tokenizer, before, after) for row in rows]

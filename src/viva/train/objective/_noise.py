@@ -44,7 +44,7 @@ def chosen(open_: np.ndarray, share: float, random: np.random.Generator, least: 
     return found
 
 
-def require_encoder(model: Transformer, what: str) -> None:
+def require_both_ways(model: Transformer, what: str) -> None:
     """Refuse a model that does not see its text both ways, or writes another."""
     if model.decoder is not None:
         found = "a decoder, which sees only what came before" if model.encoder is None else "an encoder and a decoder"

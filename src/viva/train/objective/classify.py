@@ -36,7 +36,7 @@ class Config(Base):
         return Classes(padding(tokenizer))
 
     def head(self, form: Format) -> BaseConfig | None:
-        names = getattr(form, "labels", None)
+        names = form.classes()
         return classify.Config(labels=len(names)) if names else regress.Config()
 
     def require(self, model: Transformer) -> None:

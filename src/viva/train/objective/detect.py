@@ -20,7 +20,7 @@ from viva.train import checkpoint
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Loss, Objective, padding, require_head
-from viva.train.objective._noise import chosen, require_encoder, role, special
+from viva.train.objective._noise import chosen, require_both_ways, role, special
 from viva.train.objective.masked import Config as MaskedConfig
 from viva.train.reading import Piece, Reading, lengths
 
@@ -40,7 +40,7 @@ class Config(Base):
         return Detect(tokenizer, self.share, self.generator and Generator(self.generator, tokenizer))
 
     def require(self, model: Transformer) -> None:
-        require_encoder(model, "to tell from both sides what was replaced")
+        require_both_ways(model, "to tell from both sides what was replaced")
         require_head(model, "a model must have a score for each token to tell what was replaced", "replaced", "tag")
         if getattr(model.spec.head, "labels", 1) != 1:
             fix = "use the family electra, or set head to {kind: tag, labels: 1}"

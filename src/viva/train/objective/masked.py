@@ -16,7 +16,7 @@ from viva.text.words import borders
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Objective, padding, require_vocabulary
-from viva.train.objective._noise import chosen, filled, number, require_encoder, role, special
+from viva.train.objective._noise import chosen, filled, number, require_both_ways, role, special
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -45,7 +45,7 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         require_vocabulary(model)
-        require_encoder(model, "to guess masked words from both sides")
+        require_both_ways(model, "to guess masked words from both sides")
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed cross-entropy of the chosen tokens; in evaluation `accuracy` too."""

@@ -26,7 +26,7 @@ from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Objective, padding, require_vocabulary
-from viva.train.objective._noise import filled, number, require_encoder, role, special
+from viva.train.objective._noise import filled, number, require_both_ways, role, special
 from viva.train.reading import Piece, Reading
 
 
@@ -40,7 +40,7 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         require_vocabulary(model)
-        require_encoder(model, "to see what comes before in any order")
+        require_both_ways(model, "to see what comes before in any order")
         if not model.stacks:
             raise Refusal("a model must attend to read in any order", "none that does", "use a Transformer")
         for block in model.encoder.spec.blocks:

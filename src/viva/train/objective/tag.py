@@ -30,7 +30,8 @@ class Config(Base):
         return Tags(padding(tokenizer))
 
     def head(self, form: Format) -> BaseConfig | None:
-        return tag.Config(labels=len(form.labels)) if getattr(form, "labels", None) else None
+        names = form.classes()
+        return tag.Config(labels=len(names)) if names else None
 
     def require(self, model: Transformer) -> None:
         require_head(model, "a model must have a head for tokens' classes to tag them", "tag")
