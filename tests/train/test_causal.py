@@ -4,11 +4,13 @@ import pytest
 import torch
 import transformers
 
+from viva.base.errors import Refusal
 from viva.model import folder as checkpoint
-from viva.model.arch import gemma2
+from viva.model.arch import gemma2, transfo_xl
 from viva.model.head import lm
 from viva.model.init import initialise
 from viva.model.linear.joined import pieces
+from viva.model.recall import Recall
 from viva.model.transformer import Transformer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
@@ -34,6 +36,27 @@ def test_a_capped_head_is_trained_as_the_twin_trains_it(tmp_path):
     (loss.sum / loss.count).backward(), expected.backward()
     mine, theirs = ours.embedding.weight.grad, twin.get_input_embeddings().weight.grad
     torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+def test_a_text_is_learned_by_segments():
+    """Each token after what the segments before left behind: torch's cross-entropy of logits that are read so by hand."""
+    model = initialise(Transformer(transfo_xl.TINY.spec()), seed=1).train()
+    given = batch(64)
+    recall, logits = Recall(transfo_xl.TINY.memory), []
+    for ids in given.ids.split(7, 1):
+        logits.append(model.logits(model.hidden(ids, recall=recall)))
+    logits = torch.cat(logits, 1).flatten(0, 1)
+    expected = torch.nn.functional.cross_entropy(logits, given.targets.flatten(), reduction="sum")
+    found = causal.Config(segment=7).build()(model, given)
+    torch.testing.assert_close(found.sum, expected, atol=1e-4, rtol=1e-5)
+    whole = causal.Config(segment=24).build()(model, given)
+    assert abs(whole.sum - found.sum) > 1e-3  # what lies further back than is recalled is missing
+    with pytest.raises(Refusal, match="one document each, but found several"):
+        causal.Config(segment=7).build()(model, Batch(given.ids, given.targets, ((12, 12), (24,))))
+    with pytest.raises(Refusal, match="only then, but found a recall, and segment None"):
+        causal.Config().require(model)
+    with pytest.raises(Refusal, match="only then, but found no recall, and segment 7"):
+        causal.Config(segment=7).require(Transformer(gemma2.TINY.spec()))
 
 
 @pytest.mark.parametrize("head", [lm.Config(bias=True), lm.Config(scaled=True), lm.Config(tied=False, cap=2.0)])

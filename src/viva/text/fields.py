@@ -31,7 +31,7 @@ class Format(Config):
         return self
 
     def classes(self) -> tuple[str, ...] | None:
-        """The names of the classes that rows are told apart by, in the order of their numbers; None where there are none."""
+        """The names of the classes of rows or words, in the order of their numbers; None where there are none."""
         return None
 
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
