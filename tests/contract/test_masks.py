@@ -183,23 +183,44 @@ def test_a_mask_of_another_shape_is_refused():
         Given(torch.zeros(16))
 
 
+@pytest.mark.parametrize("sight", ["causal", "both ways", "padding", "another sequence"])
 @pytest.mark.parametrize("T", [1, 40, 128, 200])
-def test_half_precision_training_is_as_exact_as_its_dtype(T):
+def test_half_precision_training_is_as_exact_as_its_dtype(T, sight):
     """Against fp64, the gradients are off by at most 1 % of their norm (a rounding step of bf16 is 0.4 %)."""
     generator = torch.Generator().manual_seed(1)
-    exact = [torch.randn(3, H, T, 16, dtype=torch.float64, generator=generator) for _ in range(3)]
+    lengths = (T, 150, 150) if sight == "another sequence" else (T, T, T)
+    exact = [torch.randn(3, H, n, 16, dtype=torch.float64, generator=generator) for n in lengths]
     weight = torch.randn(3, H, T, 16, dtype=torch.float64, generator=generator)
+    ends = torch.tensor([lengths[1], lengths[1] // 2 + 1, 1])
+    allowed = (torch.arange(lengths[1]) < ends[:, None])[:, None, None]
+    allowed = None if sight in ("causal", "both ways") else allowed
+    mask = Causal() if sight == "causal" else Full() if allowed is None else Padding(tuple(ends.tolist()))
 
     def gradients(function, dtype):
         tensors = [x.to(dtype).requires_grad_() for x in exact]
-        return torch.cat([g.double() for g in torch.autograd.grad(function(*tensors), tensors, weight.to(dtype))])
+        found = torch.autograd.grad(function(*tensors), tensors, weight.to(dtype))
+        return torch.cat([g.double().flatten() for g in found])
 
-    fused = lambda *x: torch.nn.functional.scaled_dot_product_attention(*x, is_causal=True)  # noqa: E731
-    truth = gradients(fused, torch.float64)
+    def fused(q, k, v):
+        return torch.nn.functional.scaled_dot_product_attention(q, k, v, allowed, is_causal=sight == "causal")
+
+    def ours(q, k, v):
+        how = Weighing(dot.Config().build(16, H))
+        return dense.attend(q, k, v, mask, torch.arange(T)[None], sight != "another sequence", how)
+
     assert halves.suits(exact[0].bfloat16(), 0.0, 0.25) and not halves.suits(exact[0].float(), 0.0, 0.25)
     assert not halves.suits(exact[0].bfloat16(), 0.0, 1.0)
-    error = gradients(halves.attend, torch.bfloat16) - truth
-    assert error.norm() <= 0.01 * truth.norm()
+    truth = gradients(fused, torch.float64)
+    assert (gradients(ours, torch.bfloat16) - truth).norm() <= 0.01 * truth.norm()
+
+
+@pytest.mark.parametrize("mask", [Causal(), Full(), Padding((8, 3)), Causal() & Window(4)])
+def test_half_precision_takes_the_kernel_where_it_can(mask, monkeypatch):
+    taken = []
+    monkeypatch.setattr(halves, "attend", lambda q, *rest: taken.append(rest) or q)
+    q = torch.zeros(B, H, 8, 16, dtype=torch.bfloat16, requires_grad=True)
+    dense.attend(q, q, q, mask, torch.arange(8)[None], True, Weighing(dot.Config().build(16, H)))
+    assert len(taken) == (0 if isinstance(mask.parts[-1:] and mask.parts[-1], Window) else 1)
 
 
 def test_a_window_alone_looks_ahead():

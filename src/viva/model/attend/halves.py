@@ -1,4 +1,4 @@
-"""Causal attention in half precision, trained on a CPU: torch's fused kernel forward, matrix products backward.
+"""Attention in half precision, trained on a CPU: torch's fused kernel forward, matrix products backward.
 
 The kernel's own backward pass is slower than in fp32 there, by far where documents are short. This one takes a block of
 queries at a time against the keys they may see, so that the scores stay near the cache and none is kept (Dao et al.
@@ -19,9 +19,12 @@ def suits(q: Tensor, dropout: float, scale: float) -> bool:
     return half and usual and torch.is_grad_enabled() and q.device.type == "cpu"
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-    """softmax(Q K^T / sqrt(D)) V where key <= query; q, k and v [B, H, T, D] -> [B, H, T, D]."""
-    return _Attention.apply(q, k, v)
+def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, allowed: Tensor | None = None) -> Tensor:
+    """softmax(Q K^T / sqrt(D)) V; q [B, H, T, D], k and v [B, H, S, D] -> [B, H, T, D].
+
+    `causal` is key <= query, for T = S; `allowed` [B, 1, 1, S] are the keys that may be seen, one of each row at least.
+    """
+    return _Attention.apply(q, k, v, causal, allowed)
 
 
 class _Attention(torch.autograd.Function):
@@ -30,9 +33,12 @@ class _Attention(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
-        out, logsum = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu(q, k, v, 0.0, True)
+    def forward(ctx, q: Tensor, k: Tensor, v: Tensor, causal: bool, allowed: Tensor | None) -> Tensor:
+        bias = None if allowed is None else torch.where(allowed, 0.0, -torch.inf).to(q.dtype)
+        fused = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+        out, logsum = fused(q, k, v, 0.0, causal, attn_mask=bias)
         ctx.save_for_backward(q, k, v, out, logsum)
+        ctx.causal, ctx.allowed = causal, allowed
         return out
 
     @staticmethod
@@ -40,18 +46,22 @@ class _Attention(torch.autograd.Function):
     def backward(ctx, grad: Tensor):
         B, H, T, D = grad.shape
         *kept, logsum = ctx.saved_tensors  # once: where activations are computed again, each comes but once
-        q, k, v, out, grad = (x.reshape(B * H, T, D) for x in (*kept, grad))
+        q, k, v, out, grad = (x.flatten(0, 1) for x in (*kept, grad))
         logsum = logsum.reshape(B * H, T, 1)
+        hidden = None if ctx.allowed is None else ~ctx.allowed.expand(-1, H, 1, -1).reshape(B * H, 1, -1)
         shift = (grad * out).sum(-1, keepdim=True, dtype=torch.float32).to(q.dtype)
         by_q, by_k, by_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         q = q * D**-0.5
         for start in range(0, T, BLOCK):
             block = slice(start, min(start + BLOCK, T))
-            seen = slice(0, block.stop)
+            seen = slice(0, block.stop if ctx.causal else k.shape[1])
             weights = (q[:, block] @ k[:, seen].mT).sub_(logsum[:, block]).exp_()
-            weights[:, :, start:].tril_()
+            if ctx.causal:
+                weights[:, :, start:].tril_()
+            if hidden is not None:
+                weights.masked_fill_(hidden, 0)
             by_v[:, seen].baddbmm_(weights.mT, grad[:, block])
             by_scores = (grad[:, block] @ v[:, seen].mT).sub_(shift[:, block]).mul_(weights)
             torch.mul(by_scores @ k[:, seen], D**-0.5, out=by_q[:, block])
             by_k[:, seen].baddbmm_(by_scores.mT, q[:, block])
-        return tuple(x.view(B, H, T, D) for x in (by_q, by_k, by_v))
+        return *(x.unflatten(0, (B, H)) for x in (by_q, by_k, by_v)), None, None
