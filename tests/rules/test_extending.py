@@ -57,7 +57,8 @@ def test_the_scheme_is_its_formula_and_trains(extended):
     [scheme] = model.decoder.positions
     assert scheme.r1.abs().sum() > 0  # it moved away from where it began
     bias = scheme.table(Layout.one_document(5))[0]
-    for head, (r1, r2) in enumerate(zip(scheme.r1.flatten(), scheme.r2.flatten(), strict=True)):
+    r1s, r2s = scheme.r1.detach().flatten(), scheme.r2.detach().flatten()
+    for head, (r1, r2) in enumerate(zip(r1s, r2s, strict=True)):
         expected = [
             [float(-softplus(r1) * torch.log(1 + softplus(r2) * abs(m - n))) for n in range(5)] for m in range(5)
         ]
