@@ -14,6 +14,7 @@ import torch
 from matplotlib.figure import Figure
 
 import viva
+from viva.api import LanguageModel
 from viva.model.arch import custom
 from viva.model.ffn import glu
 from viva.model.norm import rmsnorm
@@ -44,7 +45,7 @@ def sizes(entry, inside) -> custom.Config:
     return custom.Config(width=WIDTH, context=max(LENGTHS), decoder=stack)
 
 
-def trained(name: str, given: argparse.Namespace) -> viva.api.LanguageModel:
+def trained(name: str, given: argparse.Namespace) -> LanguageModel:
     """A run of its own, all from one recipe; a finished one is read again."""
     run = {
         "out": str(given.out / name),
@@ -58,7 +59,7 @@ def trained(name: str, given: argparse.Namespace) -> viva.api.LanguageModel:
     return viva.load(viva.train(run, schedule).folder)
 
 
-def held_out(model: viva.api.LanguageModel, given: argparse.Namespace) -> torch.Tensor:
+def held_out(model: LanguageModel, given: argparse.Namespace) -> torch.Tensor:
     """The first tokens of each held-out piece that is long enough, [N, longest + 1]."""
     corpus, most = files.Config(path=str(given.data), piece=PIECE), max(LENGTHS) + 1
     texts = [model.ids(row.data["text"]) for row in split(corpus.rows(), "valid", 0.05)]
