@@ -7,8 +7,8 @@ from torch import Tensor
 
 from viva.base.errors import Refusal
 from viva.infer import decode
-from viva.infer.decode import require_ids, require_source
-from viva.infer.generate import tell_filled
+from viva.infer.decode import require_source
+from viva.infer.generate import by_length, tell_filled
 from viva.infer.sampling import ORDER, Sampling
 from viva.model.transformer import Transformer
 
@@ -46,7 +46,7 @@ def beam_search(
     require_source(model, sources)
     _require_alone(sampling)
     found: dict[int, list[int]] = {}
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(sources[i]) if sources else 0))
+    order = by_length(prompts, sources)
     while order:
         length = len(prompts[order[0]])
         taken = [i for i in order[:rows] if len(prompts[i]) == length]
@@ -73,9 +73,7 @@ def _together(
     sources: list[list[int]] | None,
 ) -> list[list[int]]:
     """The best replies to prompts of one length."""
-    for prompt in prompts:
-        require_ids(model, prompt, "a prompt")
-    K, limit = sampling.beams, min(sampling.max_new_tokens, model.spec.context - len(prompts[0]) + 1)
+    K, limit = sampling.beams, min(decode.limit(model, prompt, sampling) for prompt in prompts)
     ids = torch.tensor(prompts, device=model.embedding.weight.device)
     memory = None if sources is None else decode.read(model, sources)
     cache = model.cache(len(prompts), ids.shape[1] + limit - 1)

@@ -31,7 +31,7 @@ class Decoding:
         require_source(model, sources)
         self.model, self.sampling = model, sampling
         self.rows = list(prompts)
-        self.limit = {row: _limit(model, prompt, sampling) for row, prompt in prompts.items()}
+        self.limit = {row: limit(model, prompt, sampling) for row, prompt in prompts.items()}
         self.made = 0
         self._ids = [torch.tensor(prompt, device=self._weight.device) for prompt in prompts.values()]
         self._memory = None if sources is None else read(model, [sources[row] for row in prompts])
@@ -138,7 +138,7 @@ def _seen(prompts: list[Tensor], vocab: int) -> Tensor:
     return seen
 
 
-def _limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:
+def limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:
     """How many tokens may follow `prompt`: the last needs no room, since the model does not read it."""
     require_ids(model, prompt, "a prompt")
     return min(sampling.max_new_tokens, model.spec.context - len(prompt) + 1)

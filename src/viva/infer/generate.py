@@ -73,8 +73,7 @@ def generate_batch(
     if sampling.stop:
         fix = "end the replies by ids, or generate one by one"
         raise Refusal("stop strings must be left out for a batch of tokens", list(sampling.stop), fix)
-    # rows of like length waste no padding
-    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(sources[i]) if sources else 0))
+    order = by_length(prompts, sources)
     replies: dict[int, list[int]] = {i: [] for i in order}
     filled = 0
     for start in range(0, len(order), rows):
@@ -98,6 +97,11 @@ def _together(decoding: Decoding, replies: dict[int, list[int]], stops: frozense
         if stopped | spent:
             decoding.drop(stopped | spent)
     return filled
+
+
+def by_length(prompts: list[list[int]], sources: list[list[int]] | None) -> list[int]:
+    """The numbers of the prompts, those of like length side by side, so that rows waste no padding."""
+    return sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(sources[i]) if sources else 0))
 
 
 def tell_filled(model: Transformer, filled: int) -> None:

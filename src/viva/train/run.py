@@ -76,7 +76,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         seed=recipe.seed,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
-    if labels := recipe.format.settled(recipe.data).classes():
+    if labels := parts.form.classes():
         notes["labels"] = labels
     save = lambda state: checkpoint.save(job, state, parts.config, parts.tokenizer, notes)  # noqa: E731
     return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()

@@ -16,6 +16,7 @@ from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text import bpe, documents
 from viva.text.documents import Documents
+from viva.text.fields import Format
 from viva.text.format import parallel
 from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
@@ -53,27 +54,27 @@ def strings(data: Any) -> Iterator[str]:
             yield from strings(below)
 
 
-def data(recipe: Recipe, tokens: Tokenizer, out: Path) -> tuple[Documents, Documents | None]:
-    """The documents to train on, and the held-out ones if the recipe holds any out."""
-    form = recipe.format.settled(recipe.data)
+def data(recipe: Recipe, form: Format, tokens: Tokenizer, out: Path) -> tuple[Documents, Documents | None]:
+    """The documents to train on, and the held-out ones if the recipe holds any out; `form` is its format, settled."""
     make = lambda corpus, part: documents.build(corpus, form, tokens, out / TOKENS, part, recipe.valid)  # noqa: E731
     if recipe.held_out is not None:
         return make(recipe.data, "all"), make(recipe.held_out, "all")
     return make(recipe.data, "train"), make(recipe.data, "valid") if recipe.valid else None
 
 
-def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
+def model(recipe: Recipe, form: Format, tokens: Tokenizer) -> tuple[Config, Transformer]:
     """A new model of the recipe's sizes, or the one it goes on from; with its config, and a head for the objective."""
+    head = partial(_head, recipe, form)
     if recipe.init is not None:
-        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, partial(_head, recipe), recipe.seed)
+        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed)
         _require_ids(loaded.tokenizer, tokens, recipe.init)
         config, found = loaded.config, owned(loaded.model)
     else:
         config = recipe.model
         if getattr(config, "vocab", tokens) is None:
             config = config.model_copy(update={"vocab": tokens.vocab_size})
-        if (head := _head(recipe, config)) is not None:
-            config = config.model_copy(update={"head": head})
+        if (needed := head(config)) is not None:
+            config = config.model_copy(update={"head": needed})
         found = initialise(config.spec().build(), recipe.seed)
     recipe.objective.require(found)
     _require_fit(found, recipe, tokens)
@@ -82,11 +83,11 @@ def model(recipe: Recipe, tokens: Tokenizer) -> tuple[Config, Transformer]:
     return config, found
 
 
-def _head(recipe: Recipe, config: Config) -> Config | None:
+def _head(recipe: Recipe, form: Format, config: Config) -> Config | None:
     """The head that the recipe names or, as the family has it, the one that the objective needs; None if neither."""
     if recipe.head is not None:
         return recipe.head
-    needed = recipe.objective.head(recipe.format.settled(recipe.data))
+    needed = recipe.objective.head(form)
     return needed and config.fitted(needed)
 
 
@@ -159,6 +160,7 @@ class Parts:
     """
 
     tokenizer: Tokenizer
+    form: Format
     config: Config
     model: Transformer
     train: Data
@@ -174,13 +176,14 @@ def parts(recipe: Recipe, out: Path) -> Parts:
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
-    config, found = resumed(begun, tokens) if begun else model(recipe, tokens)
+    form = recipe.format.settled(recipe.data)  # once: it may go over all rows
+    config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
-    train, valid = (docs and Data(docs, recipe.train, reading, recipe.seed) for docs in data(recipe, tokens, out))
+    train, valid = (docs and Data(docs, recipe.train, reading, recipe.seed) for docs in data(recipe, form, tokens, out))
     if begun:
         _require_same(begun, train.documents)
-    return Parts(tokens, config, found, train, valid, begun, passed, _parent(recipe, begun))
+    return Parts(tokens, form, config, found, train, valid, begun, passed, _parent(recipe, begun))
 
 
 def _parent(recipe: Recipe, begun: Path | None) -> str | None:

@@ -11,6 +11,11 @@ from operator import and_, or_
 from torch import Tensor
 
 
+def everything(queries: Tensor, keys: Tensor) -> Tensor:
+    """Each query sees each key."""
+    return (keys == keys).expand(*queries.shape, -1)
+
+
 class Mask:
     """The base of every mask. `relative`: it depends on query - key alone, so it says the same inside a document."""
 
@@ -46,8 +51,7 @@ class Both(Mask):
         return all(part.relative for part in self.conjuncts)
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
-        everything = (keys == keys).expand(*queries.shape, -1)
-        return reduce(and_, (part.allows(queries, keys) for part in self.conjuncts), everything)
+        return reduce(and_, (part.allows(queries, keys) for part in self.conjuncts), everything(queries, keys))
 
 
 @dataclass(frozen=True)
