@@ -81,7 +81,7 @@ def trained(given: argparse.Namespace, data: Path, labels: list[str], out: str, 
     if "head" in changes:
         changes["head"] = changes["head"] | {"labels": len(labels)}
     tree = read_yaml(RECIPES / "classify.yaml") | {"data": {"kind": "files", "path": str(data)}}
-    return viva.train(tree, {**changes, "format.labels": labels, "valid": 0.0}).folder
+    return viva.train(tree, {**changes, "format.labels": labels, "valid": 0.0, "train.long": "drop"}).folder
 
 
 def measured(run: Path, labels: list[str], test: list[dict]):
@@ -131,6 +131,8 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seeds", type=int, default=3)
     given = parser.parse_args()
+    if given.seeds < 2:
+        parser.error(f"an interval needs --seeds of at least 2, not {given.seeds}")
     {"pretrain": pretrain, "classify": classify, "imbalance": imbalance}[given.what](given)
 
 

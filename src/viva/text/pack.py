@@ -59,7 +59,7 @@ def spans(lengths: Sequence[int], context: int, long: Long = "split", ahead: int
 def _require_drop(document: int, length: int, most: int, long: Long) -> None:
     if long == "refuse":
         must = f"document {document} must have at most {most} tokens to fit into the context"
-        raise Refusal(must, length, "raise the context, or set long to split or drop")
+        raise Refusal(must, length, "raise the context, or set long to drop")
 
 
 def alone(pieces: Sequence[Span], seed: int) -> list[list[Span]]:
