@@ -1,7 +1,5 @@
 """Beam search with a length penalty (Wu et al. 2016, https://arxiv.org/abs/1609.08144, section 7)."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
@@ -13,18 +11,60 @@ from viva.infer.sampling import ORDER, Sampling
 from viva.model.transformer import Transformer
 
 
-@dataclass
-class _Search:
-    """One prompt's search: the ended replies with their scores, best first."""
+class _Searches:
+    """The searches of several prompts, side by side.
 
-    ended: list[tuple[float, list[int]]]
+    Those of `open` go on, N of them with K beams each (one before the first token): `scores` [N, K] and the `tokens`
+    [N, K, t] made so far. `ended` are each prompt's finished replies with their scores, best first, K at most.
+    """
 
-    def add(self, score: float, tokens: list[int], beams: int) -> None:
-        self.ended = sorted([*self.ended, (score, tokens)], key=lambda found: -found[0])[:beams]
+    def __init__(self, prompts: int, beams: int, alpha: float, stops: frozenset[int], device: torch.device):
+        self.beams, self.alpha = beams, alpha
+        self.stops = torch.tensor(sorted(stops), device=device)
+        self.open = list(range(prompts))
+        self.scores = torch.zeros(prompts, 1, device=device)
+        self.tokens = torch.zeros(prompts, 1, 0, dtype=torch.long, device=device)
+        self.ended: list[list[tuple[float, list[int]]]] = [[] for _ in self.open]
 
-    def settled(self, best_open: float, beams: int) -> bool:
+    def advance(self, logs: Tensor) -> list[int]:
+        """Each beam takes its best tokens by `logs` [N K, V]; the rows of it, any number of times, that go on."""
+        width, V = self.scores.shape[1], logs.shape[-1]
+        total = self.scores[..., None] + logs.unflatten(0, (-1, width))  # [N, width, V]
+        best, at = total.flatten(1).topk(min(2 * self.beams, width * V))  # enough, should K of them stop
+        beam, token = at // V, at % V
+        stopped = torch.isin(token, self.stops)
+        for n, rank in stopped[:, : self.beams].nonzero().tolist():
+            self._end(n, float(best[n, rank]), [*self.tokens[n, beam[n, rank]].tolist(), int(token[n, rank])])
+        # the open ones that are best; a sort by whether they stopped keeps the order of the scores
+        keep = stopped.int().argsort(stable=True)[:, : self.beams]
+        self.scores, beam, token = (x.gather(1, keep) for x in (best.masked_fill(stopped, -torch.inf), beam, token))
+        before = self.tokens.gather(1, beam[..., None].expand(-1, -1, self.tokens.shape[-1]))
+        self.tokens = torch.cat((before, token[..., None]), -1)
+        on = [n for n in range(len(self.open)) if not self._settled(n)]
+        self.open, self.scores, self.tokens = [self.open[n] for n in on], self.scores[on], self.tokens[on]
+        return [n * width + int(b) for n in on for b in beam[n]]
+
+    def close(self) -> None:
+        """End the best beam of each open search as it is."""
+        for n in range(len(self.open)):
+            self._end(n, float(self.scores[n, 0]), self.tokens[n, 0].tolist())
+
+    def best(self) -> list[list[int]]:
+        return [ended[0][1] for ended in self.ended]
+
+    def _end(self, n: int, score: float, reply: list[int]) -> None:
+        score /= self._penalty(len(reply))
+        ended = self.ended[self.open[n]]
+        self.ended[self.open[n]] = sorted([*ended, (score, reply)], key=lambda found: -found[0])[: self.beams]
+
+    def _settled(self, n: int) -> bool:
         """Whether as many replies as beams have ended, each better than the best open one would be if it ended now."""
-        return len(self.ended) == beams and self.ended[-1][0] >= best_open
+        ended = self.ended[self.open[n]]
+        now = float(self.scores[n, 0]) / self._penalty(self.tokens.shape[-1])
+        return len(ended) == self.beams and ended[-1][0] >= now
+
+    def _penalty(self, length: int) -> float:
+        return ((5 + length) / 6) ** self.alpha
 
 
 @torch.inference_mode()
@@ -73,47 +113,22 @@ def _together(
     sources: list[list[int]] | None,
 ) -> list[list[int]]:
     """The best replies to prompts of one length."""
-    K, limit = sampling.beams, min(decode.limit(model, prompt, sampling) for prompt in prompts)
+    limit = min(decode.limit(model, prompt, sampling) for prompt in prompts)
     ids = torch.tensor(prompts, device=model.embedding.weight.device)
     memory = None if sources is None else decode.read(model, sources)
     cache = model.cache(len(prompts), ids.shape[1] + limit - 1)
-    ends = torch.tensor(sorted(stops), device=ids.device)
-    searches = [_Search([]) for _ in prompts]
-    open_ = list(range(len(prompts)))  # the numbers of the prompts whose search goes on; each has `width` rows
-    width, scores, tokens = 1, ids.new_zeros(len(prompts), 1, dtype=torch.float32), ids.new_zeros(len(prompts), 1, 0)
+    searches = _Searches(len(prompts), sampling.beams, sampling.length_penalty, stops, ids.device)
     for made in range(1, limit + 1):
         scored = model.logits(model.hidden(ids, cache=cache, memory=memory)[:, -1]).float()
-        decode.require_finite(scored, open_, width, made)
-        logs = scored.log_softmax(-1)
-        total = scores[..., None] + logs.unflatten(0, (len(open_), width))  # [N, width, V]
-        best, at = total.flatten(1).topk(min(2 * K, total[0].numel()))
-        beam, token = at // logs.shape[-1], at % logs.shape[-1]
-        stopped = torch.isin(token, ends)
-        penalty = ((5 + made) / 6) ** sampling.length_penalty
-        for n, rank in stopped[:, :K].nonzero().tolist():
-            reply = [*tokens[n, beam[n, rank]].tolist(), int(token[n, rank])]
-            searches[open_[n]].add(float(best[n, rank]) / penalty, reply, K)
-        # the open ones that are best; a sort by whether they stopped keeps the order of the scores
-        keep = stopped.int().argsort(stable=True)[:, :K]
-        scores, beam, token = (x.gather(1, keep) for x in (best.masked_fill(stopped, -torch.inf), beam, token))
-        tokens = torch.cat((_rows(tokens, beam), token[..., None]), -1)
-        on = [n for n in range(len(open_)) if not searches[open_[n]].settled(float(scores[n, 0]) / penalty, K)]
-        if made == limit:
-            for n in on:
-                searches[open_[n]].add(float(scores[n, 0]) / penalty, tokens[n, 0].tolist(), K)
-        if not on or made == limit:
+        decode.require_finite(scored, searches.open, searches.scores.shape[1], made)
+        rows = searches.advance(scored.log_softmax(-1))
+        if not rows or made == limit:
             break
-        rows = [n * width + int(b) for n in on for b in beam[n]]
         cache.pick(rows)
         memory = None if memory is None else memory.take(rows)
-        open_, scores, tokens, width = [open_[n] for n in on], scores[on], tokens[on], beam.shape[1]
-        ids = tokens[..., -1].reshape(-1, 1)
-    return [search.ended[0][1] for search in searches]
-
-
-def _rows(tokens: Tensor, beam: Tensor) -> Tensor:
-    """tokens [N, width, t] of the beams [N, K] that go on: [N, K, t]."""
-    return tokens.gather(1, beam[..., None].expand(-1, -1, tokens.shape[-1]))
+        ids = searches.tokens[..., -1].reshape(-1, 1)
+    searches.close()
+    return searches.best()
 
 
 def _require_alone(sampling: Sampling) -> None:
