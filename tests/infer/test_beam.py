@@ -4,6 +4,7 @@ from itertools import product
 
 import pytest
 import torch
+from pydantic import ValidationError
 
 from viva.base.errors import Refusal
 from viva.infer.beam import beam_search
@@ -79,6 +80,15 @@ def test_the_encoder_reads_each_source_once(monkeypatch):
     monkeypatch.setattr(made, "encode", lambda ids, *rest: calls.append(ids.shape) or encode(ids, *rest))
     beam_search(made, [[1], [1]], Sampling(beams=3, max_new_tokens=9), frozenset({END}), [[1, 2], [3]])
     assert calls == [(2, 2)]
+
+
+def test_the_penalty_of_length_is_bounded():
+    """At the bound a reply that fills a long context still has a finite penalty."""
+    with pytest.raises(ValidationError, match="less than or equal to 10"):
+        Sampling(beams=2, length_penalty=500)
+    assert ((5 + 10**9) / 6) ** Sampling(beams=2, length_penalty=10).length_penalty < float("inf")
+    greedy = Sampling(beams=2, length_penalty=10, max_new_tokens=60)
+    assert len(beam_search(model(), [[1]], greedy, frozenset({END}), [[1, 2]])) == 1
 
 
 @pytest.mark.parametrize(
