@@ -10,35 +10,41 @@ import torch
 from torch import Tensor
 
 from viva.base import machine
-from viva.base.config import Config, kind, parse
+from viva.base.config import Config, parse
 from viva.base.errors import Notice, Refusal, nearest
-from viva.infer import generate
+from viva.infer import classify, generate
 from viva.infer.beam import beam_search
-from viva.infer.decode import require_decoder, require_source
+from viva.infer.classify import Prediction
+from viva.infer.decode import require_source
+from viva.infer.given import given
 from viva.infer.sampling import Sampling
+from viva.infer.together import read_together
+from viva.infer.use import require_head, require_one_sequence, require_writer
 from viva.model import folder, hub
-from viva.model.layout import Layout
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text import chat
+from viva.text.characters import require_list, require_texts
 from viva.text.format import parallel
 from viva.text.tokenizer import Tokenizer
 
 HALVES = ("bfloat16", "float16")
 DTYPES = ("float32", *HALVES)
-PACK = 4096  # tokens of texts that are read in one pass
 
 Prompt = str | list[dict]  # a text to go on with, or the messages of a conversation to reply to
 
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from."""
+    """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
+    `labels`: the names of the classes that its head tells apart, None where the folder says none.
+    """
 
     config: Config
     model: Transformer
     own_tokenizer: Tokenizer | None
     source: str
+    labels: tuple[str, ...] | None = None
 
     @property
     def spec(self) -> Spec:
@@ -54,19 +60,12 @@ class LanguageModel:
         return self.own_tokenizer
 
     def __call__(self, ids: Tensor | list[list[int]]) -> Tensor:
-        """The logits [B, T, V] of ids [B, T]; what an image model makes of images [B, C, h, w]."""
-        return self.model(self._given(ids))
+        """What the head makes of ids [B, T], such as logits [B, T, V]; of an image model, of images [B, C, h, w].
 
-    def _given(self, ids: Tensor | list[list[int]]) -> Tensor:
-        given = torch.as_tensor(ids, device=self.model.embedding.weight.device)
-        if (
-            self.spec.vocab is not None
-            and given.numel()
-            and not 0 <= int(given.min()) <= int(given.max()) < self.spec.vocab
-        ):
-            found, fix = f"{int(given.min())} to {int(given.max())}", "use the tokenizer that belongs to the model"
-            raise Refusal(f"ids must be in [0, {self.spec.vocab})", found, fix)
-        return given
+        A model with an encoder and a decoder is refused: it reads two sequences.
+        """
+        require_one_sequence(self.model)
+        return self.model(given(self.model, ids))
 
     def ids(self, prompt: Prompt) -> list[int]:
         """What the model reads: a text behind the begin token, as in training, or messages with a reply opened."""
@@ -78,7 +77,7 @@ class LanguageModel:
     def stream(self, prompt: Prompt, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
         chosen = parse(Sampling, sampling, name="sampling")
-        require_decoder(self.model)
+        require_writer(self.model)
         prompt, source = self._sides(prompt)
         if chosen.beams > 1:
             yield self._searched([prompt], chosen, source and [source])[0]
@@ -99,7 +98,7 @@ class LanguageModel:
         """What a model with an encoder makes of each text, many at a time; `beams` 4 unless told, or 1 to draw."""
         chosen = parse(Sampling, {"beams": 4, **sampling}, name="sampling")
         require_source(self.model, texts)
-        sides = [self._sides(text) for text in texts]
+        sides = [self._sides(text) for text in require_texts(texts)]
         return self._searched([prompt for prompt, _ in sides], chosen, [source for _, source in sides])
 
     def _sides(self, prompt: Prompt) -> tuple[list[int], list[int] | None]:
@@ -107,8 +106,8 @@ class LanguageModel:
         if self.spec.encoder is None:
             return self.ids(prompt), None
         if not isinstance(prompt, str):
-            found = "the messages of a conversation"
-            raise Refusal("a model with an encoder must be given a text", found, "give one text to answer")
+            fix = "give one text to generate from, or translate a list of texts"
+            raise Refusal("a model with an encoder must be given a text", f"{prompt!r:.80}", fix)
         start = getattr(self.config, "start", None)
         first = parallel.begin(self.tokenizer) if start is None else start
         return [first], [*self.tokenizer.encode(prompt), self.tokenizer.eos_id]
@@ -122,22 +121,38 @@ class LanguageModel:
             replies = generate.generate_batch(self.model, prompts, chosen, stops, sources=sources)
         return [self.tokenizer.decode([token for token in ids if token not in stops]) for ids in replies]
 
-    @torch.no_grad()
     def embed(self, texts: list[str], truncate: bool = False) -> Tensor:
         """A vector for each text, [N, E], by a model with the head `embed`.
 
         Texts longer than the model reads are refused or, with `truncate`, cut, which a Notice says. They lie end to end
         in one row, so none is padded to another's length.
         """
-        if kind(self.spec.head) != "embed":
-            found = f"the head {kind(self.spec.head)}"
-            raise Refusal("a model must have the head embed to give vectors", found, "load a sentence encoder")
-        found: list[Tensor] = []
-        for pack in _packs(self._framed(texts, truncate)):
-            ids = self._given([[number for text in pack for number in text]])
-            layout = Layout.packed((tuple(map(len, pack)),), ids.shape[1], ids.device)
-            found.append(self.model(ids, layout))
+        require_head(self.model, "embed")
+        found = [*read_together(self.model, self._framed(require_texts(texts), truncate))]
         return torch.cat(found) if found else self.model.embedding.weight.new_empty(0, self.model.head.width)
+
+    def classify(self, texts: list[str], pair: list[str] | None = None) -> list[Prediction]:
+        """The class of each text with its probability, by a model with the head `classify`.
+
+        `pair` gives each its second text, where the model was trained on two. A text longer than the model reads is
+        refused. Classes whose names the folder does not know are called by their numbers.
+        """
+        require_head(self.model, "classify")
+        texts, pair = require_texts(texts), None if pair is None else require_texts(pair)
+        return classify.classify(self.model, self.tokenizer, texts, pair, self._classes)
+
+    def tag(self, texts: list[list[str]], spaces: bool = True) -> list[list[str]]:
+        """The class of each word of texts that are lists of words, by a model with the head `tag`.
+
+        `spaces` says whether words are set apart by spaces, as in the format `tags`.
+        """
+        require_head(self.model, "tag")
+        words = [require_texts(text, "words") for text in require_list(texts, "lists of words")]
+        return classify.tag(self.model, self.tokenizer, words, spaces, self._classes)
+
+    @property
+    def _classes(self) -> list[str]:
+        return classify.named(self.labels or (), self.spec.head.labels)
 
     def _framed(self, texts: list[str], truncate: bool) -> list[list[int]]:
         """The ids of each text between the tokenizer's special tokens, none longer than the model reads."""
@@ -177,7 +192,9 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source)
+    named = loaded.manifest.get("labels")
+    labels = None if named is None else tuple(named)
+    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, labels)
 
 
 def located(name: str | Path) -> Path:
@@ -196,26 +213,13 @@ def load_tokenizer(path: str | Path) -> Tokenizer:
     return Tokenizer.load(path if holds_one else located(path))
 
 
-def _packs(texts: list[list[int]]) -> Iterator[list[list[int]]]:
-    """Texts in their order, as many at a time as fill PACK tokens."""
-    pack: list[list[int]] = []
-    room = PACK
-    for text in texts:
-        if pack and len(text) > room:
-            yield pack
-            pack, room = [], PACK
-        pack.append(text)
-        room -= len(text)
-    if pack:
-        yield pack
-
-
 def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:
-    if name is None or isinstance(name, torch.dtype):
-        return name
-    if name not in DTYPES:
-        raise Refusal("dtype must be known", repr(name), nearest(name, list(DTYPES)))
-    return getattr(torch, name)
+    if name is None:
+        return None
+    known = str(name).removeprefix("torch.")
+    if known not in DTYPES:
+        raise Refusal("dtype must be known", repr(name), nearest(known, list(DTYPES)))
+    return getattr(torch, known)
 
 
 def _widen(model: Transformer, device: str) -> None:

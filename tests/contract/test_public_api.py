@@ -94,6 +94,8 @@ def test_chat_reads_the_template_with_a_reply_opened(saved):
 def test_impossible_sampling_is_refused(saved):
     with pytest.raises(viva.Refusal, match="top_p"):
         viva.load(saved).generate("x", top_p=0)
+    with pytest.raises(viva.Refusal, match="length_penalty: Input should be less than or equal to 10"):
+        viva.load(saved).generate("x", beams=2, length_penalty=500)
     with pytest.raises(viva.Refusal, match="use 'temperature'"):
         viva.load(saved).generate("x", temprature=1)
 
@@ -134,6 +136,10 @@ def test_half_precision_follows_the_measurement(saved, tmp_path, monkeypatch, ra
 def test_unknown_dtype_and_folder_are_refused(saved):
     with pytest.raises(viva.Refusal, match="dtype must be known, but found 'fp16'"):
         viva.load(saved, dtype="fp16")
+    for dtype in (torch.int8, torch.complex64, torch.float64):
+        with pytest.raises(viva.Refusal, match=rf"dtype must be known, but found {dtype}. To fix it, use '.*float"):
+            viva.load(saved, dtype=dtype)
+    assert viva.load(saved, dtype=torch.float16).model.embedding.weight.dtype == torch.float16
     with pytest.raises(viva.Refusal, match="must be a folder or a hub id"):
         viva.load("no-such-folder")
 

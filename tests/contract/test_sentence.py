@@ -145,7 +145,7 @@ def test_many_texts_go_in_several_passes(saved, monkeypatch):
     m, texts = viva.load(saved), ["the cat", "a mat and the cat", "slept", "on", "the mat"]
     whole, lengths = m.embed(texts), []
     m.model.register_forward_pre_hook(lambda _, given: lengths.append(given[0].shape[1]))
-    monkeypatch.setattr("viva.api.PACK", 8)
+    monkeypatch.setattr("viva.infer.together.PACK", 8)
     torch.testing.assert_close(m.embed(texts), whole)
     assert lengths == [4, 7, 6, 4]  # the second alone; with the fifth the row would hold 10 of 8
 

@@ -45,6 +45,9 @@ def test_a_recipe_trains_a_classifier_from_nothing(data, family):
     rows = [Row({"text": f"the {word} and 3 more", "label": t}, "here:1") for t, ws in TOPICS.items() for word in ws]
     expected, found = predicted(model.model, model.tokenizer, classes.Config(labels=("money", "sport")), rows)
     assert expected == found and done.metrics["valid_accuracy"] == 1
+    said = model.classify([row.data["text"] for row in rows])
+    assert [each.label for each in said] == [row.data["label"] for row in rows]
+    assert set(said[0].probabilities) == {"money", "sport"} and said[0].probability > 0.5
     if family in ("bert", "roberta", "distilbert", "electra"):
         twin = transformers.AutoModelForSequenceClassification.from_pretrained(done.checkpoint)
         assert twin.config.num_labels == 2

@@ -3,16 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
 from viva.base.errors import Refusal
-from viva.model.layout import Layout
+from viva.infer.classify import class_scores
 from viva.model.whole import Whole
 from viva.text.format.classes import Config as Format
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
-
-AT_ONCE = 64  # texts that are read together, end to end in one row
 
 
 @dataclass(frozen=True)
@@ -23,23 +19,11 @@ class Scores:
     macro_f1: float
 
 
-@torch.inference_mode()
 def predicted(model: Whole, tokenizer: Tokenizer, form: Format, rows: Sequence[Row]) -> tuple[list[int], list[int]]:
     """The numbers of the classes of `rows`, and those the model gives; a text longer than it reads is refused."""
     model.eval()
     examples = [example for example in form.examples(rows, tokenizer) if example is not None]
-    longest = max((len(example.ids) for example in examples), default=0)
-    if longest > model.spec.context:
-        fix = "shorten it, or use a model with a longer context"
-        raise Refusal(f"a text to classify must have at most {model.spec.context} tokens", longest, fix)
-    found: list[int] = []
-    for at in range(0, len(examples), AT_ONCE):
-        some = examples[at : at + AT_ONCE]
-        ids = torch.tensor([[token for example in some for token in example.ids]])
-        layout = Layout.packed((tuple(len(example.ids) for example in some),), ids.shape[1])
-        second = [[int(bool(e.cut) and i >= e.cut) for e in some for i in range(len(e.ids))]]
-        segments = torch.tensor(second) if any(example.cut for example in some) else None
-        found += model(ids, layout, segments=segments).argmax(-1).tolist()
+    found = class_scores(model, examples).argmax(-1).tolist()
     return [int(example.label) for example in examples], found
 
 

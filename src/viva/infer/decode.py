@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pad_sequence
 from viva.base.errors import Refusal
 from viva.infer.draw import draw, uniforms
 from viva.infer.sampling import Sampling
+from viva.infer.use import require_writer
 from viva.model.flow import Memory
 from viva.model.layout import Layout
 from viva.model.transformer import Transformer
@@ -90,20 +91,13 @@ class Decoding:
         self._seen = None if self._seen is None else self._seen[places]
 
 
-def require_decoder(model: Transformer) -> None:
-    """Refuse a model that cannot write."""
-    if model.spec.decoder is None:
-        fix = "use a model with a decoder; this one embeds, classifies or fills in words"
-        raise Refusal("a model must have a decoder to generate text", "an encoder alone", fix)
-    _ = model.head_weight  # refused where the head does not score the vocabulary
-
-
 def require_source(model: Transformer, sources: object) -> None:
     """Refuse a model that cannot write, and one with an encoder that is given nothing to read."""
-    require_decoder(model)
-    if (model.spec.encoder is None) != (sources is None):
-        found = "a decoder alone and a source" if model.spec.encoder is None else "no source"
-        fix = "give the source as the prompt" if model.spec.encoder is None else "give what its encoder is to read"
+    require_writer(model)
+    alone = model.spec.encoder is None
+    if alone == (sources is not None):
+        found = "a decoder alone and a source" if alone else "no source"
+        fix = "generate with the source as the prompt" if alone else "give what its encoder is to read"
         raise Refusal("a model must have a source to read exactly where it has an encoder", found, fix)
 
 

@@ -33,6 +33,11 @@ class Whole(nn.Module):
         return []
 
     @property
+    def tells_segments(self) -> bool:
+        """Whether it has vectors by which to tell the second of two texts from the first."""
+        return any(stack.spec.entry.segments > 1 for stack in self.stacks[:1])
+
+    @property
     def head_weight(self) -> Tensor:
         """The matrix [V, E] whose product with the head's states gives the scores of the vocabulary."""
         if not isinstance(self.head, Vocabulary):

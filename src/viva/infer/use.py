@@ -1,0 +1,56 @@
+"""What a model can be asked, by its parts and its head; a refusal of anything else names the call that fits."""
+
+from viva.base.config import kind
+from viva.base.errors import Refusal
+from viva.model.whole import Whole
+
+WORDS = ("lm", "masked")  # heads that score the vocabulary
+# other heads by which there is a call: what it gives, and its name
+CALLS = {
+    "embed": ("give vectors", "embed(texts)"),
+    "classify": ("tell classes", "classify(texts)"),
+    "tag": ("tag words", "tag(texts)"),
+}
+
+
+def use(model: Whole) -> str:
+    """The call of `viva.load(...)` by which this model is used."""
+    spec, head = model.spec, kind(model.spec.head)
+    both = spec.encoder is not None and spec.decoder is not None
+    if spec.decoder is not None and head in WORDS:
+        return "translate(texts)" if both else "generate(prompt)"
+    if both:
+        return ".model(ids, memory=.model.encode(source))"
+    if spec.vocab is None:
+        return "calling it on images [B, C, h, w]"
+    return CALLS[head][1] if head in CALLS else "calling it on ids [B, T]"
+
+
+def require_writer(model: Whole) -> None:
+    """Refuse a model that cannot write."""
+    head, fix = kind(model.spec.head), f"use a language model; this one is used in Python by {use(model)}"
+    if model.spec.decoder is None:
+        raise Refusal("a model must have a decoder to generate text", "an encoder alone", fix)
+    if head not in WORDS:
+        raise Refusal("a model must score its vocabulary to generate text", f"the head {head}", fix)
+
+
+def require_head(model: Whole, head: str) -> None:
+    """Refuse a model that does not end in `head`, one of CALLS, or that reads two sequences or an image."""
+    found, what = kind(model.spec.head), CALLS[head][0]
+    if found != head:
+        raise Refusal(f"a model must have the head {head} to {what}", f"the head {found}", _instead(model))
+    if model.spec.vocab is None:
+        raise Refusal(f"a model must read text to {what} of it", "one that reads images", _instead(model))
+    require_one_sequence(model)
+
+
+def require_one_sequence(model: Whole) -> None:
+    """Refuse a model whose decoder reads on from what an encoder has read."""
+    if model.spec.encoder is not None and model.spec.decoder is not None:
+        found = "an encoder and a decoder, which read a sequence each"
+        raise Refusal("a model must read one sequence to be given ids alone", found, _instead(model))
+
+
+def _instead(model: Whole) -> str:
+    return f"load another, or use this one by {use(model)}"

@@ -1,0 +1,206 @@
+"""Every call of a loaded model, for every kind of model: it works, or a sentence names the call that fits."""
+
+import pytest
+import torch
+
+import viva
+from viva.model import folder
+from viva.model.arch import bert, clip_text, cnn, electra, llama, original, rnn, roberta, t5, vit
+from viva.model.head import classify, embed, none, regress, tag
+from viva.model.init import initialise
+from viva.text import bpe
+
+TALK = [{"role": "user", "content": "hi"}]
+CALLS = {
+    "call": lambda m, out: m(torch.rand(2, 3, 12, 12) if m.spec.vocab is None else [[5, 6, 7], [8, 9, 5]]),
+    "generate": lambda m, out: m.generate("some words", max_new_tokens=3),
+    "chat": lambda m, out: m.chat(TALK, max_new_tokens=3),
+    "translate": lambda m, out: m.translate(["some", "words"], max_new_tokens=3),
+    "embed": lambda m, out: m.embed(["some", "words"]),
+    "classify": lambda m, out: m.classify(["some", "words"]),
+    "tag": lambda m, out: m.tag([["some", "words"], ["to"]]),
+    "save": lambda m, out: m.save(out),
+}
+THREE = classify.Config(labels=3)
+LEFT_TO_RIGHT = {"parts": "decoder", "both_ways": False, "attention": None}
+ON_IDS, ON_IMAGES = r"calling it on ids \[B, T\]", r"calling it on images \[B, C, h, w\]"
+BOTH = r"\.model\(ids, memory=\.model\.encode\(source\)\)"
+# a model: what is changed of the family's tiny one; the calls that work; what the refusal of all others names
+KINDS = {
+    "llama": (llama, {}, {"call", "generate", "chat"}, r"generate"),
+    "rnn decoder": (rnn, LEFT_TO_RIGHT, {"call", "generate", "chat"}, r"generate"),
+    "t5": (t5, {}, {"generate", "translate"}, r"translate"),
+    "original": (original, {}, {"generate", "translate"}, r"translate"),
+    "rnn": (rnn, {}, {"generate", "translate"}, r"translate"),
+    "llama classifier": (llama, {"head": THREE}, {"call", "classify"}, r"classify\(texts\)"),
+    "bert classifier": (bert, {"head": THREE}, {"call", "classify"}, r"classify\(texts\)"),
+    "cnn classifier": (cnn, {"head": THREE}, {"call", "classify"}, r"classify\(texts\)"),
+    "rnn classifier": (
+        rnn, {"parts": "encoder", "attention": None, "head": THREE}, {"call", "classify"}, r"classify\(texts\)"
+    ),
+    "bert tagger": (bert, {"head": tag.Config(labels=3)}, {"call", "tag"}, r"tag\(texts\)"),
+    "sentence encoder": (bert, {"head": embed.Config()}, {"call", "embed"}, r"embed\(texts\)"),
+    "clip_text": (clip_text, {"head": embed.Config(width=8)}, {"call", "embed"}, r"embed\(texts\)"),
+    "clip_text, states": (clip_text, {"head": none.Config()}, {"call"}, ON_IDS),
+    "bert": (bert, {}, {"call"}, ON_IDS),
+    "electra": (electra, {}, {"call"}, ON_IDS),
+    "bert, values": (bert, {"head": regress.Config()}, {"call"}, ON_IDS),
+    "cnn": (cnn, {}, {"call"}, ON_IDS),
+    "vit": (vit, {}, {"call"}, ON_IMAGES),
+    "t5 classifier": (t5, {"head": THREE}, set(), BOTH),
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300, mask=True))
+
+
+@pytest.fixture(scope="module")
+def load(tokenizer, tmp_path_factory):
+    """A model of a family as a user loads it, with a tokenizer, and weights large enough to tell texts apart."""
+
+    def made(family, changes: dict, **notes) -> viva.LanguageModel:
+        path = tmp_path_factory.mktemp("models") / "m"
+        reads = family is not vit
+        config = family.TINY.model_copy(update={**({"vocab": tokenizer.vocab_size} if reads else {}), **changes})
+        model = initialise(config.spec().build(), seed=3)
+        generator = torch.Generator().manual_seed(4)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        folder.save(path, config, model, tokenizer if reads else None, notes)
+        return viva.load(path)
+
+    return made
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_call_works_or_names_the_one_that_does(load, kind, tmp_path):
+    family, changes, works, instead = KINDS[kind]
+    model = load(family, changes)
+    for name, call in CALLS.items():
+        if name in works | {"save"}:
+            call(model, tmp_path / "out")
+            continue
+        with pytest.raises(viva.Refusal, match=f"To fix it, .*{instead}"):
+            call(model, tmp_path / "out")
+    assert viva.load(tmp_path / "out").spec == model.spec
+
+
+@pytest.mark.parametrize(("given", "found"), [
+    ("ein text", "texts must come in a list, but found 'ein text'"),
+    (b"ein text", "texts must come in a list, but found b'ein text'"),
+    ({"a": 1}, "texts must come in a list, but found {'a': 1}"),
+    (3, "texts must come in a list, but found 3"),
+    (["a", None], "a list of texts must hold strings alone, but found None at place 1"),
+    ([3], "a list of texts must hold strings alone, but found 3 at place 0"),
+])  # fmt: skip
+def test_what_is_no_list_of_texts(load, given, found):
+    for call in (
+        load(original, {}).translate,
+        load(bert, {"head": embed.Config()}).embed,
+        load(bert, {"head": THREE}).classify,
+    ):
+        with pytest.raises(viva.Refusal, match=found):
+            call(given)
+
+
+def test_what_is_no_list_of_lists_of_words(load):
+    model = load(bert, {"head": tag.Config(labels=3)})
+    with pytest.raises(viva.Refusal, match="lists of words must come in a list, but found 'some words'"):
+        model.tag("some words")
+    with pytest.raises(viva.Refusal, match="words must come in a list, but found 'some words'"):
+        model.tag(["some words"])
+
+
+@pytest.mark.parametrize(("given", "found"), [
+    ([[1, 2], [1]], "expected sequence of length 2 at dim 1"),
+    ([[0.5]], r"float32 of the shape \[1, 1\]"),
+    ([[]], r"float32 of the shape \[1, 0\]"),
+    ([1, 2], r"int64 of the shape \[2\]"),
+    ("text", "invalid data type 'str'"),
+    ([[None]], "Could not infer dtype of NoneType"),
+])  # fmt: skip
+def test_what_is_no_row_of_ids(load, given, found):
+    with pytest.raises(viva.Refusal, match=rf"ids must be whole numbers \[B, T\], but found .*{found}.*\. To fix it"):
+        load(llama, {})(given)
+
+
+def test_ids_and_images_of_any_precision(load):
+    """Bytes are ids; doubles are images, but whole numbers, which nobody scaled, are none."""
+    model, ids, images = load(llama, {}), [[5, 6, 7]], torch.rand(1, 3, 12, 12)
+    assert torch.equal(model(torch.tensor(ids, dtype=torch.uint8)), model(ids))
+    model = load(vit, {})
+    torch.testing.assert_close(model(images.double()), model(images))
+    with pytest.raises(viva.Refusal, match=r"images must be real numbers \[B, C, h, w\], but found uint8 of the shape"):
+        model((images * 255).byte())
+
+
+@pytest.mark.parametrize("family", [bert, llama, cnn])
+def test_classes_are_those_of_each_text_alone(load, monkeypatch, family):
+    """By softmax of the scores of the framed text; many go in several passes."""
+    model = load(family, {"head": THREE}, labels=["bad", "so so", "good"])
+    texts = ["some", "words to learn", "merge, some", "to", "learn learn words"]
+    alone = [model([_framed(model.tokenizer, text)]).softmax(-1)[0].tolist() for text in texts]
+    monkeypatch.setattr("viva.infer.together.PACK", 8)
+    found = model.classify(texts)
+    for said, expected in zip(found, alone, strict=True):
+        assert said.probabilities == pytest.approx(dict(zip(("bad", "so so", "good"), expected, strict=True)), abs=1e-5)
+        assert said.probability == said.probabilities[said.label] == max(said.probabilities.values())
+    assert len({said.label for said in found}) > 1
+    assert model.classify([]) == []
+
+
+def _framed(tokenizer, *texts: str) -> list[int]:
+    """Of this tokenizer, the begin token, and each text with the end token."""
+    return [tokenizer.bos_id, *(id for text in texts for id in (*tokenizer.encode(text), tokenizer.eos_id))]
+
+
+def test_classes_without_names_are_numbers(load):
+    assert list(load(bert, {"head": THREE}).classify(["some"])[0].probabilities) == ["0", "1", "2"]
+    assert list(load(bert, {"head": THREE}, labels=["no"]).classify(["some"])[0].probabilities) == ["no", "1", "2"]
+
+
+@pytest.mark.parametrize(("family", "segments"), [(bert, True), (roberta, False)])
+def test_the_class_of_two_texts(load, monkeypatch, family, segments):
+    """BERT tells the second by its segment; RoBERTa reads on. Each two go in a pass of their own."""
+    monkeypatch.setattr("viva.infer.together.PACK", 8)
+    model = load(family, {"head": THREE})
+    first, second = ["some", "to learn"], ["words to merge", "some"]
+    for said, one, other in zip(model.classify(first, second), first, second, strict=True):
+        ids, cut = torch.tensor([_framed(model.tokenizer, one, other)]), len(_framed(model.tokenizer, one))
+        parts = (torch.arange(ids.shape[1]) >= cut).long()[None] if segments else None
+        expected = model.model(ids, segments=parts).softmax(-1)[0].tolist()
+        assert list(said.probabilities.values()) == pytest.approx(expected, abs=1e-5)
+        if segments:
+            assert expected != pytest.approx(model.model(ids).softmax(-1)[0].tolist(), abs=1e-3)
+    with pytest.raises(viva.Refusal, match="must have the second text of its pair, but found 2 and 1"):
+        model.classify(first, ["one"])
+
+
+def test_a_word_has_the_class_of_its_first_token(load):
+    model = load(bert, {"head": tag.Config(labels=3)}, labels=["O", "B", "I"])
+    found = model.tag([["some", "unknown", "words"], ["learn"]])
+    assert [len(words) for words in found] == [3, 1]
+    pieces = [model.tokenizer.encode(piece) for piece in ("some", " unknown", " words")]
+    assert len(pieces[1]) > 1
+    ids = [model.tokenizer.bos_id, *(number for piece in pieces for number in piece), model.tokenizer.eos_id]
+    best = model([ids])[0].argmax(-1).tolist()
+    firsts = [1, 1 + len(pieces[0]), 1 + len(pieces[0]) + len(pieces[1])]
+    assert found[0] == [("O", "B", "I")[best[at]] for at in firsts]
+    assert model.tag([]) == []
+    with pytest.raises(viva.Refusal, match="a text must have words to have a class, but found none in text 1"):
+        model.tag([["some"], []])
+
+
+def test_texts_that_have_no_class(load):
+    model = load(bert, {"head": THREE})
+    with pytest.raises(viva.Refusal, match="a text must have words to have a class, but found none in text 1"):
+        model.classify(["some", ""])
+    with pytest.raises(viva.Refusal, match=r"a text to classify must have at most 64 tokens, but found \d+"):
+        model.classify(["some", "words " * 80])
+    with torch.no_grad():
+        model.model.head.out.weight[0, 0] = float("nan")
+    with pytest.raises(viva.Refusal, match="a model's scores must be finite"):
+        model.classify(["some"])
