@@ -6,18 +6,27 @@ from viva.cli import main
 from viva.model import folder
 from viva.model.arch import llama
 from viva.model.init import initialise
-from viva.model.transformer import Transformer
 from viva.text import bpe
 
 
 @pytest.fixture(scope="session")
-def tiny(tmp_path_factory):
-    """A checkpoint folder of a random model with a tokenizer and chat template."""
-    path = tmp_path_factory.mktemp("models") / "tiny"
+def tiny_of(tmp_path_factory):
+    """Makes a checkpoint folder of a random model of a family, with a tokenizer and chat template."""
     tokenizer = bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300))
-    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": 96})
-    folder.save(path, config, initialise(Transformer(config.spec())), tokenizer, {"step": 7, "data": "abc"})
-    return path
+
+    def made(family, **changes):
+        path = tmp_path_factory.mktemp("models") / "tiny"
+        config = family.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": 96, **changes})
+        folder.save(path, config, initialise(config.spec().build()), tokenizer, {"step": 7, "data": "abc"})
+        return path
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_of):
+    """A decoder."""
+    return tiny_of(llama)
 
 
 @pytest.fixture

@@ -1,11 +1,16 @@
 """What users get wrong, one by one: each is a sentence and exit code 2, never a traceback."""
 
+import io
 import json
 import re
 import shutil
+import sys
 
 import pytest
 import yaml
+
+from viva.model.arch import bert, t5
+from viva.model.head import classify
 
 TREE = {
     "model": {"kind": "llama", "width": 16, "layers": 1, "heads": 2, "context": 32},
@@ -95,6 +100,24 @@ def test_a_folder_with_a_file_of_the_wrong_form(viva, tiny, tmp_path, name, cont
     code, _, err = viva("generate", path, "hi")
     assert code == 2
     assert re.search(sentence, err), err
+
+
+def test_a_model_that_does_not_write(viva, monkeypatch, tiny_of, tmp_path):
+    path = tiny_of(bert, head=classify.Config(labels=2))
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hi\n"))
+    for words in (("generate", path, "hi"), ("chat", path)):
+        code, out, err = viva(*words)
+        assert (code, out) == (2, "") and err.count("\n") == 1
+        assert "must have a decoder to generate text, but found an encoder alone" in err
+        assert "this one is used in Python by classify(texts)" in err
+
+
+def test_a_talk_with_a_model_of_one_text(viva, monkeypatch, tiny_of):
+    monkeypatch.setattr(sys, "stdin", io.StringIO("hi\n"))
+    code, out, err = viva("chat", tiny_of(t5))
+    assert (code, out) == (2, "")
+    assert "with an encoder must be given a text, but found [{'role': 'user', 'content': 'hi'}]" in err
+    assert "To fix it, give one text to generate from" in err
 
 
 def test_half_a_surrogate_pair_from_a_shell(viva, tiny):

@@ -12,6 +12,7 @@ import yaml
 import viva as public
 from viva import api
 from viva.base import machine, measure, product
+from viva.model.arch import t5
 
 COLD = ("--temperature", "0", "--max-new-tokens", "10")
 
@@ -22,6 +23,14 @@ def test_generate_prints_what_the_api_says(viva, tiny):
     warm = {"temperature": 1.0, "top_k": 9, "seed": 4, "max_new_tokens": 30, "stop": ["e", "a"]}
     flags = ("--temperature", 1, "--top-k", 9, "--seed", 4, "--max-new-tokens", 30, "--stop", "e", "--stop", "a")
     assert viva("generate", tiny, "some", *flags)[1] == m.generate("some", **warm) + "\n"
+
+
+def test_generate_gives_the_encoder_the_prompt(viva, tiny_of):
+    path = tiny_of(t5)
+    cold = {"temperature": 0, "max_new_tokens": 10}
+    assert viva("generate", path, "some", *COLD)[:2] == (0, public.load(path).generate("some", **cold) + "\n")
+    beams = viva("generate", path, "some", "--beams", 4, "--max-new-tokens", 10)
+    assert beams[:2] == (0, public.load(path).translate(["some"], max_new_tokens=10)[0] + "\n")
 
 
 def test_the_end_of_the_context_is_told_in_one_line(viva, tiny):

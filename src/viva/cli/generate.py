@@ -10,16 +10,18 @@ Flags = Annotated[Sampling, Parameter(name="*", negative="")]
 
 
 def generate(model: str, prompt: str, *, dtype: str | None = None, sampling: Flags = Sampling()) -> None:  # noqa: B008
-    """Continue a text, shown as it is written.
+    """Continue a text, or answer it by a model with an encoder, shown as it is written.
 
     Example: viva generate runs/quickstart "def add(a, b):" --temperature 0.5 --max-new-tokens 40
+
+    Example: viva generate runs/translate "Ein Hund läuft durch den Schnee." --beams 4
 
     Parameters
     ----------
     model
         a checkpoint or run folder, any Hugging Face folder of a known family, or a hub id
     prompt
-        the text to go on from
+        the text to go on from; of a model with an encoder, the text that it reads, such as one to translate
     dtype
         float32, bfloat16 or float16; left out, what the file has, or float32 where that is faster
     """
