@@ -118,6 +118,7 @@ def test_what_is_no_list_of_lists_of_words(load):
     ([[1, 2], [1]], "expected sequence of length 2 at dim 1"),
     ([[0.5]], r"float32 of the shape \[1, 1\]"),
     ([[]], r"float32 of the shape \[1, 0\]"),
+    (torch.empty(1, 0, dtype=torch.long), r"int64 of the shape \[1, 0\]"),
     ([1, 2], r"int64 of the shape \[2\]"),
     ("text", "invalid data type 'str'"),
     ([[None]], "Could not infer dtype of NoneType"),
