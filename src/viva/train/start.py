@@ -77,6 +77,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer) -> tuple[Config, Tran
             config = config.model_copy(update={"head": needed})
         found = initialise(config.spec().build(), recipe.seed)
     recipe.objective.require(found)
+    recipe.objective.require_classes(found, form)
     _require_fit(found, recipe, tokens)
     config = _beginning(config, recipe, tokens)
     folder.require_savable(config, found, tokens)
