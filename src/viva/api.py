@@ -33,12 +33,15 @@ Prompt = str | list[dict]  # a text to go on with, or the messages of a conversa
 
 @dataclass(frozen=True)
 class LanguageModel:
-    """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from."""
+    """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
+    `labels`: the names of the classes that its head tells apart, None where the folder says none.
+    """
 
     config: Config
     model: Transformer
     own_tokenizer: Tokenizer | None
     source: str
+    labels: tuple[str, ...] | None = None
 
     @property
     def spec(self) -> Spec:
@@ -162,7 +165,8 @@ class LanguageModel:
         A checkpoint that viva wrote there is replaced; anything else there is refused.
         """
         folder.require_room(target)
-        folder.save(target, self.config, self.model, self.own_tokenizer, {"parent": self.source})
+        notes = {"parent": self.source} | ({"labels": self.labels} if self.labels else {})
+        folder.save(target, self.config, self.model, self.own_tokenizer, notes)
 
 
 def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageModel:
@@ -177,7 +181,7 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source)
+    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels)
 
 
 def located(name: str | Path) -> Path:
