@@ -312,12 +312,9 @@ def test_a_head_that_fits_the_classes_goes_on():
 
 
 @pytest.mark.parametrize("objective", [classify, tag])
-@pytest.mark.parametrize(
-    ("weights", "expected"),
-    [((0, 0), "must have a weight above 0, or nothing is learned"), ((1, -1), "greater than or equal to 0")],
-)
-def test_weights_that_teach_nothing_are_refused(objective, weights, expected):
-    with pytest.raises(Refusal, match=expected):
+@pytest.mark.parametrize("weights", [(0, 0), (1, -1), ()])
+def test_weights_that_teach_nothing_are_refused(objective, weights):
+    with pytest.raises(Refusal, match="weights: must be at least 0 each, and one of them above, or nothing is learned"):
         parse(objective.Config, {"weights": weights})
 
 

@@ -1,8 +1,6 @@
 """What the objectives share that tell classes apart."""
 
-from typing import Annotated
-
-from pydantic import AfterValidator, NonNegativeFloat
+from pydantic import AfterValidator
 
 from viva.base.config import kind
 from viva.base.errors import Refusal
@@ -10,13 +8,13 @@ from viva.model.transformer import Transformer
 from viva.text.fields import Format
 
 
-def _some(weights: tuple[float, ...]) -> tuple[float, ...]:
-    if not any(weights):
-        raise ValueError("must have a weight above 0, or nothing is learned")
+def _teaching(weights: object) -> object:
+    if isinstance(weights, tuple) and (not any(weights) or min(weights) < 0):
+        raise ValueError("must be at least 0 each, and one of them above, or nothing is learned")
     return weights
 
 
-Weights = Annotated[tuple[NonNegativeFloat, ...], AfterValidator(_some)]
+Teaching = AfterValidator(_teaching)  # of a field of weights, one a class
 
 
 def require_weights(model: Transformer, weights: object) -> None:

@@ -1,7 +1,7 @@
 """A class for each document, or a value: topics, polarity, whether one sentence follows from another."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -19,7 +19,7 @@ from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.class_loss import balanced, class_cross_entropy
 from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
-from viva.train.objective._classes import Weights, require_same_classes, require_weights
+from viva.train.objective._classes import Teaching, require_same_classes, require_weights
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -29,7 +29,7 @@ class Config(Base):
     loss is the squared error.
     """
 
-    weights: Literal["balanced"] | Weights | None = None
+    weights: Annotated[Literal["balanced"] | tuple[float, ...] | None, Teaching] = None
     gamma: float = Field(0.0, ge=0)
     smoothing: float = Field(0.0, ge=0, lt=1)
 

@@ -1,6 +1,7 @@
 """A class for each token: names, parts of speech, where words begin."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -17,14 +18,14 @@ from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import class_cross_entropy
 from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
-from viva.train.objective._classes import Weights, require_same_classes, require_weights
+from viva.train.objective._classes import Teaching, require_same_classes, require_weights
 from viva.train.reading import Piece, Reading, lengths
 
 
 class Config(Base):
     """`weights` one a class, and `gamma`, as in classify."""
 
-    weights: Weights | None = None
+    weights: Annotated[tuple[float, ...] | None, Teaching] = None
     gamma: float = Field(0.0, ge=0)
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
