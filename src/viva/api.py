@@ -177,7 +177,8 @@ class LanguageModel:
         A checkpoint that viva wrote there is replaced; anything else there is refused.
         """
         folder.require_room(target)
-        folder.save(target, self.config, self.model, self.own_tokenizer, {"parent": self.source})
+        notes = {"parent": self.source} | ({"labels": self.labels} if self.labels else {})
+        folder.save(target, self.config, self.model, self.own_tokenizer, notes)
 
 
 def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageModel:
@@ -192,9 +193,7 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    named = loaded.manifest.get("labels")
-    labels = None if named is None else tuple(named)
-    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, labels)
+    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels)
 
 
 def located(name: str | Path) -> Path:

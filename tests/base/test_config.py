@@ -67,6 +67,7 @@ def test_configs_are_frozen():
         ({"position": "rop"}, [], "position: must be a known kind; use 'rope' (the nearest)"),
         ({"position": {"kind": "rope", "tetha": 1}}, [], "position: unknown key 'tetha'; use 'theta' (the nearest)"),
         ({"position": {"kind": "rope", "scaling": {"kind": "linear"}}}, [], "position.scaling.factor: Field required"),
+        ({}, ["limit=1", "limit=2"], "an override must be given once, but found limit=1 and limit=2"),
         ({}, ["inner.rate"], "an override must have the form section.key=value, but found 'inner.rate'"),
     ],
 )

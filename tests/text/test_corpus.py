@@ -35,6 +35,14 @@ def test_text_files_and_their_gzipped_forms_are_a_row_each(tmp_path):
     assert corpus.notes() == []
 
 
+@pytest.mark.parametrize("piece", [None, 1])
+def test_a_byte_order_mark_is_no_text(tmp_path, piece):
+    (tmp_path / "a.txt").write_bytes("\ufeffone\n\ufefftwo\n".encode())
+    assert "".join(_texts(tmp_path / "a.txt", piece=piece)) == "one\n\ufefftwo\n"
+    (tmp_path / "a.jsonl").write_bytes('\ufeff{"text": "one"}\n'.encode())
+    assert _texts(tmp_path / "a.jsonl") == ["one"]
+
+
 def test_files_of_another_kind_in_a_folder_are_named(tmp_path):
     (tmp_path / "a.txt").write_text("a")
     (tmp_path / "LICENSE").write_text("free")

@@ -5,6 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
+from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.text import bpe, documents
 from viva.text.corpus import files, parallel, table
@@ -45,6 +46,8 @@ def test_a_tsv_file_takes_quotes_as_they_are(tmp_path):
     [
         ("a,b\n1,2,3\n", "x.csv", r"x.csv:2 must have 2 fields, but found 3 for a, b"),
         ('a,b\n"1,2\n', "x.csv", "must be a line of csv"),
+        ('a,"b\n1,2\n', "x.csv", "x.csv:1 must be a line of csv, but found unexpected end of data"),
+        ("a,b,a\n1,2,3\n", "x.csv", "the columns of .*x.csv must have names of their own, but found 'a' 2 times"),
         ("a b\n", "x.txt", "must be .csv or .tsv files, but found x.txt"),
     ],
 )
@@ -52,6 +55,19 @@ def test_tables_that_cannot_be_read_are_refused(tmp_path, content, name, expecte
     (tmp_path / name).write_text(content)
     with pytest.raises(Refusal, match=expected):
         list(table.Config(path=str(tmp_path / name)).rows())
+
+
+def test_columns_that_are_named_twice_are_refused(tmp_path):
+    (tmp_path / "a.tsv").write_text("a\tb\n")
+    with pytest.raises(Refusal, match="names of their own, but found 'text' 2 times"):
+        list(table.Config(path=str(tmp_path / "a.tsv"), columns=("text", "text")).rows())
+
+
+def test_a_long_field_is_read(tmp_path):
+    """Longer than Python's own limit of 131,072 characters."""
+    (tmp_path / "a.csv").write_text("text,label\n" + "a" * 200_000 + ",1\n")
+    [found] = table.Config(path=str(tmp_path / "a.csv")).rows()
+    assert len(found.data["text"]) == 200_000
 
 
 def test_parallel_files_must_have_as_many_lines(tmp_path):
@@ -106,6 +122,48 @@ def test_classes_are_those_of_all_rows_in_order(tmp_path):
     assert settled.labels == ("9", "10")  # by their size
 
 
+def test_the_order_of_a_model_is_kept_where_the_classes_are_its_own(tmp_path):
+    (tmp_path / "a.csv").write_text("text,label\na,neg\nb,pos\n")
+    corpus = table.Config(path=str(tmp_path / "a.csv"))
+    assert classes.Config().settled(corpus, ("pos", "neg")).labels == ("pos", "neg")
+    assert classes.Config().settled(corpus, ("pos", "other")).labels == ("neg", "pos")
+    assert classes.Config(labels=("neg", "pos")).settled(corpus, ("pos", "neg")).labels == ("neg", "pos")
+
+
+@pytest.mark.parametrize("label", [None, float("nan"), float("inf"), ["a"], {"a": 1}, "", "  "])
+@pytest.mark.parametrize("form", [classes.Config(), classes.Config(labels=("a", "b"))])
+def test_what_names_no_class_is_refused(tokenizer, form, label):
+    class Rows(files.Config):
+        def rows(self):
+            yield row(text="x", label=label)
+
+    with pytest.raises(Refusal, match="here:1 must have the name of a class as 'label', but found"):
+        form.settled(Rows(path="")).example(row(text="x", label=label), tokenizer)
+
+
+def test_numbers_name_classes_as_they_are_written(tmp_path):
+    """What only looks like a number is a name, and stands behind them."""
+    (tmp_path / "a.jsonl").write_text("".join(
+        f'{{"text": "x", "label": {label}}}\n' for label in ("10", "2.0", "true", '"--1"', '"\u00b2"', '"-3"')
+    ))  # fmt: skip
+    settled = classes.Config().settled(files.Config(path=str(tmp_path / "a.jsonl")))
+    assert settled.labels == ("-3", "2", "10", "--1", "True", "²")
+
+
+@pytest.mark.parametrize("form", [classes, tags])
+def test_classes_are_named_once(form):
+    with pytest.raises(Refusal, match="labels: must name each class once, but has 'a' 2 times"):
+        parse(form.Config, {"labels": ["a", "b", "a"]})
+
+
+@pytest.mark.parametrize(
+    "label", [True, None, "nan", float("nan"), float("inf"), 1e39, pytest.param(10**400, id="long")]
+)
+def test_what_is_no_value_is_refused(tokenizer, label):
+    with pytest.raises(Refusal, match=r"here:1 must have a number as 'label', but found .* at most 3\.4e"):
+        classes.Config(values=True).example(row(text="a dog", label=label), tokenizer)
+
+
 def test_a_value_is_taken_as_it_is(tokenizer):
     form = classes.Config(values=True)
     assert form.example(row(text="a dog", label="2.5"), tokenizer).label == 2.5
@@ -129,6 +187,22 @@ def test_tags_stand_on_the_first_token_of_a_word(tokenizer):
         form.example(row(tokens=["das", "Wetter"], tags=["D"]), tokenizer)
 
 
+@pytest.mark.parametrize(
+    ("data", "expected"),
+    [
+        ({"tokens": "cat", "tags": "DNV"}, "must have a list as 'tokens', but found 'cat'"),
+        ({"tokens": ["cat"], "tags": "D"}, "must have a list as 'tags', but found 'D'"),
+        ({"tokens": ["cat"], "tags": None}, "must have a list as 'tags', but found None"),
+        ({"tokens": ["cat"], "tags": [None]}, "must have the name of a class as 'tags', but found None"),
+        ({"tokens": [None], "tags": ["D"]}, "must have words of text as 'tokens', but found None"),
+        ({"tokens": [3], "tags": ["D"]}, "must have words of text as 'tokens', but found 3"),
+    ],
+)
+def test_rows_that_are_no_words_with_tags_are_refused(tokenizer, data, expected):
+    with pytest.raises(Refusal, match=f"here:1 {expected}"):
+        tags.Config(labels=("D", "N")).example(row(**data), tokenizer)
+
+
 def test_two_texts_that_belong_together(tokenizer):
     found = pairs.Config(first="q", second="s").example(row(q="a dog", s="runs"), tokenizer)
     both = [[tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id] for text in ("a dog", "runs")]
@@ -146,12 +220,13 @@ def test_cuts_labels_and_tags_are_kept(tmp_path, tokenizer):
     expected = [form.example(r, tokenizer) for r in corpus.rows()]
     assert [found.tags(i).tolist() for i in range(2)] == [example.tags for example in expected]
     assert np.isnan(found.labels).all() and found.cuts.tolist() == [0, 0]
+    assert form.labels == ("D", "N", "V") and found.tally_classes(3).tolist() == [1, 1, 1]
 
 
 def test_documents_without_tags_say_so(tmp_path, tokenizer):
     (tmp_path / "a.csv").write_text("text,label\na dog,x\nruns,y\n")
     corpus = table.Config(path=str(tmp_path / "a.csv"))
     found = documents.build(corpus, classes.Config().settled(corpus), tokenizer, tmp_path / "cache")
-    assert found.labels.tolist() == [0.0, 1.0]
+    assert found.labels.tolist() == [0.0, 1.0] and found.tally_classes(2).tolist() == [1, 1]
     with pytest.raises(Refusal, match="documents must have tags for a model to learn them"):
         found.tags(0)

@@ -1,28 +1,39 @@
 """Whole runs that classify, from nothing and from a pretrained encoder, to a folder that transformers opens."""
 
 import json
+import shutil
 
 import pytest
+import torch
 import transformers
 
 import viva
-from viva.base.errors import Notice
+from viva.base.errors import Notice, Refusal
 from viva.evaluate.classes import predicted
 from viva.text.format import classes
 from viva.text.row import Row
+from viva.train import start
+from viva.train.preview import show
+from viva.train.recipe import claim
 from viva.train.run import run
 
 from .runs import recipe
 
 TOPICS = {"sport": ["ball", "goal", "team"], "money": ["bank", "price", "loan"]}
+SAME = {topic: topic for topic in TOPICS}
+
+
+def lines(folder, names):
+    """The rows of TOPICS with their classes called by other names."""
+    rows = [
+        {"text": f"the {word} and {n} more", "label": names[t]} for n in range(12) for t in TOPICS for word in TOPICS[t]
+    ]
+    (folder / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
 
 
 @pytest.fixture
 def data(tmp_path):
-    lines = [
-        {"text": f"the {word} and {n} more", "label": t} for n in range(12) for t, ws in TOPICS.items() for word in ws
-    ]
-    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    lines(tmp_path, SAME)
     return tmp_path
 
 
@@ -51,6 +62,7 @@ def test_a_recipe_trains_a_classifier_from_nothing(data, family):
     if family in ("bert", "roberta", "distilbert", "electra"):
         twin = transformers.AutoModelForSequenceClassification.from_pretrained(done.checkpoint)
         assert twin.config.num_labels == 2
+    assert transformers.AutoConfig.from_pretrained(done.checkpoint).id2label == {0: "money", 1: "sport"}
 
 
 def test_from_a_pretrained_encoder_and_with_it_frozen(data):
@@ -63,3 +75,88 @@ def test_from_a_pretrained_encoder_and_with_it_frozen(data):
     kept = [name for name in after if not name.startswith("head.")]
     assert kept and all(before[name].equal(after[name]) for name in kept)
     assert viva.load(done.folder).config.head.labels == 2
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A classifier whose classes are in an order of their own."""
+    folder = tmp_path_factory.mktemp("tuned")
+    lines(folder, SAME)
+    order = {"format": {"kind": "classes", "labels": ["sport", "money"]}}
+    return run(recipe(folder, changes("bert") | order))
+
+
+def on(tuned, folder, names, **form):
+    """A recipe that goes on from `tuned` on rows with these names."""
+    lines(folder, names)
+    given = {"model": None, "tokenizer": None, "init": str(tuned.folder), "format": {"kind": "classes", **form}}
+    return recipe(folder, changes("bert") | given | {"train.steps": 1, "train.lr": 1e-9})
+
+
+@pytest.mark.parametrize("form", [{}, {"labels": ["sport", "money"]}])
+def test_a_classifier_goes_on_with_its_classes(tuned, tmp_path, form):
+    """In its own order, which is that of the data where the recipe gives none."""
+    done = run(on(tuned, tmp_path, SAME, **form))
+    assert viva.load(done.folder).labels == ("sport", "money") and done.metrics["valid_accuracy"] == 1
+
+
+def test_the_classes_of_a_model_in_another_order_are_refused(tuned, tmp_path):
+    says = (
+        r"must be in the order of .*, 'sport', 'money', but found 'money', 'sport'\. To fix it, leave format.labels out"
+    )
+    with pytest.raises(Refusal, match=says):
+        run(on(tuned, tmp_path, SAME, labels=["money", "sport"]))
+
+
+def test_other_classes_get_a_new_head(tuned, tmp_path):
+    given = on(tuned, tmp_path, {"sport": "zebra", "money": "yak"})
+    with pytest.warns(Notice, match="tells 'sport', 'money' apart; a new one takes its place for 'yak', 'zebra'"):
+        done = run(given)
+    before, after = (viva.load(each.folder).model.head.out.weight for each in (tuned, done))
+    assert not torch.allclose(before, after, atol=1e-3)
+
+
+def test_the_names_of_classes_are_kept(tuned, tmp_path):
+    """Through a load and a save, and from a folder that transformers wrote."""
+    viva.load(tuned.folder).save(tmp_path / "copy")
+    assert viva.load(tmp_path / "copy").labels == ("sport", "money")
+    twin = transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "copy")
+    assert twin.config.id2label == {0: "sport", 1: "money"} and twin.config.label2id == {"sport": 0, "money": 1}
+    twin.save_pretrained(tmp_path / "theirs")
+    assert viva.load(tmp_path / "theirs").labels == ("sport", "money")
+
+
+def test_classes_without_names_are_taken_to_be_those_of_the_data(tuned, tmp_path):
+    """The names that transformers makes up say nothing."""
+    viva.load(tuned.folder).save(tmp_path / "copy")
+    twin = transformers.AutoModelForSequenceClassification.from_pretrained(
+        tmp_path / "copy", id2label={0: "LABEL_0", 1: "LABEL_1"}, label2id={"LABEL_0": 0, "LABEL_1": 1}
+    )
+    twin.save_pretrained(tmp_path / "theirs")
+    shutil.copy(tmp_path / "copy" / "tokenizer.json", tmp_path / "theirs")
+    shutil.copy(tmp_path / "copy" / "tokenizer_config.json", tmp_path / "theirs")
+    assert viva.load(tmp_path / "theirs").labels is None
+    given = on(tuned, tmp_path, {"sport": "b", "money": "a"}).model_copy(update={"init": str(tmp_path / "theirs")})
+    with pytest.warns(Notice, match="does not name its classes; they are taken to be 'a', 'b'"):
+        start.parts(given, claim(given))
+
+
+def test_the_classes_that_were_found_are_said(data, capsys):
+    """A first line that is read as a row is seen by its class."""
+    (data / "data.tsv").write_text("text\tlabel\n" + "a ball\tsport\na bank\tmoney\n" * 3)
+    table = {"data": {"kind": "table", "path": str(data / "data.tsv"), "columns": ["text", "label"]}, "valid": 0}
+    show(recipe(data, changes("bert") | table))
+    said = "3 classes: 'label' 1, 'money' 3, 'sport' 3\n"
+    assert said in capsys.readouterr().out
+    run(recipe(data, changes("bert") | table | {"train.steps": 1}))
+    assert said in capsys.readouterr().err
+
+
+def test_a_head_of_too_few_classes_is_refused(data):
+    with pytest.raises(Refusal, match="the head must tell apart the 2 classes of the data, but found 1"):
+        run(recipe(data, changes("bert") | {"head": {"kind": "classify", "labels": 1}}))
+
+
+def test_a_head_for_a_value_has_one_label(data):
+    with pytest.raises(Refusal, match=r"head\.labels: Input should be 1"):
+        recipe(data, changes("bert") | {"head": {"kind": "regress", "labels": 3}})

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 
 from viva.base.choice import names, variant
+from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.model.arch import bart, bert, llama
 from viva.model.head import tag
@@ -176,6 +177,20 @@ def test_a_tokenizer_without_the_tokens_is_refused(objective, says):
     plain = bpe.train(["some words"] * 3, bpe.Config(vocab_size=270))
     with pytest.raises(Refusal, match=says):
         objective.Config().reading(plain)
+
+
+@pytest.mark.parametrize(
+    ("objective", "fields", "says"),
+    [
+        (denoise, {"mean": 0.001}, "mean: Input should be greater than or equal to 0.1"),
+        (denoise, {"mean": 1e20}, "mean: Input should be less than or equal to 1000000"),
+        (spans, {"sentinel": "<{}{}>"}, "sentinel: String should match pattern"),
+        (spans, {"sentinel": "<{foo}>{}"}, "sentinel: String should match pattern"),
+    ],
+)
+def test_fields_that_cannot_be_used_are_refused(objective, fields, says):
+    with pytest.raises(Refusal, match=says):
+        parse(objective.Config, fields)
 
 
 @pytest.mark.parametrize("objective", [spans, denoise, infill], ids=KINDS.get)

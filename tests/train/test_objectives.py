@@ -5,13 +5,15 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.model.arch import bart, bert, llama, roberta
+from viva.model.arch import bart, bert, llama, original, roberta
 from viva.model.head import classify as class_head
 from viva.model.head import embed, regress
 from viva.model.head import tag as tag_head
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
+from viva.text.format import classes, tags
 from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import balanced, class_cross_entropy
@@ -29,8 +31,8 @@ PAD = 63
 class Marked(Memory):
     """Documents in memory with cuts, labels and tags."""
 
-    def __init__(self, documents, cuts=None, labels=None, tags=None):
-        super().__init__(documents)
+    def __init__(self, documents, cuts=None, labels=None, tags=None, learned=True):
+        super().__init__(documents, lambda document, place: learned)
         self.cuts = np.array(cuts or [0] * len(documents))
         self.labels = np.array([np.nan] * len(documents) if labels is None else labels, np.float64)
         self._tags = tags
@@ -122,7 +124,7 @@ def test_classes_are_learned_from_each_document_alone(family):
     batch = only(Marked(documents, labels=[n % 3 for n in range(21)]), Classes(PAD), batch=21)
     made, objective = model(family, head=head), classify.Config().build()
     alone = [made(torch.tensor([ids]))[0] for ids in documents]
-    expected = cross_entropy(torch.stack(alone), batch.targets, reduction="sum")
+    expected = cross_entropy(torch.stack(alone), batch.targets.long(), reduction="sum")
     torch.testing.assert_close(objective(made, batch).sum, expected)
     optimizer = torch.optim.Adam(made.parameters(), lr=1e-3)
     for _ in range(150):
@@ -172,7 +174,7 @@ def test_balanced_weights_are_sklearns():
     found = classify.Config(weights="balanced").build(documents)(made, batch)  # a fourth class is never seen
     scores = made(batch.ids, batch.layout)
     four = torch.cat([weights * 3 / 4, torch.tensor([61 / 4])])
-    torch.testing.assert_close(found.sum, cross_entropy(scores, batch.targets, four, reduction="sum"))
+    torch.testing.assert_close(found.sum, cross_entropy(scores, batch.targets.long(), four, reduction="sum"))
 
 
 def test_tags_by_hand_and_learned():
@@ -192,7 +194,7 @@ def test_tags_by_hand_and_learned():
 def test_couples_by_hand_and_learned():
     """The partner is found among the other pairs' seconds: cross-entropy of cosines over the temperature."""
     documents = [[n + 1, 0, n + 11, 5, 0] for n in range(8)]
-    batch = only(Marked(documents, cuts=[2] * 8), Couples(PAD))
+    batch = only(Marked(documents, cuts=[2] * 8, learned=False), Couples(PAD))
     assert batch.lengths == ((2, 3) * 8,) and batch.targets.tolist() == list(range(8))
     made, objective = model(bert, head=embed.Config()), pairs.Config(temperature=0.1, both=False).build()
     halves = [d[:2] for d in documents], [d[2:] for d in documents]
@@ -205,6 +207,44 @@ def test_couples_by_hand_and_learned():
         objective(made, batch).sum.backward()
         optimizer.step()
     assert objective(made, batch).metrics["accuracy"] == 8
+
+
+def test_a_lone_couple_at_the_end_of_the_held_out_ones_joins_the_batch_before():
+    """Alone it would be found at once, with a loss of 0."""
+    documents = Marked([[n + 1, 0, n + 11, 5, 0] for n in range(9)], cuts=[2] * 9, learned=False)
+    batches = list(Data(documents, Batching(batch=4, context=32), Couples(PAD)).once())
+    assert [batch.count for batch in batches] == [4, 5]
+    assert [batch.count for batch in Data(documents, Batching(batch=7, context=32), Couples(PAD)).once()] == [7, 2]
+
+
+@pytest.mark.parametrize(("batch", "count"), [(1, 9), (4, 1)])
+def test_couples_without_others_are_refused(batch, count):
+    documents = Marked([[n + 1, 0, n + 11, 0] for n in range(count)], cuts=[2] * count, learned=False)
+    with pytest.raises(Refusal, match=f"2 documents at least for this .* found train.batch={batch}, and {count} doc"):
+        Data(documents, Batching(batch=batch, context=32), Couples(PAD))
+
+
+@pytest.mark.parametrize(
+    ("reading", "documents", "expected"),
+    [
+        (Couples, Marked([[1, 2, 3]] * 2, learned=False), "two texts that are read whole, .*use the format pairs"),
+        (Couples, Marked([[1, 2, 3]] * 2, cuts=[2, 2]), "two texts that are read whole, .*use the format pairs"),
+        (Pairs, Marked([[1, 2, 3]] * 2), "a source and a target that is learned, .*use the format parallel"),
+        (Pairs, Marked([[1, 2, 3]] * 2, cuts=[2, 2], learned=False), "a target that is learned, .*format parallel"),
+    ],
+)
+def test_documents_of_another_format_are_refused_with_its_name(reading, documents, expected):
+    with pytest.raises(Refusal, match=expected):
+        only(documents, reading(PAD))
+
+
+def test_a_value_that_is_the_mark_of_nothing_to_learn_is_learned():
+    batch = only(Marked([[1, 2, 0], [3, 4, 0]], labels=[IGNORE, 3]), Classes(PAD))
+    made = model(bert, head=regress.Config(dense="tanh"))
+    found = classify.Config().build()(made, batch)
+    expected = (made(batch.ids, batch.layout) - torch.tensor([-100.0, 3.0])).square().sum()
+    torch.testing.assert_close(found.sum, expected)
+    assert found.count == batch.count == 2
 
 
 @pytest.mark.parametrize(
@@ -223,7 +263,66 @@ def test_a_model_that_cannot_learn_it_is_refused(objective, family, expected):
         objective.require(model(family))
 
 
+@pytest.mark.parametrize("family", [bart, original])
+@pytest.mark.parametrize(
+    ("objective", "head"),
+    [
+        (classify.Config(), class_head.Config(labels=2)),
+        (tag.Config(), tag_head.Config(labels=2)),
+        (pairs.Config(), embed.Config()),
+    ],
+)
+def test_a_model_of_two_sides_has_no_states_of_one_text(objective, head, family):
+    with pytest.raises(Refusal, match="an encoder or a decoder to read one text, but found an encoder and a decoder"):
+        objective.require(model(family, head=head))
+
+
+TWO = classes.Config(labels=("no", "yes"))
+
+
+@pytest.mark.parametrize(
+    ("objective", "head", "form", "expected"),
+    [
+        (
+            classify,
+            class_head.Config(labels=1),
+            TWO,
+            "tell apart the 2 classes of the data, but found 1. .*labels to 2",
+        ),
+        (tag, tag_head.Config(labels=3), tags.Config(labels=("D", "N")), "tell apart the 2 classes .* but found 3"),
+        (classify, class_head.Config(labels=1), classes.Config(labels=("no",)), "two classes at least .* found 'no'"),
+        (
+            classify,
+            class_head.Config(labels=2),
+            classes.Config(values=True),
+            "rows must have classes for the head class",
+        ),
+        (classify, regress.Config(), TWO, "values for the head regress to predict, but found 2 classes"),
+    ],
+)
+def test_a_head_that_does_not_fit_the_classes_is_refused(objective, head, form, expected):
+    with pytest.raises(Refusal, match=expected):
+        objective.Config().require_classes(model(bert, head=head), form)
+
+
+def test_a_head_that_fits_the_classes_goes_on():
+    classify.Config().require_classes(model(bert, head=class_head.Config(labels=2)), TWO)
+    classify.Config().require_classes(model(bert, head=regress.Config()), classes.Config(values=True))
+    tag.Config().require_classes(model(bert, head=tag_head.Config(labels=2)), tags.Config(labels=("D", "N")))
+
+
+@pytest.mark.parametrize("objective", [classify, tag])
+@pytest.mark.parametrize("weights", [(0, 0), (1, -1), ()])
+def test_weights_that_teach_nothing_are_refused(objective, weights):
+    with pytest.raises(Refusal, match="weights: must be at least 0 each, and one of them above, or nothing is learned"):
+        parse(objective.Config, {"weights": weights})
+
+
 def test_remedies_that_do_not_fit_are_refused():
+    tagger = model(bert, head=tag_head.Config(labels=2))
+    for weights in ((1.0,), (1.0, 2.0, 3.0)):
+        with pytest.raises(Refusal, match=f"one for each of 2 classes, but found {len(weights)}"):
+            tag.Config(weights=weights).require(tagger)
     made = model(bert, head=class_head.Config(labels=2, dense="tanh"))
     with pytest.raises(Refusal, match="one for each of 2 classes, but found 3"):
         classify.Config(weights=(1.0, 2.0, 3.0)).require(made)
@@ -237,7 +336,8 @@ def test_two_texts_are_read_by_a_model_without_two_segments():
     made = model(roberta, head=class_head.Config(labels=2, dense="tanh"))
     batch = only(documents, Classes(PAD))
     found = classify.Config().build()(made, batch)
-    torch.testing.assert_close(found.sum, cross_entropy(made(batch.ids, batch.layout), batch.targets, reduction="sum"))
+    expected = cross_entropy(made(batch.ids, batch.layout), batch.targets.long(), reduction="sum")
+    torch.testing.assert_close(found.sum, expected)
 
 
 def test_documents_that_are_read_whole_are_not_cut():

@@ -49,6 +49,15 @@ def test_the_whole_preview_leaves_nothing_behind(chat, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+def test_a_warmup_that_never_ends_is_said(tmp_path, capsys):
+    show(recipe(tmp_path, {"train.schedule": "noam"}))
+    assert "the warmup of 4000 steps is longer than the run of 6: the rate never reaches train.lr" in (
+        capsys.readouterr().out
+    )
+    show(recipe(tmp_path, {"train.schedule.warmup": 6}))
+    assert "warmup" not in capsys.readouterr().out
+
+
 def test_activations_by_hand(tmp_path):
     """Twice the layers, and what they keep for the backward pass is twice as much, embedding and head apart."""
     kept = {n: activations(job(tmp_path, {"model.layers": n}, str(n))[0]) for n in (1, 2, 4)}

@@ -119,7 +119,7 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
     An override is `a.b.c=value` or an entry of a dict. Its text is read by the type of the field it names (so
     3e-4 is a float and 007 stays a path); text that the type cannot take as it stands is read as YAML (`[1, 2]`).
     """
-    given = dict(overrides) if isinstance(overrides, dict) else dict(_split(item) for item in overrides)
+    given = dict(overrides) if isinstance(overrides, dict) else _given_once(map(_split, overrides))
     given = {path: None if value == "null" else value for path, value in given.items()}
     for path, value in given.items():
         tree = overridden(tree, path, value)
@@ -154,6 +154,17 @@ def _split(item: str) -> tuple[str, str]:
     if not equals or not path:
         raise Refusal("an override must have the form section.key=value", repr(item), "write for example train.lr=3e-4")
     return path, value
+
+
+def _given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    """Overrides by their paths, no two of which are the same."""
+    given: dict[str, str] = {}
+    for path, value in pairs:
+        if path in given:
+            found = f"{path}={given[path]} and {path}={value}"
+            raise Refusal("an override must be given once", found, "remove one of them")
+        given[path] = value
+    return given
 
 
 def _flat(error: ValidationError, above: tuple = ()) -> list[tuple[tuple, str, Any]]:

@@ -6,6 +6,7 @@ Written whole or not at all; read only after every file is seen to be the one th
 
 import json
 import tempfile
+import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from pydantic import ValidationError
 
 from viva.base.choice import names, tagged, variant
 from viva.base.config import Config, kind, refusal
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
 from viva.model.arch._family import Keys
@@ -38,7 +39,8 @@ WRITTEN = {"config.json", tensors.INDEX, "tokenizer.json", "tokenizer_config.jso
 class Loaded:
     """A checkpoint in memory: its family's config, the model, the tokenizer if the folder has one, and the manifest.
 
-    `ignored` names the keys of config.json that were set aside, each with the reason.
+    `ignored` names the keys of config.json that were set aside, each with the reason; `labels` are the names of the
+    classes that the head tells apart, None where the folder says none.
     """
 
     config: Config
@@ -46,6 +48,7 @@ class Loaded:
     tokenizer: Tokenizer | None
     manifest: dict[str, Any]
     ignored: dict[str, str]
+    labels: tuple[str, ...] | None = None
 
 
 def save(
@@ -58,12 +61,13 @@ def save(
 ) -> None:
     """Write config.json, model.safetensors, the tokenizer's files and, last, the manifest, which keeps `notes`.
 
+    Of these, `labels` are the names of the head's classes, which config.json says too, as transformers reads them.
     `beside` may write further files into the folder before the manifest lists them all. The folder appears in one
     rename.
     """
     with whole_folder(folder) as new:
         family = variant(FAMILIES, tagged(config)["kind"])
-        _describe(new, config, model, tokenizer)
+        _describe(new, config, model, tokenizer, (notes or {}).get("labels"))
         tensors.save(new, family, model)
         if tokenizer is not None:
             tokenizer.save(new)
@@ -103,7 +107,13 @@ def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = 
         _describe(Path(place), config, model, tokenizer)
 
 
-def _describe(folder: Path, config: Config, model: Whole, tokenizer: Tokenizer | None) -> None:
+def _describe(
+    folder: Path,
+    config: Config,
+    model: Whole,
+    tokenizer: Tokenizer | None,
+    classes: tuple[str, ...] | None = None,
+) -> None:
     """Write what says what the model is, and see that it brings back the same one.
 
     A head that the family's classes cannot say stands in config.json under `viva_head`, where viva alone finds it.
@@ -111,7 +121,7 @@ def _describe(folder: Path, config: Config, model: Whole, tokenizer: Tokenizer |
     family, spec = variant(FAMILIES, tagged(config)["kind"]), config.spec()
     if _embeds(family, spec):
         sentence.write(folder, spec.head, spec.width)
-    hf = _hf_config(family, config, model, tokenizer)
+    hf = _hf_config(family, config, model, tokenizer) | _named(spec, classes)
     write_text(folder / "config.json", json.dumps(hf, indent=2))
     if _settled(_read(folder)[2]).head != _settled(spec).head:
         write_text(folder / "config.json", json.dumps({**hf, OWN_HEAD: tagged(spec.head)}, indent=2))
@@ -168,17 +178,45 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
     return {**head, **stands, **ids}
 
 
+def _named(spec: Spec, classes: tuple[str, ...] | None) -> dict[str, Any]:
+    """The keys by which a config.json names the classes of a head that has as many."""
+    if not classes or len(classes) != getattr(spec.head, "labels", None):
+        return {}
+    return {
+        "id2label": {str(number): name for number, name in enumerate(classes)},
+        "label2id": {name: number for number, name in enumerate(classes)},
+    }
+
+
+def labels(folder: Path) -> tuple[str, ...] | None:
+    """The names of the classes that a head tells apart, in the order of their numbers, as viva.json or config.json
+    says them; None where neither does. The names that transformers makes up for want of others are none.
+    """
+    if (said := (manifest(folder) or {}).get("labels")) is not None:
+        return tuple(said)
+    file = folder / "config.json"
+    found = read_json(file).get("id2label") if file.is_file() else None
+    if not isinstance(found, dict):
+        return None
+    names = [found.get(str(number)) for number in range(len(found))]
+    made_up = [f"LABEL_{number}" for number in range(len(found))]
+    return None if not names or None in names or names == made_up else tuple(map(str, names))
+
+
 def load(
     folder: str | Path,
     dtype: torch.dtype | None = None,
     head: Callable[[Config], Config | None] = lambda config: None,
     seed: int = 0,
+    classes: tuple[str, ...] | None = None,
 ) -> Loaded:
     """Read a checkpoint of ours or any Hugging Face folder of a known family; `dtype` None keeps the file's.
 
     `head` says by the folder's config which head is wanted. One other than the folder's takes its place, with starting
-    weights by `seed`; a `Notice` says what is left out.
-    Refused: a file whose hash is not the manifest's, an unknown family or key, a tensor missing or left over, a pickle.
+    weights by `seed`; a `Notice` says what is left out. So does a new head of the same form, where `classes`, the names
+    of those wanted, are not the folder's.
+    Refused: a file whose hash is not the manifest's, an unknown family or key, a tensor missing or left over, a pickle,
+    the folder's classes in another order.
     """
     folder = Path(folder)
     if (reason := fault(folder)) is not None:
@@ -187,7 +225,9 @@ def load(
         )
     family, config, spec, ignored = _read(folder)
     wanted = head(config)
-    new_head = wanted is not None and wanted != spec.head
+    named = labels(folder)
+    named = named if len(named or ()) == getattr(spec.head, "labels", None) else None
+    new_head = wanted is not None and (wanted != spec.head or _others(folder, named, classes))
     if new_head:
         config = config.model_copy(update={"head": wanted})
         spec = config.spec()
@@ -204,7 +244,28 @@ def load(
     said = manifest(folder) or {}
     if tokenizer is not None and said.get("tokenizer"):
         type(tokenizer.fingerprint).model_validate(said["tokenizer"]).require(tokenizer.fingerprint, str(folder))
-    return Loaded(config, model.eval(), tokenizer, said, ignored)
+    return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named)
+
+
+def _others(folder: Path, own: tuple[str, ...] | None, wanted: tuple[str, ...] | None) -> bool:
+    """Whether a head of `own` classes must make room for one of the `wanted`: a number would mean another class."""
+    if wanted is None or wanted == own:
+        return False
+    if own is None:
+        warnings.warn(Notice(f"{folder} does not name its classes; they are taken to be {_row(wanted)}"), stacklevel=3)
+        return False
+    if sorted(own) == sorted(wanted):
+        fix = "leave format.labels out, or give them in the model's order"
+        raise Refusal(f"the classes must be in the order of {folder}, {_row(own)}", _row(wanted), fix)
+    text = f"the head of {folder} tells {_row(own)} apart; a new one takes its place for {_row(wanted)}"
+    warnings.warn(Notice(text), stacklevel=3)
+    return True
+
+
+def _row(names: tuple[str, ...], most: int = 8) -> str:
+    """Names of classes for a sentence."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(repr, names[:most])) + more
 
 
 def _read(folder: Path) -> tuple[Any, Config, Spec, dict[str, str]]:

@@ -103,6 +103,11 @@ class Documents:
         parts = (self._ids[at : at + TALLIED] for at in range(0, len(self._ids), TALLIED))
         return sum((np.bincount(part, minlength=size) for part in parts), np.zeros(size, np.int64))
 
+    def tally_classes(self, size: int) -> np.ndarray:
+        """How many documents, or where there are tags how many tokens, are of each class below `size`, [size]."""
+        found = self.labels if self._tags is None else self._tags
+        return np.bincount(found[found >= 0].astype(np.int64), minlength=size)
+
     def tags(self, document: int) -> np.ndarray:
         """A class for each token of a document, UNTAGGED where it has none."""
         if self._tags is None:

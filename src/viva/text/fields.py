@@ -26,8 +26,10 @@ TELLING = {
 class Format(Config):
     """The base of each file's Config in `text/format`."""
 
-    def settled(self, corpus: Corpus) -> "Format":
-        """This format with what it must know of all rows, such as the names of the classes; by default itself."""
+    def settled(self, corpus: Corpus, known: tuple[str, ...] | None = None) -> "Format":
+        """This format with what it must know of all rows, such as the names of the classes; by default itself. `known`
+        are those of a model that is to go on, whose order is kept where the rows have the same.
+        """
         return self
 
     def classes(self) -> tuple[str, ...] | None:

@@ -26,8 +26,9 @@ class Source:
 
 @dataclass(frozen=True)
 class Batch:
-    """ids [B, T] and `lengths` of the documents in each row. `targets` are a class each for the tokens [B, T], or for
-    the documents [N], IGNORE where nothing is learned; values [N] where a number is to be predicted.
+    """ids [B, T] and `lengths` of the documents in each row. `targets` are a class each for the tokens [B, T], IGNORE
+    where nothing is learned, or for the documents [N] the number of each's partner; floats [N] where each has a class
+    or a value, all of which are learned.
 
     `source` is what the decoder's documents answer, one for each; `segments` [B, T] tell two texts of a document apart;
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
@@ -45,7 +46,7 @@ class Batch:
     @cached_property
     def count(self) -> int:
         """How many targets are learned."""
-        return int((self.targets != IGNORE).sum())
+        return len(self.targets) if self.targets.is_floating_point() else int((self.targets != IGNORE).sum())
 
     @cached_property
     def tokens(self) -> int:

@@ -57,6 +57,10 @@ class Data:
         if not self.spans:
             must = f"the data must hold a document of {1 + ahead} to {context + ahead} tokens"
             raise Refusal(must, f"{len(documents)} documents, {self.report}", "raise the context or set long to split")
+        if min(batching.batch, len(self.spans)) < reading.least:
+            must = f"a batch must have {reading.least} documents at least for this objective"
+            found = f"train.batch={batching.batch}, and {len(self.spans)} documents"
+            raise Refusal(must, found, "raise train.batch, or give more documents")
         self._plans: dict[int, list[Row]] = {}
 
     @cached_property
@@ -88,7 +92,9 @@ class Data:
         return list(self._batches([self._row(place) for place in places], [("noise", place) for place in places]))
 
     def once(self) -> Iterator[Batch]:
-        """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time."""
+        """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time. Rows at
+        the end that are too few to be a batch (`Reading.least`) join the one before.
+        """
         rows = self._all(0) if self.batching.balanced else self.epoch(0)
         return self._batches(rows, [("noise", "once", place) for place in range(len(rows))])
 
@@ -127,8 +133,9 @@ class Data:
         return self.epoch(epoch)[at]
 
     def _batches(self, rows: list[Row], names: list[tuple]) -> Iterator[Batch]:
-        size = self.batching.batch
-        return (self._batch(rows[at : at + size], names[at : at + size]) for at in range(0, len(rows), size))
+        starts = range(0, len(rows) - self.reading.least + 1, self.batching.batch)
+        ends = [*starts[1:], len(rows)]
+        return (self._batch(rows[at:end], names[at:end]) for at, end in zip(starts, ends, strict=True))
 
     def _batch(self, rows: list[Row], names: list[tuple]) -> Batch:
         """What is drawn for a row depends on the seed and the row's name alone, however rows are put together."""

@@ -11,7 +11,7 @@ from viva.train import start
 from viva.train.cost import cost
 from viva.train.data import Data
 from viva.train.recipe import Recipe
-from viva.train.run import assembled
+from viva.train.run import assembled, remarks
 from viva.train.start import Parts
 
 EXAMPLES, SHOWN = 3, 1500  # how many documents are shown, and how many tokens of each
@@ -24,10 +24,12 @@ def show(recipe: Recipe) -> None:
         parts = start.parts(recipe, Path(folder))
         for number in range(min(EXAMPLES, len(parts.train.documents))):
             console.print(example(parts.train, number, parts.tokenizer), end="\n\n")
+        job, state = assembled(recipe, Path(folder), parts)
         for sentence in [
             *counts(parts),
+            *remarks(parts, job, state),
             *([ends(parts.train, parts.tokenizer)] if parts.train.reading.every else []),
-            *cost(assembled(recipe, Path(folder), parts)[0]),
+            *cost(job),
         ]:
             console.print(sentence, markup=False)
 

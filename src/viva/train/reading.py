@@ -65,13 +65,14 @@ class Reading:
 
     With `whole`, documents are not cut, and those of a batch lie end to end in one row, without any padding. `every`
     says that each token to be learned is predicted once, so that a loss can be told in bits a byte. `extra` is how many
-    tokens a piece may grow by on the way into the batch.
+    tokens a piece may grow by on the way into the batch, `least` how many rows a batch must have to teach something.
     """
 
     ahead = 1
     whole = False
     every = True
     extra = 0
+    least = 1
 
     def __init__(self, pad: int):
         self.pad = pad

@@ -66,7 +66,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer) -> tuple[Config, Tran
     """A new model of the recipe's sizes, or the one it goes on from; with its config, and a head for the objective."""
     head = partial(_head, recipe, form)
     if recipe.init is not None:
-        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed)
+        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed, form.classes())
         _require_ids(loaded.tokenizer, tokens, recipe.init)
         config, found = loaded.config, owned(loaded.model)
     else:
@@ -77,6 +77,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer) -> tuple[Config, Tran
             config = config.model_copy(update={"head": needed})
         found = initialise(config.spec().build(), recipe.seed)
     recipe.objective.require(found)
+    recipe.objective.require_classes(found, form)
     _require_fit(found, recipe, tokens)
     config = _beginning(config, recipe, tokens)
     folder.require_savable(config, found, tokens)
@@ -176,7 +177,8 @@ def parts(recipe: Recipe, out: Path) -> Parts:
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
-    form = recipe.format.settled(recipe.data)  # once: it may go over all rows
+    source = begun or (recipe.init and checkpoint.located(recipe.init))
+    form = recipe.format.settled(recipe.data, source and folder.labels(source))  # once: it may go over all rows
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)

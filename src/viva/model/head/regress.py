@@ -1,5 +1,7 @@
 """A number for each document: the head of one class, without the axis."""
 
+from typing import Literal
+
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
@@ -10,7 +12,7 @@ from viva.model.layout import Layout
 class Config(classify.Config):
     """The fields of `classify`; there is one label."""
 
-    labels: int = 1
+    labels: Literal[1] = 1
 
     def build(self, spec: BaseConfig) -> nn.Module:
         return Regress(self, spec.width, self.pool or spec.pool)

@@ -166,15 +166,18 @@ def whole(file: Path) -> str:
     """The text of a file, perhaps gzipped, without a byte order mark."""
     try:
         with gzip.open(file) if file.name.endswith(".gz") else open(file, "rb") as content:
-            return decoded(file, content.read(), 0).removeprefix("\ufeff")
+            return decoded(file, content.read(), 0)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Refusal(f"{file} must be whole gzip data", error, "fetch it again") from None
 
 
 def decoded(file: Path, content: bytes, offset: int) -> str:
-    """Bytes as UTF-8; a fault is told with its place, `offset` bytes after the start of `content`."""
+    """Bytes as UTF-8, without a byte order mark where the file begins; a fault is told with its place. `content` begins
+    `offset` bytes after the start of the file.
+    """
     try:
-        return content.decode("utf-8")
+        text = content.decode("utf-8")
+        return text if offset else text.removeprefix("\ufeff")
     except UnicodeDecodeError as error:
         found = f"byte 0x{content[error.start]:02x} at offset {offset + error.start}"
         fix = f"save it as UTF-8, for example `iconv -f GB18030 -t UTF-8 {file.name}`, or leave the file out"
@@ -186,7 +189,6 @@ def _object(line: str, where: str) -> dict:
     try:
         found = json.loads(line)
     except (ValueError, RecursionError) as error:
-        fix = "save the file as UTF-8 without a byte order mark" if line.startswith("\ufeff") else fix
         raise Refusal(f"{where} must be a JSON object", f"{line.strip()[:60]!r} ({error})", fix) from None
     if not isinstance(found, dict):
         raise Refusal(f"{where} must be a JSON object", f"a {type(found).__name__}", fix)

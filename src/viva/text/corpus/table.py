@@ -11,6 +11,7 @@ from viva.text.corpus import files
 from viva.text.row import Corpus, Row
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
+MOST = 2**31 - 1  # characters of a field; Python's own limit is less than a long text has
 
 
 class Config(Corpus):
@@ -43,16 +44,14 @@ class Config(Corpus):
     def _read(self, file: Path) -> Iterator[Row]:
         lines = io.StringIO(files.whole(file), newline="")
         quoting = {"quoting": csv.QUOTE_NONE} if separator(file) == "\t" else {}
+        csv.field_size_limit(MOST)  # of all readers: it can be set for no single one
         reader = csv.reader(lines, delimiter=separator(file), strict=not quoting, **quoting)
-        names = list(self.columns or next(reader, ()))
-        while True:
-            number = reader.line_num + 1
-            try:
-                fields = next(reader)
-            except StopIteration:
-                return
-            except csv.Error as error:
-                raise Refusal(f"{file}:{number} must be a line of csv", error, "mend its quotes") from None
+        numbered = _numbered(reader, file)
+        names = list(self.columns or next(numbered, (0, ()))[1])
+        if twice := [name for name in names if names.count(name) > 1]:
+            must = f"the columns of {file} must have names of their own"
+            raise Refusal(must, f"{twice[0]!r} {names.count(twice[0])} times", "rename the others")
+        for number, fields in numbered:
             if not fields:
                 continue
             if len(fields) != len(names):
@@ -60,6 +59,18 @@ class Config(Corpus):
                 fix = "mend the line, or name the columns in data.columns"
                 raise Refusal(f"{file}:{number} must have {len(names)} fields", found, fix)
             yield Row(dict(zip(names, fields, strict=True)), f"{file}:{number}")
+
+
+def _numbered(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, list[str]]]:
+    """(number of its first line, fields) of each record of a csv reader."""
+    while True:
+        number = reader.line_num + 1
+        try:
+            yield number, next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise Refusal(f"{file}:{number} must be a line of csv", error, "mend its quotes") from None
 
 
 def separator(file: Path) -> str | None:

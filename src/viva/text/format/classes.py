@@ -1,32 +1,36 @@
 """A text, or two, with a class or a value."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Refusal
 from viva.text.example import Example
 from viva.text.fields import Format, frame, text, value
+from viva.text.format._names import Names, name, number, ordered
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
+
+MOST = 3.4e38  # what a number of 32 bits can hold
 
 
 class Config(Format):
     """text, pair, label: the names of the fields; without `pair` there is one text. `labels` names the classes in the
-    order of their numbers; left out, they are those of the data, in order. With `values` the label is a number to be
-    predicted as it is.
+    order of their numbers; left out, they are those of the data, in the order of the model that goes on if it has the
+    same, else in their own. With `values` the label is a number to be predicted as it is.
     """
 
     text: str = "text"
     pair: str | None = None
     label: str = "label"
-    labels: tuple[str, ...] | None = None
+    labels: Names | None = None
     values: bool = False
 
-    def settled(self, corpus: Corpus) -> "Config":
+    def settled(self, corpus: Corpus, known: tuple[str, ...] | None = None) -> "Config":
         if self.labels is not None or self.values:
             return self
-        found = {_name(value(row, self.label)) for row in corpus.rows()}
-        return self.model_copy(update={"labels": tuple(sorted(found, key=_order))})
+        found = {name(value(row, self.label), row, self.label) for row in corpus.rows()}
+        return self.model_copy(update={"labels": ordered(found, known)})
 
     def classes(self) -> tuple[str, ...] | None:
         return self.labels
@@ -47,22 +51,14 @@ class Config(Format):
 
     def _number(self, row: Row) -> float:
         found = value(row, self.label)
-        if self.values:
-            try:
-                return float(found)
-            except (TypeError, ValueError):
-                raise Refusal(f"{row.where} must have a number as {self.label!r}", repr(found), "mend it") from None
-        name = _name(found)
-        if self.labels is None or name not in self.labels:
-            known = list(self.labels or ())
-            raise Refusal(f"{row.where} must have a known class as {self.label!r}", repr(name), nearest(name, known))
-        return float(self.labels.index(name))
+        return self._value(found, row) if self.values else float(number(found, self.labels, row, self.label))
 
-
-def _name(label: Any) -> str:
-    return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
-
-
-def _order(name: str) -> tuple:
-    """Numbers by their size, before names by their letters."""
-    return (0, int(name), "") if name.lstrip("-").isdigit() else (1, 0, name)
+    def _value(self, found: Any, row: Row) -> float:
+        try:
+            taken = float(found)
+        except (TypeError, ValueError, OverflowError):
+            taken = math.nan
+        if isinstance(found, bool) or not abs(taken) <= MOST:
+            fix = f"write one of at most {MOST:g}, or remove the row"
+            raise Refusal(f"{row.where} must have a number as {self.label!r}", repr(found)[:80], fix)
+        return taken

@@ -1,10 +1,13 @@
 """Words with a class each: parts of speech, names."""
 
 from collections.abc import Iterable
+from typing import Any
 
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Refusal
+from viva.text.characters import require_whole
 from viva.text.example import UNTAGGED, Example
 from viva.text.fields import Format, frame, value
+from viva.text.format._names import Names, name, number, ordered
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
@@ -17,14 +20,14 @@ class Config(Format):
 
     tokens: str = "tokens"
     tags: str = "tags"
-    labels: tuple[str, ...] | None = None
+    labels: Names | None = None
     spaces: bool = True
 
-    def settled(self, corpus: Corpus) -> "Config":
+    def settled(self, corpus: Corpus, known: tuple[str, ...] | None = None) -> "Config":
         if self.labels is not None:
             return self
-        found = {str(tag) for row in corpus.rows() for tag in value(row, self.tags)}
-        return self.model_copy(update={"labels": tuple(sorted(found))})
+        found = {name(tag, row, self.tags) for row in corpus.rows() for tag in _list(row, self.tags)}
+        return self.model_copy(update={"labels": ordered(found, known)})
 
     def classes(self) -> tuple[str, ...] | None:
         return self.labels
@@ -34,22 +37,32 @@ class Config(Format):
         return [self._example(row, tokenizer, before, after) for row in rows]
 
     def _example(self, row: Row, tokenizer: Tokenizer, before: list[int], after: list[int]) -> Example | None:
-        words, names = value(row, self.tokens), value(row, self.tags)
-        if len(words) != len(names):
-            found = f"{len(words)} words and {len(names)} tags"
+        words, labels = [_word(word, row, self.tokens) for word in _list(row, self.tokens)], _list(row, self.tags)
+        if len(words) != len(labels):
+            found = f"{len(words)} words and {len(labels)} tags"
             raise Refusal(f"{row.where} must have a tag for each word", found, "mend or remove the row")
         ids, tags = list(before), [UNTAGGED] * len(before)
-        for place, (word, name) in enumerate(zip(words, names, strict=True)):
+        for place, (word, label) in enumerate(zip(words, labels, strict=True)):
             made = tokenizer.encode(f" {word}" if place and self.spaces else word)
             if not made:
                 raise Refusal(f"{row.where} must have words with text", repr(word), "remove the empty word")
             ids += made
-            tags += [self._number(row, str(name))] + [UNTAGGED] * (len(made) - 1)
+            tags += [number(label, self.labels, row, self.tags)] + [UNTAGGED] * (len(made) - 1)
         ids, tags = [*ids, *after], [*tags, *[UNTAGGED] * len(after)]
         return Example(ids, [False] * len(ids), 0, tags=tags) if words else None
 
-    def _number(self, row: Row, name: str) -> int:
-        if self.labels is None or name not in self.labels:
-            fix = nearest(name, list(self.labels or ()))
-            raise Refusal(f"{row.where} must have known classes as {self.tags!r}", repr(name), fix)
-        return self.labels.index(name)
+
+def _list(row: Row, field: str) -> list:
+    """The list in a field; a text is none, though it has letters."""
+    found = value(row, field)
+    if not isinstance(found, list):
+        fix = "write a list, an entry for each word"
+        raise Refusal(f"{row.where} must have a list as {field!r}", repr(found)[:80], fix)
+    return found
+
+
+def _word(word: Any, row: Row, field: str) -> str:
+    if not isinstance(word, str):
+        fix = "write each word as a string"
+        raise Refusal(f"{row.where} must have words of text as {field!r}", repr(word)[:80], fix)
+    return require_whole(word, f"a word in the field {field!r} of {row.where}")

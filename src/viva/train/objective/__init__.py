@@ -61,6 +61,9 @@ class Base(Config):
             fix = "use the objective masked, or classify" if model.decoder is None else "use the objective seq2seq"
             raise Refusal("a model must be a decoder to predict the next token", found, fix)
 
+    def require_classes(self, model: Transformer, form: Format) -> None:
+        """Refuse a model whose head does not fit the classes of the rows; by default there are none."""
+
     def build(self, documents: Documents | None = None) -> Objective:
         """The function; `documents` are those to be learned, for who counts them."""
         raise NotImplementedError
@@ -82,6 +85,13 @@ def require_head(model: Transformer, must: str, *kinds: str) -> None:
     """Refuse a model whose head is of none of these kinds."""
     if kind(model.spec.head) not in kinds:
         raise Refusal(must, f"the head {kind(model.spec.head)}", f"set head to {', or to '.join(kinds)}")
+
+
+def require_one_side(model: Transformer) -> None:
+    """Refuse a model that reads a text for another to be written: it has no states of one text alone."""
+    if model.encoder is not None and model.decoder is not None:
+        fix = "use a family of encoders such as bert, or a decoder"
+        raise Refusal("a model must be an encoder or a decoder to read one text", "an encoder and a decoder", fix)
 
 
 def require_vocabulary(model: Transformer) -> None:

@@ -1,7 +1,7 @@
 """A class for each document, or a value: topics, polarity, whether one sentence follows from another."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 import torch
@@ -18,7 +18,8 @@ from viva.text.fields import Format
 from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.class_loss import balanced, class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding, require_head
+from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
+from viva.train.objective._classes import Teaching, require_same_classes, require_weights
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -28,7 +29,7 @@ class Config(Base):
     loss is the squared error.
     """
 
-    weights: Literal["balanced"] | tuple[float, ...] | None = None
+    weights: Annotated[Literal["balanced"] | tuple[float, ...] | None, Teaching] = None
     gamma: float = Field(0.0, ge=0)
     smoothing: float = Field(0.0, ge=0, lt=1)
 
@@ -37,7 +38,7 @@ class Config(Base):
 
     def head(self, form: Format) -> BaseConfig | None:
         names = form.classes()
-        return classify.Config(labels=len(names)) if names else regress.Config()
+        return regress.Config() if names is None else classify.Config(labels=len(names))
 
     def require(self, model: Transformer) -> None:
         require_head(model, "a model must have a head for classes to tell them apart", "classify", "regress")
@@ -45,10 +46,15 @@ class Config(Base):
         if kind(model.spec.head) == "regress" and given:
             found, fix = ", ".join(given), "leave these out, or set head to classify"
             raise Refusal("the squared error of values must be given no remedy for classes", found, fix)
-        labels = model.spec.head.labels
-        if isinstance(self.weights, tuple) and len(self.weights) != labels:
-            must = f"objective.weights must have one for each of {labels} classes"
-            raise Refusal(must, len(self.weights), "give as many, in the order of format.labels")
+        require_one_side(model)
+        require_weights(model, self.weights)
+
+    def require_classes(self, model: Transformer, form: Format) -> None:
+        if kind(model.spec.head) == "classify":
+            require_same_classes(model, form)
+        elif (names := form.classes()) is not None:
+            found, fix = f"{len(names)} classes", "set format.values to true, or leave head out"
+            raise Refusal("rows must have values for the head regress to predict", found, fix)
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed loss, with the number of documents told right as `accuracy`."""
@@ -59,12 +65,10 @@ class Config(Base):
         def classes(model: nn.Module, batch: Batch) -> Loss:
             scores = model(batch.ids, batch.layout, segments=batch.segments if model.tells_segments else None)
             if scores.ndim == 1:
-                return Loss((scores.float() - batch.targets).square().sum(), len(batch.targets))
-            smoothing = self.smoothing if model.training else 0.0
-            total = class_cross_entropy(
-                scores, batch.targets, self._weights(counts, scores.shape[1]), self.gamma, smoothing
-            )
-            return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == batch.targets).sum())})
+                return Loss((scores.float() - batch.targets).square().sum(), batch.count)
+            aims, weights = batch.targets.long(), self._weights(counts, scores.shape[1])
+            total = class_cross_entropy(scores, aims, weights, self.gamma, self.smoothing if model.training else 0.0)
+            return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == aims).sum())})
 
         return classes
 
@@ -87,10 +91,9 @@ class Classes(Reading):
         if not labels.isfinite().all():
             fix = "use the format `classes`, which reads them"
             raise Refusal("documents must have labels for a model to learn them", "none in the token cache", fix)
-        whole = bool((labels == labels.round()).all())
         ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
         segments = None
         if any(piece.cut for row in rows for piece in row):
             parts = [[(np.arange(len(p.ids)) >= (p.cut or len(p.ids))).astype(np.int64) for p in row] for row in rows]
             segments = self.laid(parts, 0)
-        return Batch(ids, labels.long() if whole else labels, lengths(rows), segments=segments)
+        return Batch(ids, labels, lengths(rows), segments=segments)

@@ -28,7 +28,7 @@ class Config(seq2seq.Config):
     permute: bool = True
     rotate: bool = False
     infill: float = Field(0.3, ge=0, lt=1)
-    mean: float = Field(3.0, gt=0)
+    mean: float = Field(3.0, ge=0.1, le=1e6)
     mask: float = Field(0.0, ge=0, lt=1)
     delete: float = Field(0.0, ge=0, lt=1)
 
@@ -100,8 +100,9 @@ def infilled(text: np.ndarray, share: float, mean: float, mask: int, random: np.
 def poisson(total: int, mean: float, random: np.random.Generator) -> list[int]:
     """Numbers drawn from Poisson(mean), the last cut short, that sum to `total`."""
     found: list[int] = []
-    while sum(found) < total:
-        found.append(min(int(random.poisson(mean)), total - sum(found)))
+    while total:
+        found.append(min(int(random.poisson(mean)), total))
+        total -= found[-1]
     return found
 
 

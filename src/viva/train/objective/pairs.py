@@ -10,6 +10,7 @@ from pydantic import Field
 from torch import nn
 
 from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
 from viva.model.head import embed
 from viva.model.transformer import Transformer
 from viva.text.documents import Documents
@@ -17,7 +18,7 @@ from viva.text.fields import Format
 from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.class_loss import class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding, require_head
+from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
 from viva.train.reading import Piece, Reading
 
 
@@ -35,6 +36,7 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         require_head(model, "a model must give a vector for a text to be found by it", "embed")
+        require_one_side(model)
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed cross-entropy of finding each text's partner; `accuracy` counts the first texts that do."""
@@ -51,13 +53,19 @@ class Config(Base):
 
 
 class Couples(Reading):
-    """Each document is two, one behind the other; the target of a pair is its number."""
+    """Each document is two, one behind the other; the target of a pair is its number. One pair alone teaches nothing,
+    so a batch has two at least.
+    """
 
     ahead = 0
     every = False
     whole = True
+    least = 2
 
     def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
+        if any(not piece.cut or piece.mask.any() for row in rows for piece in row):
+            must = "documents must be two texts that are read whole, to be found by each other"
+            raise Refusal(must, "another format", "use the format pairs")
         parts = [[part for piece in row for part in (piece.ids[: piece.cut], piece.ids[piece.cut :])] for row in rows]
         count = sum(len(row) // 2 for row in parts)
         lengths = tuple(tuple(map(len, row)) for row in parts)

@@ -67,6 +67,9 @@ class Pairs(Reading):
     whole = True
 
     def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
+        if not all(piece.cut and piece.mask.any() for row in rows for piece in row):
+            must = "documents must be a source and a target that is learned, to turn the one into the other"
+            raise Refusal(must, "another format", "use the format parallel")
         source = self.source([[piece.ids[: piece.cut] for piece in row] for row in rows])
         read = [[piece.ids[piece.cut :] for piece in row] for row in rows]
         targets = self.laid([[piece.next[piece.cut :] for piece in row] for row in rows], IGNORE)

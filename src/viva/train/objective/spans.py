@@ -21,7 +21,7 @@ class Config(seq2seq.Config):
 
     share: float = Field(0.15, gt=0, lt=1)
     mean: float = Field(3.0, ge=1)
-    sentinel: str = Field("<extra_id_{}>", pattern=r"\{\}")
+    sentinel: str = Field("<extra_id_{}>", pattern=r"^[^{}]*\{\}[^{}]*$")
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         return Spans(tokenizer, self)

@@ -1,6 +1,7 @@
 """A class for each token: names, parts of speech, where words begin."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import numpy as np
 import torch
@@ -16,14 +17,15 @@ from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding, require_head
+from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
+from viva.train.objective._classes import Teaching, require_same_classes, require_weights
 from viva.train.reading import Piece, Reading, lengths
 
 
 class Config(Base):
     """`weights` one a class, and `gamma`, as in classify."""
 
-    weights: tuple[float, ...] | None = None
+    weights: Annotated[tuple[float, ...] | None, Teaching] = None
     gamma: float = Field(0.0, ge=0)
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
@@ -31,10 +33,15 @@ class Config(Base):
 
     def head(self, form: Format) -> BaseConfig | None:
         names = form.classes()
-        return tag.Config(labels=len(names)) if names else None
+        return None if names is None else tag.Config(labels=len(names))
 
     def require(self, model: Transformer) -> None:
         require_head(model, "a model must have a head for tokens' classes to tag them", "tag")
+        require_one_side(model)
+        require_weights(model, self.weights)
+
+    def require_classes(self, model: Transformer, form: Format) -> None:
+        require_same_classes(model, form)
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed loss over tagged tokens, with the number of those told right as `accuracy`."""
