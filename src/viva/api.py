@@ -152,7 +152,8 @@ class LanguageModel:
 
     @property
     def _classes(self) -> list[str]:
-        return classify.named(self.labels or (), self.spec.head.labels)
+        """The names of the head's classes, their numbers where none are known."""
+        return [*(self.labels or map(str, range(self.spec.head.labels)))]
 
     def _framed(self, texts: list[str], truncate: bool) -> list[list[int]]:
         """The ids of each text between the tokenizer's special tokens, none longer than the model reads."""

@@ -61,11 +61,6 @@ def tag(
     return [_firsts(each, found.tolist(), names) for each, found in zip(examples, told, strict=True)]
 
 
-def named(labels: Sequence[str], count: int) -> list[str]:
-    """The names of `count` classes; one that is not known is called by its number."""
-    return [*labels, *map(str, range(len(labels), count))][:count]
-
-
 def _firsts(example: Example, told: list[int], names: Sequence[str]) -> list[str]:
     """The classes told at the first tokens of words."""
     return [names[best] for best, place in zip(told, example.tags, strict=True) if place != UNTAGGED]
