@@ -167,7 +167,14 @@ class Family(Sizes):
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
     hidden: int | None = Field(None, gt=0)
-    tied: bool = True
+
+
+def name_of(ours: Any, names: dict[str, Any], family: str) -> str:
+    """The name in config.json of what is `ours` in the family's table of `names`."""
+    if ours not in names.values():
+        fix = f"use one of {', '.join(map(str, names.values()))}, or build the model with the kind custom"
+        raise Refusal(f"the config.json of {family} must have a name for what the model computes", repr(ours), fix)
+    return next(theirs for theirs, mine in names.items() if mine == ours)
 
 
 def divided(width: int, heads: int) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from viva.model.arch import bart
+from viva.model.activation import Activation
 from viva.model.arch._family import Keys, held
 from viva.model.position import sinusoidal
 from viva.model.spec import Entry
@@ -20,7 +21,7 @@ class Config(bart.Config):
 
     context: int = Field(512, gt=0)
     scaled: bool = True
-    activation: str = "silu"
+    activation: Activation = "silu"
 
     def entry(self) -> Entry:
         return Entry(scaled=self.scaled, position=sinusoidal.Config(paired=False), dropout=self.dropout)

@@ -29,7 +29,7 @@ class Config(bert.Config):
     between: ClassVar[dict[str, Any]] = {"dense": "tanh", "dense_dropout": 0.0}
 
     segments: int = Field(1, ge=1)
-    eps: float = 1e-5
+    eps: float = Field(1e-5, gt=0)
     pad: int = Field(1, ge=0)
 
     def entry(self) -> Entry:
