@@ -15,7 +15,7 @@ import torch
 from pydantic import ValidationError
 
 from viva.base.choice import names, tagged, variant
-from viva.base.config import Config, kind, refusal
+from viva.base.config import Config, kind, parse, refusal
 from viva.base.errors import Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
@@ -24,6 +24,7 @@ from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.model.whole import Whole
+from viva.text.fingerprint import Fingerprint
 from viva.text.tokenizer import Tokenizer
 
 FAMILIES = "viva.model.arch"
@@ -202,8 +203,12 @@ def load(
     if tokenizer is not None and (longest := sentence.longest(folder)) is not None:
         tokenizer.config["model_max_length"] = longest
     said = manifest(folder) or {}
-    if tokenizer is not None and said.get("tokenizer"):
-        type(tokenizer.fingerprint).model_validate(said["tokenizer"]).require(tokenizer.fingerprint, str(folder))
+    if said.get("tokenizer"):
+        made_with = parse(Fingerprint, said["tokenizer"], name=f"the tokenizer of {folder / MANIFEST}")
+        if tokenizer is None:
+            fix = "put the tokenizer's files beside it, or save the model again"
+            raise Refusal(f"{folder} must hold the tokenizer that it was made with", "no tokenizer.json", fix)
+        made_with.require(tokenizer.fingerprint, str(folder))
     return Loaded(config, model.eval(), tokenizer, said, ignored)
 
 
@@ -235,7 +240,7 @@ def _family(keys: Keys) -> Any:
     """The module of the family that `model_type` names."""
     families = {module.MODEL_TYPE: module for module in (variant(FAMILIES, name) for name in names(FAMILIES))}
     wanted = keys.take("model_type")
-    if wanted not in families:
+    if str(wanted) not in families:
         fix = nearest(str(wanted), sorted(families)).replace("use", "load a model of type", 1)
         raise Refusal(f"model_type in {keys.where} must be a known family", repr(wanted), fix)
     return families[wanted]

@@ -24,7 +24,10 @@ HEADS = {
 
 
 class Config(bert.Config):
-    """`pad` is the id of the padding token: the first place has the row `pad` + 1 of the table of positions."""
+    """`pad` is the id of the padding token: the first place has the row `pad` + 1 of the table of positions.
+
+    Inside a text that token is a place like any other, which transformers does not count.
+    """
 
     between: ClassVar[dict[str, Any]] = {"dense": "tanh", "dense_dropout": 0.0}
 

@@ -86,8 +86,10 @@ class Config(Family):
 
 def from_hf(keys: Keys) -> Config:
     """Version 1.1 is told by `tie_word_embeddings`: false, or, where transformers 5 has written the file, by
-    `scale_decoder_outputs`: false beside a `tie_word_embeddings` that is always true there.
+    `scale_decoder_outputs`: false beside a `tie_word_embeddings` that is always true there. If its head is tied all the
+    same, which config.json does not tell, it is refused for the matrix that the file lacks.
     """
+    keys.expect("is_encoder_decoder", True)  # without, their decoder keeps what it reads of the encoder as its own past
     keys.ignore(
         dense_act_fn="follows from feed_forward_proj",
         is_gated_act="follows from feed_forward_proj",
