@@ -228,6 +228,11 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         lambda model: model(IDS, Layout.one_document(6, torch.tensor([0, 0, 0])), Contiguous(model.spec, 2, 8, FP32)),
         rows("3 rows of 6 tokens beside 2 of 6"),
     ),
+    "a cache of more rows": (
+        gpt2.TINY,
+        lambda model: model(IDS[:1], cache=model.cache(2, 8)),
+        "a cache must be of the rows that are read, but found 2 beside 1. To fix it, make one for these.",
+    ),
     "a memory of more rows": (
         bart.TINY,
         lambda model: model(IDS, memory=model.encode(torch.cat((IDS, IDS[:1])))),
