@@ -2,6 +2,7 @@
 
 A mask answers for slots of a row, never for tensors of a certain shape: `allows(queries, keys)` takes the slots of the
 queries [B or 1, T] and of the keys [S] and returns a boolean [B or 1, T, S], True where the query may see the key.
+One that speaks of each row by itself says of how many, as `rows`.
 """
 
 from dataclasses import dataclass
