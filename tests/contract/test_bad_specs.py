@@ -1,11 +1,13 @@
 """What cannot be is refused where it is said, in a sentence: what must hold, what was found, what to do."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
 
 import viva
+from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.infer.decode import Decoding
 from viva.infer.sampling import Sampling
@@ -13,9 +15,17 @@ from viva.model import folder
 from viva.model.arch import bart, bert, gpt2, llama
 from viva.model.cache import Contiguous
 from viva.model.ffn import mlp
-from viva.model.head import classify, masked
+from viva.model.flow import Memory
+from viva.model.head import classify
+from viva.model.head import masked as masked_head
 from viva.model.layout import Layout
+from viva.model.mask import Mask
+from viva.model.mask.block import Block as BlockMask
+from viva.model.mask.causal import Causal
 from viva.model.mask.given import Given
+from viva.model.mask.padding import Padding
+from viva.model.mask.prefix import Prefix
+from viva.model.mask.window import Window
 from viva.model.norm import layernorm
 from viva.model.position import learned, none, rope
 from viva.model.score import additive, linear
@@ -41,7 +51,7 @@ def spec(**fields) -> Spec:
 
 
 BOTH_WAYS, ACROSS = block(causal=False), attention(causal=False)
-IDS = torch.ones(2, 6, dtype=torch.long)
+IDS, FP32 = torch.ones(2, 6, dtype=torch.long), torch.float32
 
 SPECS: dict[str, tuple[Callable[[], object], str]] = {
     "heads that do not divide the width": (
@@ -102,7 +112,7 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
         "with cross-attention: [True]. To fix it, give each block of the decoder `cross`, or leave out the encoder.",
     ),
     "a decoder asked to fill in words": (
-        lambda: spec(decoder=stack(), head=masked.Config()),
+        lambda: spec(decoder=stack(), head=masked_head.Config()),
         "a model that fills in words must see both sides of them, but found a causal decoder. To fix it, use an "
         "encoder, or the head lm.",
     ),
@@ -126,14 +136,26 @@ def test_a_spec_that_cannot_be_is_refused(name):
 
 def test_what_is_close_to_it_is_accepted():
     attention(window=4), attention(kv_heads=2, score=additive.Config()), stack(share=2)
-    spec(encoder=stack(BOTH_WAYS), head=masked.Config())
+    spec(encoder=stack(BOTH_WAYS), head=masked_head.Config())
     spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS)))
-    spec(decoder=stack(BOTH_WAYS), head=masked.Config())  # sees both ways
+    spec(decoder=stack(BOTH_WAYS), head=masked_head.Config())  # sees both ways
 
 
-def masked_row(shape: tuple[int, ...]) -> Layout:
-    layout = Layout.one_document(6)
-    return Layout(layout.places, layout.positions, 6, mask=Given(torch.ones(shape, dtype=torch.bool)))
+def masked(mask: Mask) -> Layout:
+    return replace(Layout.one_document(6), mask=mask)
+
+
+def table(*shape: int) -> torch.Tensor:
+    return torch.ones(shape, dtype=torch.bool)
+
+
+def rows(found: str) -> str:
+    return f"a layout and its mask must be for the rows that are read, but found {found}. To fix it, make it for these."
+
+
+def memory(found: str) -> str:
+    fix = "encode the source of each, by this model"
+    return f"a memory must be of the rows that are read, but found {found}. To fix it, {fix}."
 
 
 PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
@@ -145,9 +167,109 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
     ),
     "a mask of another length": (
         gpt2.TINY,
-        lambda model: model(IDS, masked_row((5, 5))),
+        lambda model: model(IDS, masked(Given(table(5, 5)))),
         "a mask of shape [1, 5, 5] must cover the slots that attend, but found 1 rows of 6 queries and 6 keys. To fix "
         "it, give a mask for all of them.",
+    ),
+    "a mask for more rows": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Given(table(3, 6, 6)))),
+        rows("3 rows of 6 tokens beside 2 of 6"),
+    ),
+    "prefixes of more rows": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Prefix((2, 3, 4)) & Window(4))),
+        rows("3 rows of 6 tokens beside 2 of 6"),
+    ),
+    "masks for different rows": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Prefix((2, 3, 4)) | Padding((4, 5)))),
+        "masks that are combined must be for as many rows, but found [2, 3]. To fix it, give masks of one batch.",
+    ),
+    "a tensor for a mask": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(table(6, 6))),
+        "a mask must be one of viva.model.mask, but found a Tensor. To fix it, wrap a boolean tensor: "
+        "viva.model.mask.given.Given(table).",
+    ),
+    "a tensor combined with a mask": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Causal() & table(6, 6))),
+        "a mask must be one of viva.model.mask, but found a Tensor. To fix it, wrap a boolean tensor: "
+        "viva.model.mask.given.Given(table).",
+    ),
+    "a block of nothing": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(BlockMask(0))),
+        "a block must have at least one slot, but found 0. To fix it, widen it, or leave the mask out.",
+    ),
+    "a window of nothing": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Causal() & Window(-3))),
+        "a window must have at least one slot, but found -3. To fix it, widen it, or leave the mask out.",
+    ),
+    "a layout of fewer tokens": (
+        llama.TINY,
+        lambda model: model(IDS, Layout.one_document(4)),
+        rows("1 rows of 4 tokens beside 2 of 6"),
+    ),
+    "a layout of another row": (
+        bert.TINY,
+        lambda model: model(IDS, Layout.packed(((6,),), 6)),
+        rows("1 rows of 6 tokens beside 2 of 6"),
+    ),
+    "a layout of more rows, to encode": (
+        bart.TINY,
+        lambda model: model.encode(IDS, Layout.packed(((6,), (2, 4), (6,)), 6)),
+        rows("3 rows of 6 tokens beside 2 of 6"),
+    ),
+    "a layout of other rows behind a cache": (
+        gpt2.TINY,
+        lambda model: model(IDS, Layout.one_document(6, torch.tensor([0, 0, 0])), Contiguous(model.spec, 2, 8, FP32)),
+        rows("3 rows of 6 tokens beside 2 of 6"),
+    ),
+    "a cache of more rows": (
+        gpt2.TINY,
+        lambda model: model(IDS[:1], cache=model.cache(2, 8)),
+        "a cache must be of the rows that are read, but found 2 beside 1. To fix it, make one for these.",
+    ),
+    "a memory of more rows": (
+        bart.TINY,
+        lambda model: model(IDS, memory=model.encode(torch.cat((IDS, IDS[:1])))),
+        memory("3 rows of width 32 beside 2 of 32"),
+    ),
+    "a memory of one row": (
+        bart.TINY,
+        lambda model: model(IDS, memory=model.encode(IDS[:1])),
+        memory("1 rows of width 32 beside 2 of 32"),
+    ),
+    "a memory of another model": (
+        bart.TINY,
+        lambda model: model(IDS, memory=Memory(torch.ones(2, 6, 16), Layout.one_document(6))),
+        memory("2 rows of width 16 beside 2 of 32"),
+    ),
+    "a memory laid out otherwise": (
+        bart.TINY,
+        lambda model: model(IDS, memory=Memory(torch.ones(2, 6, 32), Layout.one_document(5))),
+        rows("1 rows of 5 tokens beside 2 of 6"),
+    ),
+    "a segment below the first": (
+        bert.TINY,
+        lambda model: model(IDS, segments=IDS - 2),
+        "segments must be from 0 to below the 2 that the model has vectors for, but found -1. To fix it, number them "
+        "from 0, or use a model with more.",
+    ),
+    "a segment beyond the last": (
+        bert.TINY,
+        lambda model: model(IDS, segments=IDS + 1),
+        "segments must be from 0 to below the 2 that the model has vectors for, but found 2. To fix it, number them "
+        "from 0, or use a model with more.",
+    ),
+    "segments of other tokens": (
+        bert.TINY,
+        lambda model: model(IDS, segments=torch.zeros_like(IDS[:, :3])),
+        "segments must be one number a token, but found shape [2, 3] for [2, 6]. To fix it, give a number for each of "
+        "the ids.",
     ),
     "more tokens than learned positions": (
         gpt2.TINY,
@@ -184,14 +306,14 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
     "an encoder that is to generate": (
         bert.TINY,
         lambda model: Decoding(model, {0: [1, 2]}, Sampling()),
-        "a model must have a decoder to generate text, but found an encoder alone. To fix it, use a model with a "
-        "decoder; this one embeds, classifies or fills in words.",
+        "a model must have a decoder to generate text, but found an encoder alone. To fix it, use a language model; "
+        "this one is used in Python by calling it on ids [B, T].",
     ),
     "a classifier that is to generate": (
         llama.TINY.model_copy(update={"head": classify.Config(labels=3, pool="last")}),
         lambda model: Decoding(model, {0: [1, 2]}, Sampling()),
-        "a model must score its vocabulary to predict words, but found the head classify. To fix it, use a model with "
-        "the head lm, or masked.",
+        "a model must score its vocabulary to generate text, but found the head classify. To fix it, use a language "
+        "model; this one is used in Python by classify(texts).",
     ),
     "weights of a layer that is not there": (
         gpt2.TINY,
@@ -219,6 +341,14 @@ def test_a_folder_of_bert_says_that_it_does_not_generate_before_anything_is_comp
     given = [{"role": "user", "content": "hi"}] if asked == "chat" else "some words"
     with pytest.raises(Refusal, match="a model must have a decoder to generate text, but found an encoder alone"):
         list(getattr(model, asked)(given))
+
+
+@pytest.mark.parametrize("scale", [0, -1.0])
+def test_a_score_scaled_by_nothing_is_refused(scale):
+    given = {"heads": 4, "kv_heads": 4, "head_dim": 8, "score": {"kind": "dot", "scale": scale}}
+    with pytest.raises(Refusal, match=r"score\.scale\.\S+: Input should be greater than 0 \(given"):
+        parse(Attention, given)
+    assert parse(Attention, given | {"score": {"kind": "dot", "scale": 0.5}}).score.scale == 0.5
 
 
 def test_a_position_scheme_none_is_accepted_in_both_places():

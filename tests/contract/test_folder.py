@@ -10,11 +10,14 @@ import transformers
 from safetensors.torch import load_file, save_file
 
 from viva.base.choice import names, variant
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.model import folder, tensors
-from viva.model.arch import gpt2, llama, roberta
+from viva.model.arch import bart, bert, gpt2, llama, marian, roberta, t5, vit
 from viva.model.arch._family import Keys
+from viva.model.head import classify
 from viva.model.init import initialise
+from viva.model.position import rope
+from viva.model.position.scaling import linear
 from viva.model.spec import Attention
 from viva.model.transformer import Transformer
 from viva.text.tokenizer import Tokenizer
@@ -65,12 +68,59 @@ def test_every_family_round_trips_bit_for_bit(name, tmp_path):
         ({"num_hidden_layers": 1}, "unexpected: model.layers.1.input_layernorm.weight"),
         ({"intermediate_size": 64}, r"but found \(48, 32\) for .*, where config.json asks for \(64, 32\)"),
         ({"tie_word_embeddings": True}, "tied embeddings in .* must be one matrix"),
+        ({"model_type": ["llama"]}, r"must be a known family, but found \['llama'\]"),
+        ({"rms_norm_eps": -1.0}, r"eps: Input should be greater than 0 \(given -1\.0\)"),
+        (
+            {"rope_scaling": {"type": "linear", "factor": 2.0}, "rope_parameters": {"rope_type": "default"}},
+            "rope_scaling and rope_parameters in .* must not contradict each other, but found rope_type 'linear' and "
+            "'default'. To fix it, remove the one that is wrong",
+        ),
         ({"num_key_value_heads": 3}, "kv_heads must divide heads, but found 3 for 4 heads"),
     ],
 )
 def test_a_config_that_does_not_fit_is_refused(saved, changes, expected):
     edit(saved, **changes)
     assert re.search(expected, refusal(saved))
+
+
+def test_sections_of_rope_that_say_the_same(saved):
+    """As a file that two versions of transformers are to read."""
+    older, newer = {"type": "linear", "factor": 2.0}, {"rope_type": "linear", "rope_theta": 500.0, "factor": None}
+    edit(saved, rope_scaling=older, rope_parameters=newer)
+    assert folder.load(saved).config.position == rope.Config(theta=500.0, scaling=linear.Config(factor=2.0))
+
+
+@pytest.mark.parametrize(
+    ("config", "changes", "expected"),
+    [
+        (bert.TINY, {"architectures": 3}, "architectures in .* must be a list, but found 3"),
+        (bert.TINY, {"id2label": 3}, "id2label in .* must hold keys of its own, but found 3"),
+        (bert.TINY, {"layer_norm_eps": 0}, "eps: Input should be greater than 0"),
+        (t5.TINY, {"is_encoder_decoder": False}, "is_encoder_decoder in .* must be True, but found False"),
+    ],
+)
+def test_a_key_of_another_form_is_refused(config, changes, expected, tmp_path):
+    folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())))
+    (tmp_path / "m" / "viva.json").unlink()
+    edit(tmp_path / "m", **changes)
+    assert re.search(expected, refusal(tmp_path / "m"))
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        (
+            bert.TINY.model_copy(update={"activation": "relu2"}),
+            "BERT and its kin must have a name for .* found 'relu2'",
+        ),
+        (bart.TINY.model_copy(update={"activation": "relu2"}), "of BART and Marian must have a name .* found 'relu2'"),
+        (t5.TINY.model_copy(update={"activation": "relu2"}), r"of t5 must have a name .* found \(False, 'relu2'\)"),
+        (vit.TINY.model_copy(update={"activation": "tanh"}), "of ViT and CLIP must have a name .* found 'tanh'"),
+    ],
+)
+def test_what_a_family_has_no_name_for_is_refused_before_it_is_trained(config, expected):
+    with pytest.raises(Refusal, match=expected):
+        folder.require_savable(config, Transformer(config.spec()))
 
 
 def test_pickles_and_absent_weights_are_refused(saved):
@@ -112,6 +162,50 @@ def test_a_folder_without_the_base_prefix_loads(tmp_path):
     save_file({**bare, "h.0.attn.bias": torch.ones(1)}, file)
     loaded = folder.load(tmp_path / "m").model.state_dict()
     assert all(torch.equal(loaded[key], value) for key, value in model.state_dict().items())
+
+
+def test_sinusoids_in_a_file_must_be_those_that_are_computed(tmp_path):
+    """transformers reads them from the file."""
+    folder.save(tmp_path / "m", marian.TINY, initialise(Transformer(marian.TINY.spec())))
+    (tmp_path / "m" / "viva.json").unlink()
+    file, name = tmp_path / "m" / "model.safetensors", "model.decoder.embed_positions.weight"
+    table = transformers.MarianMTModel.from_pretrained(tmp_path / "m").state_dict()[name]
+    once = load_file(file)
+    for dtype in (torch.float32, torch.float16):
+        save_file({name: tensor.to(dtype) for name, tensor in {**once, name: table}.items()}, file)
+        folder.load(tmp_path / "m")
+    save_file({**once, name: table + 1e-3}, file)
+    assert re.search(f"{name} in .* must be what the model computes, but found other values", refusal(tmp_path / "m"))
+
+
+def test_an_untied_matrix_makes_room_for_another_head(saved):
+    with pytest.warns(Notice, match=r"holds a head that this model has not: lm_head\.weight are left out"):
+        loaded = folder.load(saved, head=lambda config: classify.Config(labels=2, pool="last"))
+    assert loaded.model.spec.head.labels == 2
+
+
+def test_a_family_that_is_always_tied_says_so(tmp_path):
+    folder.save(tmp_path / "m", bert.TINY, initialise(Transformer(bert.TINY.spec())))
+    (tmp_path / "m" / "viva.json").unlink()
+    file = tmp_path / "m" / "model.safetensors"
+    once = load_file(file)
+    save_file({**once, "cls.predictions.decoder.weight": once["bert.embeddings.word_embeddings.weight"] + 1}, file)
+    assert "To fix it, use a model of this family whose embeddings are tied" in refusal(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"x": 1}, r"the tokenizer of .*viva\.json must match its schema, but found .*unknown key 'x'"),
+        (
+            {"normalizer": "", "merges": "", "specials": {}, "roles": {}, "probe": [], "template": None},
+            "must hold the tokenizer that it was made with, but found no tokenizer.json",
+        ),
+    ],
+)
+def test_a_tokenizer_that_is_spoken_of_must_be_there(saved, said, expected):
+    (saved / "viva.json").write_text(json.dumps({"tokenizer": said}))
+    assert re.search(expected, refusal(saved))
 
 
 def test_tied_weights_are_saved_once(tmp_path):

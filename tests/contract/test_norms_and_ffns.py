@@ -220,7 +220,7 @@ def test_where_a_norm_stands_by_hand(norm_at, expected):
     spec = Block(
         attention=Attention(heads=1, kv_heads=1, head_dim=2),
         ffn=mlp.Config(hidden=2),
-        norm=rmsnorm.Config(eps=0),
+        norm=rmsnorm.Config(eps=1e-12),
         norm_at=norm_at,
     )
     block = block_module.Block(spec, 2, 8).double()

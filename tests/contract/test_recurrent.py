@@ -195,10 +195,10 @@ def test_one_token_at_a_time_is_the_whole_at_once(score):
             torch.testing.assert_close(model(y[:, step : step + 1], cache=cache, memory=memory)[:, 0], whole[:, step])
         rows = [2, 0, 0, 1]
         cache.pick(rows)  # as beams are
-        some = model(y[rows, 4:5], cache=cache, memory=memory)
+        some = model(y[rows, 4:5], cache=cache, memory=memory.take(rows))
         torch.testing.assert_close(some[:, 0], whole[rows, 4])
         cache.take([3, 1])
-        rest = model(y[[1, 0], 5:7], cache=cache, memory=memory)
+        rest = model(y[[1, 0], 5:7], cache=cache, memory=memory.take([1, 0]))
         torch.testing.assert_close(rest, whole[[1, 0], 5:7])
     assert cache.held == 7
 
@@ -255,7 +255,11 @@ def test_what_cannot_be_is_refused():
     with pytest.raises(Refusal, match=r"must begin in the state in which .* but found states without the last one"):
         model(x, memory=memory._replace(last=None))
     with pytest.raises(Refusal, match="each document must have a state to begin in, but found 1 for 2 documents"):
+        model(x, Layout.packed(((2, 2),), 4), memory=memory)
+    with pytest.raises(Refusal, match="a memory must be of the rows that are read, but found 1 rows of width 12 besi"):
         model(x.repeat(2, 1), memory=memory)
+    with pytest.raises(Refusal, match="for the rows that are read, but found 1 rows of 3 tokens beside 1 of 4"):
+        model(x, Layout.one_document(3), memory=memory)
     with pytest.raises(Refusal, match="must read without a mask, but found Prefix"):
         model(x, Layout.packed(((4,),), 4, mask=Prefix((2,))), memory=memory)
     with pytest.raises(Refusal, match="must have segment vectors to tell segments apart"):

@@ -101,6 +101,7 @@ def test_the_steps_of_version_6_are_read(saved):
         ("1_Pooling/config.json", lambda p: {**p, "sharpness": 2}, "every key of .* must be understood"),
         ("modules.json", lambda m: [*m, {"path": "3_Dense", "type": "x.Dense"}], "but found .*Dense in '3_Dense'"),
         ("modules.json", lambda m: [{**m[0], "path": "0_Transformer"}, m[1]], "Transformer in '0_Transformer'"),
+        ("modules.json", lambda m: [1], "must be a Transformer in the folder itself, Pooling .*, but found 1 in None"),
         ("modules.json", lambda m: {"steps": m}, "must hold a JSON array, but found dict"),
         ("sentence_bert_config.json", lambda s: {"max_seq_length": 8, "do_lower_case": True}, "do_lower_case in"),
         (
@@ -115,6 +116,13 @@ def test_what_is_not_built_is_refused(saved, file, change, expected):
         (saved / file).write_text("{}")
     edit(saved / file, change)
     with pytest.raises(Refusal, match=expected):
+        folder.load(saved)
+
+
+def test_steps_without_their_file_are_refused(saved):
+    (saved / "viva.json").unlink()
+    (saved / "1_Pooling" / "config.json").unlink()
+    with pytest.raises(Refusal, match=r"1_Pooling/config\.json must be a file, but found none"):
         folder.load(saved)
 
 

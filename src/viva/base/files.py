@@ -143,9 +143,11 @@ def sha256(path: str | Path) -> str:
 
 
 def read_json(path: str | Path, form: type = dict) -> Any:
-    """The object in a JSON file, or the `form` that is asked for; anything else is refused."""
+    """The object in a JSON file, or the `form` that is asked for; anything else, or no file, is refused."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise Refusal(f"{path} must be a file", "none", "fetch or save it again") from None
     except ValueError as error:
         raise Refusal(f"{path} must be valid JSON", error, "fetch or save it again") from None
     if not isinstance(found, form):

@@ -68,7 +68,9 @@ class Contiguous:
         return self.keys[layer], self.values[layer]
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        T = k.shape[2]
+        (B, _, T, _), rows = k.shape, self.keys[layer].shape[0]
+        if rows != B:  # one would be written into all
+            raise Refusal("a cache must be of the rows that are read", f"{rows} beside {B}", "make one for these")
         end = T + (self.held if isinstance(self.held, int) else int(self.held.max()))
         if end > self.capacity:
             raise Refusal(f"this cache holds at most {self.capacity} tokens a row", f"{end}", "make it larger")

@@ -28,9 +28,8 @@ class Entry(nn.Module):
         if segments is not None and self.segment is None:
             fix = "leave the segments out"
             raise Refusal("a model must have segment vectors to tell segments apart", "none", fix)
-        if segments is not None and int(segments.max()) >= self.segment.num_embeddings:
-            must = f"segments must be below the {self.segment.num_embeddings} that the model has vectors for"
-            raise Refusal(must, int(segments.max()), "number them from 0, or use a model with more")
+        if segments is not None:
+            _require_segments(segments, x, self.segment.num_embeddings)
         if self.scale is not None:
             x = x * self.scale
         if self.segment is not None:
@@ -42,3 +41,14 @@ class Entry(nn.Module):
             x = norm(x)
         x = self.dropout(x)
         return x if self.project is None else self.project(x)
+
+
+def _require_segments(segments: Tensor, x: Tensor, most: int) -> None:
+    """Refuse numbers that the model has no vectors for, and those of other tokens than x [B, T, E']."""
+    if segments.shape != x.shape[:2]:
+        found = f"shape {list(segments.shape)} for {list(x.shape[:2])}"
+        raise Refusal("segments must be one number a token", found, "give a number for each of the ids")
+    for number in map(int, segments.aminmax()):
+        if not 0 <= number < most:
+            must = f"segments must be from 0 to below the {most} that the model has vectors for"
+            raise Refusal(must, number, "number them from 0, or use a model with more")

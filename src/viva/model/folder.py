@@ -16,7 +16,7 @@ import torch
 from pydantic import ValidationError
 
 from viva.base.choice import names, tagged, variant
-from viva.base.config import Config, kind, refusal
+from viva.base.config import Config, kind, parse, refusal
 from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
@@ -25,6 +25,7 @@ from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.model.whole import Whole
+from viva.text.fingerprint import Fingerprint
 from viva.text.tokenizer import Tokenizer
 
 FAMILIES = "viva.model.arch"
@@ -237,14 +238,23 @@ def load(
         model.head = spec.head.build(spec)
         initialise(model, seed, part="head")
     tensors.load(folder, family, model, dtype, new_head)
-    has_tokenizer = (folder / "tokenizer.json").is_file()
-    tokenizer = Tokenizer.load(folder) if has_tokenizer else None
+    said = manifest(folder) or {}
+    tokenizer = _tokenizer(folder, said.get("tokenizer"))
+    return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named)
+
+
+def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
+    """The folder's tokenizer; it must be the one of the fingerprint `made_with`, where there is one."""
+    tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
+    if made_with:
+        expected = parse(Fingerprint, made_with, name=f"the tokenizer of {folder / MANIFEST}")
+        if tokenizer is None:
+            fix = "put the tokenizer's files beside it, or save the model again"
+            raise Refusal(f"{folder} must hold the tokenizer that it was made with", "no tokenizer.json", fix)
+        expected.require(tokenizer.fingerprint, str(folder))
     if tokenizer is not None and (longest := sentence.longest(folder)) is not None:
         tokenizer.config["model_max_length"] = longest
-    said = manifest(folder) or {}
-    if tokenizer is not None and said.get("tokenizer"):
-        type(tokenizer.fingerprint).model_validate(said["tokenizer"]).require(tokenizer.fingerprint, str(folder))
-    return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named)
+    return tokenizer
 
 
 def _others(folder: Path, own: tuple[str, ...] | None, wanted: tuple[str, ...] | None) -> bool:
@@ -296,7 +306,7 @@ def _family(keys: Keys) -> Any:
     """The module of the family that `model_type` names."""
     families = {module.MODEL_TYPE: module for module in (variant(FAMILIES, name) for name in names(FAMILIES))}
     wanted = keys.take("model_type")
-    if wanted not in families:
+    if str(wanted) not in families:
         fix = nearest(str(wanted), sorted(families)).replace("use", "load a model of type", 1)
         raise Refusal(f"model_type in {keys.where} must be a known family", repr(wanted), fix)
     return families[wanted]

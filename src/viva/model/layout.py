@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from viva.base.errors import Refusal
-from viva.model.mask import Mask
+from viva.model.mask import Mask, require_mask
 from viva.model.mask.document import Lengths
 
 
@@ -42,6 +42,16 @@ class Layout:
         if self.documents is None:
             return tuple((self.positions.shape[1],) for _ in self.positions)
         return tuple(row[:-1] if pad else row for row, pad in zip(self.documents, self.padding, strict=True))
+
+    def require(self, B: int, T: int) -> None:
+        """Refuse a layout, or a mask in it, that is not for B rows of T tokens. Costs no look at a tensor's numbers."""
+        rows = {len(self.places), len(self.positions), 1 if self.mask is None else require_mask(self.mask).rows} - {1}
+        rows |= set() if self.documents is None else {len(self.documents)}
+        lengths = {self.places.shape[1], self.positions.shape[1]}
+        if rows - {B} or lengths - {T}:
+            listed = (" and ".join(map(str, sorted(numbers))) for numbers in (rows or {1}, lengths))
+            found = "{} rows of {} tokens beside {} of {}".format(*listed, B, T)
+            raise Refusal("a layout and its mask must be for the rows that are read", found, "make it for these")
 
     def take(self, rows: list[int]) -> "Layout":
         """The layout of these rows alone, in this order."""

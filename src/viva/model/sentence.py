@@ -33,7 +33,7 @@ def head(folder: Path) -> embed.Config | None:
     """The head that the steps make, or None where the folder is not of sentence-transformers."""
     if not (folder / MODULES).is_file():
         return None
-    steps = read_json(folder / MODULES, list)
+    steps = [step if isinstance(step, dict) else {"type": step} for step in read_json(folder / MODULES, list)]
     kinds = [str(step.get("type")).rsplit(".", 1)[-1] for step in steps]
     if kinds not in (list(STEPS), list(STEPS)[:2]) or steps[0].get("path") != "":
         found = ", ".join(f"{kind} in {step.get('path')!r}" for kind, step in zip(kinds, steps, strict=True))

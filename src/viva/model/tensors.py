@@ -41,6 +41,7 @@ COPIES = {  # a masked head's bias, which a file may hold once more
     "cls.predictions.decoder.bias": "cls.predictions.bias",
     "predictions.decoder.bias": "predictions.bias",
 }
+TABLE = 1e-4  # angles in single precision, of a place in the thousands, are off by nearly as much
 BUFFERS = (
     ".position_ids",
     ".attn.bias",
@@ -103,7 +104,8 @@ def load(
         stored = {name if name in {*known, *TIED} else prefix + name: tensor for name, tensor in stored.items()}
     unread = (*BUFFERS, *getattr(family, "UNREAD", ()))
     stored = {name: tensor for name, tensor in stored.items() if not name.endswith(unread)}
-    _same_as_embedding(stored, rows, folder)
+    _same_as_computed(stored, family, folder)
+    _same_as_embedding(stored, rows, family, folder, new_head)
     _set_aside(stored, known, family, folder, new_head)
     missing = sorted(known - set(stored))
     unexpected = sorted(set(stored) - known)
@@ -186,14 +188,30 @@ def _without_copies(stored: dict[str, Tensor], folder: Path) -> dict[str, Tensor
     return stored
 
 
-def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], folder: Path) -> None:
-    """Where a head or an encoder uses the embeddings, a file may hold them again, but then as the same matrix."""
-    names = {row.theirs for row in rows}
+def _same_as_computed(stored: dict[str, Tensor], family: Any, folder: Path) -> None:
+    """A file may hold a table that we compute, but then with these values: transformers uses those of the file."""
+    for end, computed in getattr(family, "COMPUTED", {}).items():
+        for name in [name for name in stored if name.endswith(end)]:
+            table = stored.pop(name)
+            close = max(TABLE, torch.finfo(table.dtype).eps) if table.dtype in FLOATS else TABLE
+            alike = table.ndim == 2 and torch.allclose(table.double(), computed(*table.shape).double(), 0, close)
+            if not alike:
+                must = f"{name} in {folder} must be what the model computes"
+                raise Refusal(must, "other values", "use a model whose table was left as it is made")
+
+
+def _same_as_embedding(stored: dict[str, Tensor], rows: list[Held], family: Any, folder: Path, new_head: bool) -> None:
+    """Where a head or an encoder uses the embeddings, a file may hold them again, but then as the same matrix. The
+    matrix of a head that is left out may be one of its own.
+    """
+    own = {row.theirs for row in family.TENSORS if _of_head(row)}
+    names = {row.theirs for row in rows} | (own if new_head else set())
     embedding = next(stored.get(row.theirs) for row in rows if row.ours == ("embedding.weight",))
     for name in [name for name in TIED if name in stored and name not in names]:
         other = stored.pop(name)
         if embedding is not None and not torch.equal(other, embedding):
-            fix = "set tie_word_embeddings to false in config.json"
+            untied = "set tie_word_embeddings to false in config.json"
+            fix = untied if name in own else "use a model of this family whose embeddings are tied"
             found = f"{name}, which differs from it"
             raise Refusal(f"tied embeddings in {folder} must be one matrix", found, fix)
 

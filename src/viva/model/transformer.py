@@ -57,16 +57,15 @@ class Transformer(Whole):
     ) -> Tensor:
         """The last layer's states [B, T, E]: the decoder's where there is one, which reads on from `memory`.
 
-        Without a layout each row is one document that follows what is cached or recalled.
+        Without a layout each row is one document that follows what is cached or recalled. A cache keeps what it has
+        once read of a memory: another one given later is not looked at.
         """
         x = self.embedding(ids)
-        if layout is not None and cache is not None:
-            require_behind(layout, cache)
         layout = _laid(x, layout, weights, cache, recall)
         if recall is not None:
             _require_segments(self.stacks[-1], layout, cache)
         if memory is not None:
-            require_crossing(self)
+            require_crossing(self, memory, len(x))
         if self.decoder is None:
             require_whole_text(cache)
             return self.encoder(x, layout, segments=segments, weights=weights)
@@ -109,6 +108,10 @@ def _laid(
     if layout is None:
         before = cache.held if cache is not None else recall.held if recall is not None else 0
         layout = Layout.one_document(x.shape[1], before, x.device)
+    else:
+        layout.require(*x.shape[:2])
+        if cache is not None:
+            require_behind(layout, cache)
     return layout if weights is None else replace(layout, whole=True)
 
 

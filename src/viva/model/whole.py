@@ -79,11 +79,16 @@ def require_encoder(model: Whole) -> None:
         raise Refusal("a model must have an encoder to encode", "a decoder alone", "read the text with hidden()")
 
 
-def require_crossing(model: Whole) -> None:
-    """Refuse a memory where nothing attends to it."""
+def require_crossing(model: Whole, memory: Memory, B: int) -> None:
+    """Refuse a memory where nothing attends to it, or one that is not of B rows of the model's width."""
     if model.encoder is None or model.decoder is None:
         found = "a decoder alone" if model.encoder is None else "an encoder alone"
         raise Refusal("a model must have an encoder and a decoder to be given a memory", found, "leave memory out")
+    rows, S, width = memory.states.shape
+    if (rows, width) != (B, model.spec.width):
+        found = f"{rows} rows of width {width} beside {B} of {model.spec.width}"
+        raise Refusal("a memory must be of the rows that are read", found, "encode the source of each, by this model")
+    memory.layout.require(rows, S)
 
 
 def require_behind(layout: Layout, cache: Cache) -> None:

@@ -64,20 +64,25 @@ class Keys:
 
     def head(self, heads: dict[str, str]) -> str:
         """The kind of head that `architectures` names, of a family's HEADS; the first of these where it is absent."""
-        named = self.take("architectures", None) or [None]
+        named = self.of(list, "architectures") or [None]
         return next((kind for kind, name in heads.items() if name == named[0]), next(iter(heads)))
 
     def labels(self) -> int:
         """How many classes a classification head tells apart."""
-        names, count = self.take("id2label", None), self.take("num_labels", None)
+        names, count = self.of(dict, "id2label"), self.take("num_labels", None)
         return len(names) if names is not None else count or 2  # transformers' default
 
     def section(self, key: str) -> dict[str, Any]:
         """The keys inside `key`; none where it is absent or null."""
-        found = self.take(key, {})
-        if not isinstance(found, dict):
-            raise Refusal(f"{key} in {self.where} must hold keys of its own", repr(found), "write it as an object")
-        return found
+        return self.of(dict, key) or {}
+
+    def of(self, form: type, key: str) -> Any:
+        """The value of `key`, which must be of this form; None where it is absent or null."""
+        value = self.take(key, None)
+        if value is not None and not isinstance(value, form):
+            must = {dict: "hold keys of its own", list: "be a list"}[form]
+            raise Refusal(f"{key} in {self.where} must {must}", repr(value), "correct it, or download the file again")
+        return value
 
     def expect(self, key: str, *allowed: Any, default: Any = MISSING) -> Any:
         """The value of a key that is built for only some values; where absent, `default` or the first of `allowed`."""
@@ -167,7 +172,14 @@ class Family(Sizes):
     layers: int = Field(gt=0)
     heads: int = Field(gt=0)
     hidden: int | None = Field(None, gt=0)
-    tied: bool = True
+
+
+def name_of(ours: Any, names: dict[str, Any], family: str) -> str:
+    """The name in config.json of what is `ours` in the family's table of `names`."""
+    if ours not in names.values():
+        fix = f"use one of {', '.join(map(str, names.values()))}, or build the model with the kind custom"
+        raise Refusal(f"the config.json of {family} must have a name for what the model computes", repr(ours), fix)
+    return next(theirs for theirs, mine in names.items() if mine == ours)
 
 
 def divided(width: int, heads: int) -> int:

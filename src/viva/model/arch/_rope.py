@@ -15,15 +15,14 @@ OURS = {theirs: ours for ours, theirs in THEIRS.items()}
 
 def read(keys: Keys, context: int, theta: float = 10_000.0) -> rope.Config:
     """The rotary scheme of a config.json whose context is `context`; an unknown type or field is refused."""
-    given = {**keys.section("rope_scaling"), **keys.section("rope_parameters")}
+    given = _given(keys)
     top = keys.take("rope_theta", None)
     theta = next(value for value in (given.pop("rope_theta", None), top, theta) if value is not None)
-    older = given.pop("type", None)
-    name = given.pop("rope_type", None) or older or "default"
+    name = given.pop("rope_type", "default")
     if name not in names(SCALINGS):
         raise Refusal(f"rope_type in {keys.where} must be known", repr(name), nearest(str(name), names(SCALINGS)))
     scaling = variant(SCALINGS, name).Config
-    fields = {OURS.get(key, key): value for key, value in given.items() if value is not None}
+    fields = {OURS.get(key, key): value for key, value in given.items()}
     if fields.get("partial_rotary_factor") == 1.0:
         del fields["partial_rotary_factor"]
     if "trained" in scaling.model_fields and (name == "dynamic" or "trained" not in fields):
@@ -32,6 +31,21 @@ def read(keys: Keys, context: int, theta: float = 10_000.0) -> rope.Config:
         fix = "use a model without these fields"
         raise Refusal(f"rope fields of {name} in {keys.where} must be known", ", ".join(unknown), fix)
     return rope.Config(theta=theta, scaling=scaling(**fields))
+
+
+def _given(keys: Keys) -> dict[str, Any]:
+    """What the two sections say, where neither contradicts the other; what is null in one is not said."""
+    sections = {name: keys.section(name) for name in ("rope_scaling", "rope_parameters")}
+    for name, section in sections.items():
+        said = {key: value for key, value in section.items() if value is not None}
+        older = said.pop("type", None)
+        sections[name] = said if older is None else {"rope_type": older, **said}
+    older, newer = sections.values()
+    if twice := sorted(key for key in older.keys() & newer.keys() if older[key] != newer[key]):
+        found = ", ".join(f"{key} {older[key]!r} and {newer[key]!r}" for key in twice)
+        must = f"rope_scaling and rope_parameters in {keys.where} must not contradict each other"
+        raise Refusal(must, found, "remove the one that is wrong")
+    return {**older, **newer}
 
 
 def write(config: rope.Config) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.model.activation import Activation
 from viva.model.arch import bert
 from viva.model.arch._family import Keys, held, pairs
 from viva.model.spec import Block, Entry, Spec
@@ -24,7 +25,7 @@ class Config(bert.Config):
     """`inner` is the width of the embeddings. No dropout falls on what the feed-forward network adds."""
 
     inner: int = Field(128, gt=0)
-    activation: str = "gelu_tanh"
+    activation: Activation = "gelu_tanh"
 
     def block(self) -> Block:
         return super().block().model_copy(update={"ffn_dropout": 0.0})

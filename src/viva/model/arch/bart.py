@@ -7,7 +7,8 @@ from typing import Any
 from pydantic import Field
 
 from viva.base.config import Config as BaseConfig
-from viva.model.arch._family import Family, Keys, divided, held, pairs
+from viva.model.activation import Activation
+from viva.model.arch._family import Family, Keys, divided, held, name_of, pairs
 from viva.model.ffn import mlp
 from viva.model.head import lm
 from viva.model.norm import layernorm
@@ -29,8 +30,9 @@ class Config(Family):
     decoder_heads: int | None = Field(None, gt=0)
     decoder_hidden: int | None = Field(None, gt=0)
     scaled: bool = False
-    activation: str = "gelu"
+    activation: Activation = "gelu"
     weight_dropout: float = Field(0.0, ge=0, lt=1)
+    tied: bool = True
     start: int | None = Field(None, ge=0)
 
     def attention(self, heads: int, causal: bool) -> Attention:
@@ -127,7 +129,7 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "decoder_layers": config.decoder_layers or config.layers,
         "decoder_attention_heads": config.decoder_heads or config.heads,
         "decoder_ffn_dim": config.decoder_hidden or hidden,
-        "activation_function": next(theirs for theirs, ours in ACTIVATIONS.items() if ours == config.activation),
+        "activation_function": name_of(config.activation, ACTIVATIONS, "BART and Marian"),
         "scale_embedding": config.scaled,
         "dropout": config.dropout,
         "attention_dropout": config.weight_dropout,

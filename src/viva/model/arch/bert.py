@@ -8,7 +8,8 @@ from pydantic import Field
 
 from viva.base.config import Config as BaseConfig
 from viva.base.config import kind
-from viva.model.arch._family import Family, Keys, divided, held, pairs
+from viva.model.activation import Activation
+from viva.model.arch._family import Family, Keys, divided, held, name_of, pairs
 from viva.model.ffn import mlp
 from viva.model.head import classify, masked, none, span, tag
 from viva.model.norm import layernorm
@@ -35,8 +36,8 @@ class Config(Family):
 
     context: int = Field(512, gt=0)
     segments: int = Field(2, ge=1)
-    activation: str = "gelu"
-    eps: float = 1e-12
+    activation: Activation = "gelu"
+    eps: float = Field(1e-12, gt=0)
     weight_dropout: float | None = Field(None, ge=0, lt=1)
 
     @property
@@ -151,11 +152,6 @@ def from_hf(keys: Keys) -> Config:
     return Config(**fields, head=read_head(keys, HEADS, classifier_dropout(keys, fields["dropout"]), dense="tanh"))
 
 
-def to_activation(ours: str) -> str:
-    """Their name of an activation."""
-    return {ours: theirs for theirs, ours in ACTIVATIONS.items()}[ours]
-
-
 def sizes_to_hf(config: Config) -> dict[str, Any]:
     """The keys that BERT and its kin spell alike."""
     return {
@@ -166,7 +162,7 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "intermediate_size": config.hidden or 4 * config.width,
         "max_position_embeddings": config.context,
         "type_vocab_size": config.segments,
-        "hidden_act": to_activation(config.activation),
+        "hidden_act": name_of(config.activation, ACTIVATIONS, "BERT and its kin"),
         "layer_norm_eps": config.eps,
         "hidden_dropout_prob": config.dropout,
         "attention_probs_dropout_prob": config.known_weight_dropout,

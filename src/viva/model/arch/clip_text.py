@@ -6,8 +6,9 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.model.activation import Activation
 from viva.model.arch import clip_vision, gpt2
-from viva.model.arch._family import Keys, held, pairs
+from viva.model.arch._family import Keys, held, name_of, pairs
 from viva.model.arch.vit import ACTIVATIONS
 from viva.model.ffn import mlp
 from viva.model.head import embed, none
@@ -17,13 +18,13 @@ MODEL_TYPE = "clip_text_model"
 HEADS = {"embed": "CLIPTextModelWithProjection", "none": "CLIPTextModel"}
 
 
-class Config(gpt2.Config):
+class Config(gpt2.Body):
     """Theirs pools the state of a text's end token; here that is the last of a document, whatever padding follows.
     `head` left out projects to `width`; `dropout` falls on attention's weights alone.
     """
 
     context: int = Field(77, gt=0)
-    activation: str = "gelu_sigmoid"
+    activation: Activation = "gelu_sigmoid"
 
     def block(self) -> Block:
         block = super().block()
@@ -64,7 +65,7 @@ def to_hf(config: Config) -> dict[str, Any]:
         "num_attention_heads": config.heads,
         "intermediate_size": config.block().ffn.hidden,
         "max_position_embeddings": spec.context,
-        "hidden_act": {ours: theirs for theirs, ours in ACTIVATIONS.items()}[config.activation],
+        "hidden_act": name_of(config.activation, ACTIVATIONS, MODEL_TYPE),
         "layer_norm_eps": config.eps,
         "attention_dropout": config.dropout,
         **clip_vision.head_to_hf(spec),

@@ -4,8 +4,11 @@ too, whose first state is projected to the width that images and texts share.
 
 from typing import Any, ClassVar
 
+from pydantic import Field
+
 from viva.base.choice import Choice
 from viva.base.config import Config as BaseConfig
+from viva.model.activation import Activation
 from viva.model.arch import vit
 from viva.model.arch._family import Keys, held, pairs
 from viva.model.head import embed, none
@@ -23,8 +26,8 @@ class Config(vit.Config):
     patch_bias: ClassVar[bool] = False
 
     patch: int = 32
-    activation: str = "gelu_sigmoid"
-    eps: float = 1e-5
+    activation: Activation = "gelu_sigmoid"
+    eps: float = Field(1e-5, gt=0)
     head: Choice("viva.model.head") = embed.Config(pool="first", normalised=False, width=512)
 
     def entry(self) -> Entry:

@@ -9,7 +9,7 @@ from pydantic import Field
 from viva.base.config import Config as BaseConfig
 from viva.base.config import kind
 from viva.model.arch import bert
-from viva.model.arch._family import Keys, held, pairs
+from viva.model.arch._family import Keys, held, name_of, pairs
 from viva.model.spec import Block, Entry
 
 MODEL_TYPE = "distilbert"
@@ -67,7 +67,7 @@ def to_hf(config: Config) -> dict[str, Any]:
         "n_heads": config.heads,
         "hidden_dim": config.hidden or 4 * config.width,
         "max_position_embeddings": config.context,
-        "activation": bert.to_activation(config.activation),
+        "activation": name_of(config.activation, bert.ACTIVATIONS, MODEL_TYPE),
         "attention_dropout": config.known_weight_dropout,
         "dropout": config.dropout,
         **own,

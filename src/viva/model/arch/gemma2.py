@@ -18,12 +18,12 @@ MODEL_TYPE = "gemma2"
 HEADS = {"lm": "Gemma2ForCausalLM"}
 
 
-class Config(llama.Config):
+class Config(llama.Kin):
     """Scores are divided by the square root of `scalar` and bounded by `cap`, those of the vocabulary by `head_cap`;
-    None bounds nothing. Layers 0, 2, 4, ... see at most `window` tokens.
+    None bounds nothing. Layers 0, 2, 4, ... see at most `window` tokens. `bias` is that of attention's projections.
     """
 
-    tied: bool = True
+    bias: bool = False
     scalar: int = Field(256, gt=0)
     cap: float | None = Field(50.0, gt=0)
     head_cap: float | None = Field(30.0, gt=0)
@@ -31,7 +31,8 @@ class Config(llama.Config):
 
     def attention(self) -> Attention:
         score = dot.Config(scale=self.scalar**-0.5, cap=self.cap)
-        return super().attention().model_copy(update={"score": score})
+        changed = {"score": score, "bias": self.bias, "out_bias": self.bias}
+        return super().attention().model_copy(update=changed)
 
     def block(self) -> Block:
         block = super().block()

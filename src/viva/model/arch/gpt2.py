@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from pydantic import Field
+
 from viva.model.arch._family import Family, Keys, divided, held, pairs
 from viva.model.ffn import mlp
 from viva.model.head import lm
@@ -13,10 +15,12 @@ MODEL_TYPE = "gpt2"
 HEADS = {"lm": "GPT2LMHeadModel"}
 
 
-class Config(Family):
-    """`hidden` left out is four times the width; one `dropout` for attention, residuals and embeddings."""
+class Body(Family):
+    """What is below the head. `hidden` left out is four times the width; one `dropout` for attention, residuals and
+    embeddings.
+    """
 
-    eps: float = 1e-5
+    eps: float = Field(1e-5, gt=0)
 
     def block(self) -> Block:
         attention = Attention(
@@ -37,6 +41,12 @@ class Config(Family):
     def stack(self) -> Stack:
         entry = Entry(position=learned.Config(), dropout=self.dropout)
         return Stack(layers=self.layers, blocks=(self.block(),), entry=entry)
+
+
+class Config(Body):
+    """The fields of the body; a `tied` head multiplies by the token embeddings."""
+
+    tied: bool = True
 
     def spec(self) -> Spec:
         head = self.head or lm.Config(tied=self.tied)

@@ -18,17 +18,16 @@ MODEL_TYPE = "llama"
 HEADS = {"lm": "LlamaForCausalLM"}
 
 
-class Config(Family):
-    """`kv_heads` left out is `heads`, `head_dim` width / heads, `hidden` 8/3 of the width rounded up to a multiple of
-    64.
+class Kin(Family):
+    """What LLaMA and its kin share. `kv_heads` left out is `heads`, `head_dim` width / heads, `hidden` 8/3 of the width
+    rounded up to a multiple of 64.
     """
 
     kv_heads: int | None = Field(None, gt=0)
     head_dim: int | None = Field(None, gt=0)
     position: rope.Config = rope.Config()
-    eps: float = 1e-6
-    bias: bool = False
-    ffn_bias: bool = False
+    eps: float = Field(1e-6, gt=0)
+    tied: bool = True
 
     def attention(self) -> Attention:
         return Attention(
@@ -36,15 +35,12 @@ class Config(Family):
             kv_heads=self.kv_heads or self.heads,
             head_dim=self.head_dim or divided(self.width, self.heads),
             position=self.position,
-            bias=self.bias,
-            out_bias=self.bias,
             dropout=self.dropout,
         )
 
     def block(self) -> Block:
         hidden = self.hidden or -(-8 * self.width // (3 * 64)) * 64
-        ffn = glu.Config(hidden=hidden, activation="silu", bias=self.ffn_bias)
-        return Block(attention=self.attention(), ffn=ffn, norm=rmsnorm.Config(eps=self.eps))
+        return Block(attention=self.attention(), ffn=glu.Config(hidden=hidden), norm=rmsnorm.Config(eps=self.eps))
 
     def blocks(self) -> tuple[Block, ...]:
         return (self.block(),)
@@ -53,6 +49,20 @@ class Config(Family):
         decoder = Stack(layers=self.layers, blocks=self.blocks())
         head = self.head or lm.Config(tied=self.tied)
         return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=decoder, head=head)
+
+
+class Config(Kin):
+    """`bias` is that of the projections of attention, `ffn_bias` that of the feed-forward networks."""
+
+    bias: bool = False
+    ffn_bias: bool = False
+
+    def attention(self) -> Attention:
+        return super().attention().model_copy(update={"bias": self.bias, "out_bias": self.bias})
+
+    def block(self) -> Block:
+        block = super().block()
+        return block.model_copy(update={"ffn": block.ffn.model_copy(update={"bias": self.ffn_bias})})
 
 
 def sizes(keys: Keys, context: int = 2048, kv_heads: int | None = None) -> dict[str, Any]:

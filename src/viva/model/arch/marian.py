@@ -4,8 +4,10 @@ them: the original Transformer with SiLU, a bias on the scores of tokens, and al
 
 from typing import Any
 
+import torch
 from pydantic import Field
 
+from viva.model.activation import Activation
 from viva.model.arch import bart
 from viva.model.arch._family import Keys, held
 from viva.model.position import sinusoidal
@@ -20,7 +22,7 @@ class Config(bart.Config):
 
     context: int = Field(512, gt=0)
     scaled: bool = True
-    activation: str = "silu"
+    activation: Activation = "silu"
 
     def entry(self) -> Entry:
         return Entry(scaled=self.scaled, position=sinusoidal.Config(paired=False), dropout=self.dropout)
@@ -55,7 +57,7 @@ def to_hf(config: Config) -> dict[str, Any]:
 
 BASE = bart.BASE
 PLACEHOLDERS = {"pad_token_id": 0}  # where no tokenizer says it: the class's own lies beyond a small vocabulary
-UNREAD = (".embed_positions.weight",)  # sinusoids, which we compute
+COMPUTED = {".embed_positions.weight": lambda T, E: sinusoidal.sinusoids(torch.arange(T), E, paired=False)}
 TENSORS = (
     held("model.shared.weight", "embedding.weight"),
     held("final_logits_bias", "head.bias", flat=1),

@@ -12,7 +12,7 @@ MODEL_TYPE = "mistral"
 HEADS = {"lm": "MistralForCausalLM"}
 
 
-class Config(llama.Config):
+class Config(llama.Kin):
     """`window` in tokens; None sees everything."""
 
     window: int | None = Field(4096, gt=0)

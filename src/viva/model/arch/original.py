@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.model.activation import Activation
 from viva.model.arch import bart
 from viva.model.arch._family import Keys
 from viva.model.head import lm
@@ -26,7 +27,7 @@ class Config(bart.Config):
     heads: int = Field(8, gt=0)
     dropout: float = Field(0.1, ge=0, lt=1)
     scaled: bool = True
-    activation: str = "relu"
+    activation: Activation = "relu"
 
     def entry(self) -> Entry:
         return Entry(scaled=self.scaled, position=sinusoidal.Config(), dropout=self.dropout)

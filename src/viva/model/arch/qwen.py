@@ -18,7 +18,7 @@ MODEL_TYPE = "qwen"
 HEADS = {"lm": "QWenLMHeadModel"}
 
 
-class Config(llama.Config):
+class Config(llama.Kin):
     """`trained` is the length, in tokens, beyond which `stepped` enlarges the base (section 2.3's dynamic NTK) and
     `log_n` sharpens queries; in between, up to `context`, the model is used without training. `position` gives theta.
 

@@ -2,10 +2,11 @@
 values.
 """
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from viva.base.errors import Refusal
 from viva.model.arch import llama
 from viva.model.arch._family import Keys
 from viva.model.spec import Attention, Block
@@ -14,11 +15,18 @@ MODEL_TYPE = "qwen2"
 HEADS = {"lm": "Qwen2ForCausalLM"}
 
 
-class Config(llama.Config):
+class Config(llama.Kin):
     """Layers from `full_layers` on see at most `window` tokens; with `window` None every layer sees everything."""
 
     window: int | None = Field(None, gt=0)
     full_layers: int = Field(0, ge=0)
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.full_layers and self.window is None:
+            fix = "give a window, or leave full_layers out"
+            raise Refusal("full_layers must be those before the layers with a window", "no window", fix)
+        return self
 
     def attention(self) -> Attention:
         return biased(super().attention())

@@ -2,10 +2,11 @@
 by all tokens.
 """
 
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
+from viva.base.errors import Refusal
 from viva.model.arch import llama, qwen2
 from viva.model.arch._family import Keys, held
 from viva.model.ffn import moe
@@ -15,7 +16,7 @@ MODEL_TYPE = "qwen2_moe"
 HEADS = {"lm": "Qwen2MoeForCausalLM"}
 
 
-class Config(llama.Config):
+class Config(llama.Kin):
     """`chosen` of `experts` of width `expert_hidden`, and one of `shared_hidden`, in every `every`-th layer except the
     `dense_layers`, which like the others have a network of width `hidden`. `normalised` and `balance` as in ffn/moe.
     """
@@ -28,6 +29,18 @@ class Config(llama.Config):
     balance: float = Field(0.001, ge=0)
     every: int = Field(1, gt=0)
     dense_layers: tuple[int, ...] = ()
+
+    @model_validator(mode="after")
+    def _fits(self) -> Self:
+        if self.hidden is not None and all(self.is_sparse):
+            fix = "leave hidden out; the width of the experts is expert_hidden"
+            raise Refusal("hidden must be the width of layers without experts", "experts in every layer", fix)
+        return self
+
+    @property
+    def is_sparse(self) -> list[bool]:
+        """Which layers have experts."""
+        return [(i + 1) % self.every == 0 and i not in self.dense_layers for i in range(self.layers)]
 
     def attention(self):
         return qwen2.biased(super().attention())
@@ -43,8 +56,9 @@ class Config(llama.Config):
             balance=self.balance,
         )
         sparse = dense.model_copy(update={"ffn": experts})
-        is_sparse = [(i + 1) % self.every == 0 and i not in self.dense_layers for i in range(self.layers)]
-        return (sparse,) if all(is_sparse) else tuple(sparse if is_so else dense for is_so in is_sparse)
+        if all(self.is_sparse):
+            return (sparse,)
+        return tuple(sparse if is_so else dense for is_so in self.is_sparse)
 
 
 def from_hf(keys: Keys) -> Config:
@@ -57,7 +71,8 @@ def from_hf(keys: Keys) -> Config:
         max_window_layers="no layer slides",
         output_router_logits="the caller chooses",
     )
-    return Config(
+    hidden = fields.pop("hidden")
+    config = Config(
         **fields,
         experts=keys.take("num_experts", 60),
         chosen=keys.take("num_experts_per_tok", 4),
@@ -68,6 +83,7 @@ def from_hf(keys: Keys) -> Config:
         every=keys.take("decoder_sparse_step", 1),
         dense_layers=tuple(keys.take("mlp_only_layers", (), null=())),
     )
+    return config if all(config.is_sparse) else Config.model_validate({**dict(config), "hidden": hidden})
 
 
 def to_hf(config: Config) -> dict[str, Any]:
@@ -105,7 +121,6 @@ TINY = Config(
     layers=2,
     heads=4,
     kv_heads=2,
-    hidden=48,
     context=64,
     tied=False,
     experts=6,

@@ -14,7 +14,9 @@ HEADS = {"lm": "Qwen3ForCausalLM"}
 
 
 class Config(qwen2.Config):
-    """`head_dim` is independent of the width."""
+    """`head_dim` is independent of the width, `bias` that of the projections of attention."""
+
+    bias: bool = False
 
     def attention(self) -> Attention:
         changed = {"bias": self.bias, "out_bias": self.bias, "qk_norm": rmsnorm.Config(eps=self.eps)}

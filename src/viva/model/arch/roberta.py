@@ -24,12 +24,15 @@ HEADS = {
 
 
 class Config(bert.Config):
-    """`pad` is the id of the padding token: the first place has the row `pad` + 1 of the table of positions."""
+    """`pad` is the id of the padding token: the first place has the row `pad` + 1 of the table of positions.
+
+    Inside a text that token is a place like any other, which transformers does not count.
+    """
 
     between: ClassVar[dict[str, Any]] = {"dense": "tanh", "dense_dropout": 0.0}
 
     segments: int = Field(1, ge=1)
-    eps: float = 1e-5
+    eps: float = Field(1e-5, gt=0)
     pad: int = Field(1, ge=0)
 
     def entry(self) -> Entry:

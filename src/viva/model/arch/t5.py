@@ -10,7 +10,7 @@ from pydantic import Field
 from viva.base.config import Config as BaseConfig
 from viva.base.config import kind
 from viva.model.activation import Activation
-from viva.model.arch._family import Family, Keys, divided, held
+from viva.model.arch._family import Family, Keys, divided, held, name_of
 from viva.model.ffn import glu, mlp
 from viva.model.head import lm
 from viva.model.norm import rmsnorm
@@ -44,7 +44,8 @@ class Config(Family):
     position: t5.Config = t5.Config()
     activation: Activation = "relu"
     gated: bool = False
-    eps: float = 1e-6
+    eps: float = Field(1e-6, gt=0)
+    tied: bool = True
     start: int | None = Field(None, ge=0)
 
     def attention(self, causal: bool, position: BaseConfig) -> Attention:
@@ -85,8 +86,10 @@ class Config(Family):
 
 def from_hf(keys: Keys) -> Config:
     """Version 1.1 is told by `tie_word_embeddings`: false, or, where transformers 5 has written the file, by
-    `scale_decoder_outputs`: false beside a `tie_word_embeddings` that is always true there.
+    `scale_decoder_outputs`: false beside a `tie_word_embeddings` that is always true there. If its head is tied all the
+    same, which config.json does not tell, it is refused for the matrix that the file lacks.
     """
+    keys.expect("is_encoder_decoder", True)  # without, their decoder keeps what it reads of the encoder as its own past
     keys.ignore(
         dense_act_fn="follows from feed_forward_proj",
         is_gated_act="follows from feed_forward_proj",
@@ -134,7 +137,7 @@ def to_hf(config: Config) -> dict[str, Any]:
         "n_positions": spec.context,
         "relative_attention_num_buckets": config.position.buckets,
         "relative_attention_max_distance": config.position.farthest,
-        "feed_forward_proj": next(theirs for theirs, ours in FFNS.items() if ours == (config.gated, config.activation)),
+        "feed_forward_proj": name_of((config.gated, config.activation), FFNS, MODEL_TYPE),
         "layer_norm_epsilon": config.eps,
         "dropout_rate": config.dropout,
         "tie_word_embeddings": config.tied,

@@ -30,7 +30,8 @@ class Config(Family):
     same_length: bool = False
     farthest: int | None = Field(None, gt=0)
     weight_dropout: float = Field(0.0, ge=0, lt=1)
-    eps: float = 1e-5
+    eps: float = Field(1e-5, gt=0)
+    tied: bool = True
 
     def spec(self) -> Spec:
         attention = Attention(

@@ -8,7 +8,8 @@ from pydantic import Field
 
 from viva.base.choice import Choice
 from viva.base.config import Config as BaseConfig
-from viva.model.arch._family import Fitting, Keys, divided, held, pairs
+from viva.model.activation import Activation
+from viva.model.arch._family import Fitting, Keys, divided, held, name_of, pairs
 from viva.model.ffn import mlp
 from viva.model.head import classify, none
 from viva.model.norm import layernorm
@@ -34,8 +35,8 @@ class Config(Fitting):
     image: int = Field(224, gt=0)
     patch: int = Field(16, gt=0)
     channels: int = Field(3, gt=0)
-    activation: str = "gelu"
-    eps: float = 1e-12
+    activation: Activation = "gelu"
+    eps: float = Field(1e-12, gt=0)
     bias: bool = True
     dropout: float = Field(0.0, ge=0, lt=1)
     weight_dropout: float = Field(0.0, ge=0, lt=1)
@@ -112,7 +113,7 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "image_size": config.image,
         "patch_size": config.patch,
         "num_channels": config.channels,
-        "hidden_act": {ours: theirs for theirs, ours in ACTIVATIONS.items()}[config.activation],
+        "hidden_act": name_of(config.activation, ACTIVATIONS, "ViT and CLIP"),
         "layer_norm_eps": config.eps,
     }
 

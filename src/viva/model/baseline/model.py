@@ -31,7 +31,7 @@ class Baseline(Whole):
     def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
         require_encoder(self)
         layout = layout or Layout.one_document(ids.shape[1], device=ids.device)
-        _require_plain(layout, segments)
+        _require_plain(layout, segments, ids)
         x, last = self.encoder(self.dropout(self.embedding(ids)), layout)
         return Memory(self.dropout(x), layout, last)
 
@@ -46,12 +46,12 @@ class Baseline(Whole):
     ) -> Tensor:
         """The last states [B, T, E]: the decoder's where there is one, which goes on from `memory` or the `cache`."""
         if memory is not None:
-            require_crossing(self)
+            require_crossing(self, memory, len(ids))
         if self.decoder is None:
             require_whole_text(cache)
             return self.encode(ids, layout, segments).states
         layout = layout or Layout.one_document(ids.shape[1], cache.held if cache is not None else 0, ids.device)
-        _require_plain(layout, segments)
+        _require_plain(layout, segments, ids)
         read = ids.shape[1] if cache is None else taken_in(layout, cache)
         state = self._begin(memory) if cache is None or cache.state is None else cache.state
         x, state = self.decoder(self.dropout(self.embedding(ids)), layout, state)
@@ -86,8 +86,9 @@ class Baseline(Whole):
         return memory.last
 
 
-def _require_plain(layout: Layout, segments: Tensor | None) -> None:
-    """Refuse what these models have no means for."""
+def _require_plain(layout: Layout, segments: Tensor | None, ids: Tensor) -> None:
+    """Refuse what these models have no means for, and a layout of other rows than ids."""
+    layout.require(*ids.shape)
     if layout.mask is not None:
         fix = "use an objective without a mask of its own, or a Transformer"
         raise Refusal("a recurrent or convolutional model must read without a mask", type(layout.mask).__name__, fix)

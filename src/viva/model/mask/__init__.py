@@ -2,13 +2,17 @@
 
 A mask answers for slots of a row, never for tensors of a certain shape: `allows(queries, keys)` takes the slots of the
 queries [B or 1, T] and of the keys [S] and returns a boolean [B or 1, T, S], True where the query may see the key.
+One that speaks of each row by itself says of how many, as `rows`.
 """
 
 from dataclasses import dataclass
 from functools import reduce
 from operator import and_, or_
+from typing import Any
 
 from torch import Tensor
+
+from viva.base.errors import Refusal
 
 
 def everything(queries: Tensor, keys: Tensor) -> Tensor:
@@ -17,23 +21,43 @@ def everything(queries: Tensor, keys: Tensor) -> Tensor:
 
 
 class Mask:
-    """The base of every mask. `relative`: it depends on query - key alone, so it says the same inside a document."""
+    """The base of every mask. `relative`: it depends on query - key alone, so it says the same inside a document.
+    `rows`: how many it speaks of one by one; 1 where it says the same of any.
+    """
 
     relative = False
+    rows = 1
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         raise NotImplementedError
 
     def __and__(self, other: "Mask") -> "Both":
-        return Both((*self.parts, *other.parts))
+        return Both((*self.parts, *require_mask(other).parts))
 
     def __or__(self, other: "Mask") -> "Either":
-        return Either((self, other))
+        return Either((self, require_mask(other)))
 
     @property
     def parts(self) -> tuple["Mask", ...]:
         """The masks this one is the conjunction of; a kernel looks here for those it knows."""
         return (self,)
+
+
+def require_mask(given: Any) -> Mask:
+    """What is given, refused where it is none, such as a bare tensor."""
+    if not isinstance(given, Mask):
+        fix = "wrap a boolean tensor: viva.model.mask.given.Given(table)"
+        raise Refusal("a mask must be one of viva.model.mask", f"a {type(given).__name__}", fix)
+    return given
+
+
+def _rows(masks: tuple[Mask, ...]) -> int:
+    """Of how many rows masks speak together."""
+    counts = {mask.rows for mask in masks} - {1}
+    if len(counts) > 1:
+        fix = "give masks of one batch"
+        raise Refusal("masks that are combined must be for as many rows", sorted(counts), fix)
+    return counts.pop() if counts else 1
 
 
 @dataclass(frozen=True)
@@ -50,6 +74,10 @@ class Both(Mask):
     def relative(self) -> bool:
         return all(part.relative for part in self.conjuncts)
 
+    @property
+    def rows(self) -> int:
+        return _rows(self.conjuncts)
+
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         return reduce(and_, (part.allows(queries, keys) for part in self.conjuncts), everything(queries, keys))
 
@@ -63,6 +91,10 @@ class Either(Mask):
     @property
     def relative(self) -> bool:
         return all(part.relative for part in self.disjuncts)
+
+    @property
+    def rows(self) -> int:
+        return _rows(self.disjuncts)
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         return reduce(or_, (part.allows(queries, keys) for part in self.disjuncts))

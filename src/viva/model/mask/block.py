@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.model.mask import Mask
 
 
@@ -14,6 +15,10 @@ class Block(Mask):
     """query // size == key // size, in slots."""
 
     size: int
+
+    def __post_init__(self):
+        if self.size < 1:
+            raise Refusal("a block must have at least one slot", self.size, "widen it, or leave the mask out")
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         return keys // self.size == queries[..., None] // self.size

@@ -21,6 +21,10 @@ class Document(Mask):
     lengths: Lengths
     others: Lengths | None = None
 
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
+
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         of_query = _numbers(self.lengths, keys.device).gather(1, queries.expand(len(self.lengths), -1))
         of_key = _numbers(self.others or self.lengths, keys.device)

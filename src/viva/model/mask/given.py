@@ -21,6 +21,10 @@ class Given(Mask):
             fix = "compare it with something, for example table > 0"
             raise Refusal("a mask given as a tensor must be a boolean [T, S] or [B, T, S]", found, fix)
 
+    @property
+    def rows(self) -> int:
+        return 1 if self.table.ndim == 2 else len(self.table)
+
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         table = self.table.to(keys.device)
         table = table[None] if table.ndim == 2 else table

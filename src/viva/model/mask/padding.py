@@ -14,6 +14,10 @@ class Padding(Mask):
 
     lengths: tuple[int, ...]
 
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
+
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         lengths = torch.tensor(self.lengths, device=keys.device)
         return (keys < lengths[:, None])[:, None].expand(-1, queries.shape[-1], -1)

@@ -17,5 +17,9 @@ class Prefix(Mask):
 
     lengths: tuple[int, ...]
 
+    @property
+    def rows(self) -> int:
+        return len(self.lengths)
+
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         return (Causal() | Padding(self.lengths)).allows(queries, keys)

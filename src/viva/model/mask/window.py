@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.model.mask import Mask
 
 
@@ -14,6 +15,10 @@ class Window(Mask):
     relative = True
 
     width: int
+
+    def __post_init__(self):
+        if self.width < 1:
+            raise Refusal("a window must have at least one slot", self.width, "widen it, or leave the mask out")
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         return queries[..., None] - keys < self.width

@@ -22,7 +22,7 @@ class Config(BaseConfig):
 
     over_batch: ClassVar[bool] = True
 
-    eps: float = 1e-5
+    eps: float = Field(1e-5, gt=0)
     momentum: float = Field(0.1, gt=0, le=1)
 
     def build(self, width: int) -> nn.Module:

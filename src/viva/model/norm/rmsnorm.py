@@ -3,6 +3,7 @@
 from functools import cache, partial
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
@@ -17,7 +18,7 @@ class Config(BaseConfig):
     factor to 1 and not to 0 (Gemma).
     """
 
-    eps: float = 1e-6
+    eps: float = Field(1e-6, gt=0)
     centred: bool = False
 
     def build(self, width: int) -> nn.Module:

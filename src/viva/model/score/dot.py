@@ -1,6 +1,6 @@
 """Dot product (Luong et al. 2015), scaled by 1 / sqrt(D) in the Transformer (Vaswani et al. 2017, section 3.2.1)."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import torch
 from pydantic import Field
@@ -8,14 +8,16 @@ from torch import Tensor
 
 from viva.model.score import Base, Score
 
+Positive = Annotated[float, Field(gt=0)]
+
 
 class Config(Base):
-    """`scale`: "sqrt" is 1 / sqrt(D), else a number; 1 is none (T5, which has it in its starting weights).
+    """`scale`: "sqrt" is 1 / sqrt(D), else a number above 0; 1 is none (T5, which has it in its starting weights).
 
     `cap` bounds a score softly: cap * tanh(score / cap) (Gemma 2, Riviere et al. 2024, section 2).
     """
 
-    scale: Literal["sqrt"] | float = "sqrt"
+    scale: Literal["sqrt"] | Positive = "sqrt"
     cap: float | None = Field(None, gt=0)
 
     def build(self, head_dim: int, heads: int) -> Score:
