@@ -9,7 +9,7 @@ from viva.base.errors import Refusal
 from viva.infer.beam import beam_search
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
-from viva.model.arch import bart, bert, llama, rnn
+from viva.model.arch import bart, bert, llama, rnn, transfo_xl
 from viva.model.init import initialise
 from viva.model.whole import Whole
 
@@ -39,11 +39,11 @@ def every_reply():
     yield from (list(body) for body in product(range(1, V), repeat=LIMIT))
 
 
-@pytest.mark.parametrize("family", [bart, llama, rnn])
+@pytest.mark.parametrize("family", [bart, llama, rnn, transfo_xl])
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 def test_a_wide_search_finds_the_best_reply_of_all(family, alpha):
     made = model(1, family)
-    sources = [[1, 2, 3], [4, 5]] if family is not llama else None
+    sources = [[1, 2, 3], [4, 5]] if made.spec.encoder else None
     prompts = [[3], [2]]
     sampling = Sampling(beams=V**LIMIT, length_penalty=alpha, max_new_tokens=LIMIT)
     found = beam_search(made, prompts, sampling, frozenset({END}), sources)
@@ -54,11 +54,11 @@ def test_a_wide_search_finds_the_best_reply_of_all(family, alpha):
             assert reply == max(every)[1]
 
 
-@pytest.mark.parametrize("family", [bart, llama, rnn])
+@pytest.mark.parametrize("family", [bart, llama, rnn, transfo_xl])
 def test_one_prompt_is_searched_as_if_alone(family):
     made = model(2, family)
     prompts = [[1], [2], [3], [4, 5], [5, 5]]
-    sources = [[1, 2], [3, 4, 5], [1], [2, 2, 2, 2], [4]] if family is not llama else None
+    sources = [[1, 2], [3, 4, 5], [1], [2, 2, 2, 2], [4]] if made.spec.encoder else None
     sampling = Sampling(beams=3, max_new_tokens=8)
     together = beam_search(made, prompts, sampling, frozenset({END}), sources, rows=2)
     alone = [
