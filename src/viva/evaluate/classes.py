@@ -25,9 +25,14 @@ class Scores:
 
 @torch.inference_mode()
 def predicted(model: Whole, tokenizer: Tokenizer, form: Format, rows: Sequence[Row]) -> tuple[list[int], list[int]]:
-    """The numbers of the classes of `rows`, and those the model gives; a text longer than it reads is refused."""
+    """The numbers of the classes of `rows`, and those the model gives; refused where a row has no text, or a longer one
+    than it reads.
+    """
     model.eval()
-    examples = [example for example in form.examples(rows, tokenizer) if example is not None]
+    examples = form.examples(rows, tokenizer)
+    if None in examples:
+        where, fix = rows[examples.index(None)].where, "fill it in, or leave the row out"
+        raise Refusal(f"{where} must have a text to be told a class", "none", fix)
     longest = max((len(example.ids) for example in examples), default=0)
     if longest > model.spec.context:
         fix = "shorten it, or use a model with a longer context"
@@ -38,7 +43,7 @@ def predicted(model: Whole, tokenizer: Tokenizer, form: Format, rows: Sequence[R
         ids = torch.tensor([[token for example in some for token in example.ids]])
         layout = Layout.packed((tuple(len(example.ids) for example in some),), ids.shape[1])
         second = [[int(bool(e.cut) and i >= e.cut) for e in some for i in range(len(e.ids))]]
-        segments = torch.tensor(second) if any(example.cut for example in some) else None
+        segments = torch.tensor(second) if model.two_segments else None
         found += model(ids, layout, segments=segments).argmax(-1).tolist()
     return [int(example.label) for example in examples], found
 

@@ -33,6 +33,11 @@ class Whole(nn.Module):
         return []
 
     @property
+    def two_segments(self) -> bool:
+        """Whether it has a vector each for two texts that are read as one."""
+        return bool(self.stacks) and self.spec.stacks[0].entry.segments > 1
+
+    @property
     def head_weight(self) -> Tensor:
         """The matrix [V, E] whose product with the head's states gives the scores of the vocabulary."""
         if not isinstance(self.head, Vocabulary):
