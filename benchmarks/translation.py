@@ -21,6 +21,7 @@ def main() -> None:
     parser.add_argument("target")
     parser.add_argument("--beams", type=int, default=4)
     parser.add_argument("--length-penalty", type=float, default=0.6)
+    parser.add_argument("--tokenize", default="13a", help="sacrebleu's tokens, such as zh for Chinese references")
     parser.add_argument("--shown", type=int, default=5)
     parser.add_argument("--out", type=Path, help="write the translations here, a line each")
     given = parser.parse_args()
@@ -34,10 +35,10 @@ def main() -> None:
     seconds = time.perf_counter() - start
     for source, translation, target in list(zip(sources, said, targets, strict=True))[: given.shown]:
         print(f"{source}\n  {translation}\n  ({target})")
-    whole = bleu(said, targets)
+    whole = bleu(said, targets, tokenize=given.tokenize)
     print(f"{len(rows)} sentences in {seconds:.1f} s, {given.beams} beams, length penalty {given.length_penalty}")
     print(f"BLEU {whole.score:.2f} +- {whole.within:.2f}  {whole.signature}")
-    for words, (count, score) in by_length(sources, said, targets, BORDERS).items():
+    for words, (count, score) in by_length(sources, said, targets, BORDERS, given.tokenize).items():
         print(f"  {words:>6} words: {score:6.2f}  ({count} sentences)")
     if given.out:
         given.out.write_text("".join(line.replace("\n", " ") + "\n" for line in said), encoding="utf-8")

@@ -71,20 +71,17 @@ class LanguageModel:
         """What the model reads: a text behind the begin token, as in training, or messages with a reply opened."""
         if not isinstance(prompt, str):
             return chat.render(self.tokenizer, prompt, reply=True).ids
+        return self._begun(self.tokenizer.encode(prompt))
+
+    def _begun(self, ids: list[int]) -> list[int]:
         begin = self.tokenizer.bos_id
-        return ([] if begin is None else [begin]) + self.tokenizer.encode(prompt)
+        return ids if begin is None else [begin, *ids]
 
     def stream(self, prompt: Prompt, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
         chosen = parse(Sampling, sampling, name="sampling")
         require_writer(self.model)
-        prompt, source = self._sides(prompt)
-        if chosen.beams > 1:
-            yield self._searched([prompt], chosen, source and [source])[0]
-            return
-        for piece in generate.stream(self.model, self.tokenizer, prompt, chosen, source):
-            if piece.text:
-                yield piece.text
+        yield from self._reply(*self._sides(prompt), chosen)
 
     def generate(self, prompt: Prompt, **sampling: Any) -> str:
         """The text that follows `prompt`."""
@@ -93,6 +90,20 @@ class LanguageModel:
     def chat(self, messages: list[dict], **sampling: Any) -> str:
         """The assistant's reply to a conversation such as [{"role": "user", "content": "hi"}]."""
         return self.generate(messages, **sampling)
+
+    def infill(self, before: str, after: str, spm: bool = False, **sampling: Any) -> str:
+        """What stands between two texts, by a decoder that learned the objective `infill`.
+
+        It reads both as in training: the text before the gap first or, with `spm`, the text after it.
+        """
+        from viva.train.objective import infill  # with what only training needs: loaded when it is asked for
+
+        chosen = parse(Sampling, sampling, name="sampling")
+        require_writer(self.model)
+        require_one_sequence(self.model)
+        parts = (self.tokenizer.encode(text) for text in (before, "", after))
+        turned = infill.Config().reading(self.tokenizer).told(*parts, spm)
+        return "".join(self._reply(self._begun(turned.tolist()), None, chosen))
 
     def translate(self, texts: list[str], **sampling: Any) -> list[str]:
         """What a model with an encoder makes of each text, many at a time; `beams` 4 unless told, or 1 to draw."""
@@ -111,6 +122,15 @@ class LanguageModel:
         start = getattr(self.config, "start", None)
         first = parallel.begin(self.tokenizer) if start is None else start
         return [first], [*self.tokenizer.encode(prompt), self.tokenizer.eos_id]
+
+    def _reply(self, prompt: list[int], source: list[int] | None, chosen: Sampling) -> Iterator[str]:
+        """The reply to one prompt, in pieces of whole characters, or as a search finds it."""
+        if chosen.beams > 1:
+            yield self._searched([prompt], chosen, source and [source])[0]
+            return
+        for piece in generate.stream(self.model, self.tokenizer, prompt, chosen, source):
+            if piece.text:
+                yield piece.text
 
     def _searched(self, prompts: list[list[int]], chosen: Sampling, sources: list[list[int]] | None) -> list[str]:
         """The texts of the replies to many prompts."""

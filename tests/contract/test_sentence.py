@@ -12,11 +12,13 @@ import viva
 from viva.base import choice
 from viva.base.errors import Refusal
 from viva.model import folder
-from viva.model.arch import bert
+from viva.model.arch import bert, llama
 from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.transformer import Transformer
+from viva.text import bpe
+from viva.text.documents import Documents
 from viva.text.tokenizer import Tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "and", "slept"]
@@ -174,6 +176,43 @@ def test_the_length_that_the_folder_names_is_kept(saved, tmp_path):
     for model in (m, viva.load(tmp_path / "again")):
         with pytest.raises(Refusal, match="at most 6 tokens, but found 7"):
             model.embed(["the cat sat on a"])
+
+
+@pytest.mark.parametrize(("kind", "pool"), [("bert", "first"), ("llama", "last")])
+def test_a_text_is_read_as_in_training_here_and_by_transformers(kind, pool, tmp_path):
+    """The ids of the run's own token cache: a tokenizer trained for the run frames nothing unless told to."""
+    pairs = [{"question": f"who is {n}", "sentence": f"{n} is here"} for n in range(20)]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(pair) + "\n" for pair in pairs), encoding="utf-8")
+    recipe = {
+        "out": str(tmp_path / "out"),
+        "model": {"kind": kind, "width": 16, "layers": 1, "heads": 2, "hidden": 24, "context": 32},
+        "tokenizer": {"vocab_size": 270},
+        "data": {"kind": "files", "path": str(tmp_path / "pairs.jsonl")},
+        "format": "pairs",
+        "objective": "pairs",
+        "head": {"kind": "embed", "pool": pool},
+        "valid": 0.0,
+        "train": {"steps": 1, "context": 32, "batch": 4},
+    }
+    m, seen = viva.load(viva.train(recipe).folder), []
+    documents = Documents.open(next((tmp_path / "out" / "tokens").iterdir()), m.tokenizer)
+    trained = [documents[n][0][: documents.cuts[n]].tolist() for n in range(20)]
+    texts, theirs = [pair["question"] for pair in pairs], transformers.AutoTokenizer.from_pretrained(m.source)
+    m.model.register_forward_pre_hook(lambda _, given: seen.append(given[0][0].tolist()))
+    m.embed(texts)
+    assert (
+        seen == [[token for ids in trained for token in ids]] and trained[3][0] == trained[3][-1] == m.tokenizer.eos_id
+    )
+    assert theirs(texts).input_ids == trained
+
+
+def test_a_model_that_writes_keeps_its_tokenizer(tmp_path):
+    """Its prompts must not end in an end token when transformers reads them."""
+    plain = bpe.train(["some words"], bpe.Config(vocab_size=270))
+    config = llama.TINY.model_copy(update={"vocab": 270})
+    folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())), plain)
+    theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    assert theirs("some").input_ids == plain.encode("some")
 
 
 def test_who_gives_no_vectors(tmp_path, tokenizer):

@@ -10,7 +10,7 @@ from viva.base.errors import Refusal
 from viva.infer.beam import beam_search
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
-from viva.model.arch import bart, bert, llama, rnn
+from viva.model.arch import bart, bert, llama, rnn, transfo_xl
 from viva.model.init import initialise
 from viva.model.whole import Whole
 
@@ -40,11 +40,11 @@ def every_reply():
     yield from (list(body) for body in product(range(1, V), repeat=LIMIT))
 
 
-@pytest.mark.parametrize("family", [bart, llama, rnn])
+@pytest.mark.parametrize("family", [bart, llama, rnn, transfo_xl])
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 def test_a_wide_search_finds_the_best_reply_of_all(family, alpha):
     made = model(1, family)
-    sources = [[1, 2, 3], [4, 5]] if family is not llama else None
+    sources = [[1, 2, 3], [4, 5]] if made.spec.encoder else None
     prompts = [[3], [2]]
     sampling = Sampling(beams=V**LIMIT, length_penalty=alpha, max_new_tokens=LIMIT)
     found = beam_search(made, prompts, sampling, frozenset({END}), sources)
@@ -55,11 +55,26 @@ def test_a_wide_search_finds_the_best_reply_of_all(family, alpha):
             assert reply == max(every)[1]
 
 
-@pytest.mark.parametrize("family", [bart, llama, rnn])
+def test_the_length_penalty_decides_which_reply_is_best():
+    """Under this model the best of all 781 replies ends at once, after three tokens, or not at all."""
+    made, best = initialise(llama.TINY.model_copy(update={"vocab": V}).spec().build(), 0).eval(), {}
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.2)
+        scored = [(likelihood(made, [3], reply, None), reply) for reply in every_reply()]
+    for alpha in (0.0, 0.6, 2.0):
+        best[alpha] = max((score / ((5 + len(reply)) / 6) ** alpha, reply) for score, reply in scored)[1]
+        sampling = Sampling(beams=V**LIMIT, length_penalty=alpha, max_new_tokens=LIMIT)
+        assert beam_search(made, [[3]], sampling, frozenset({END})) == [best[alpha]]
+    assert [len(reply) for reply in best.values()] == [1, 3, 4]
+
+
+@pytest.mark.parametrize("family", [bart, llama, rnn, transfo_xl])
 def test_one_prompt_is_searched_as_if_alone(family):
     made = model(2, family)
     prompts = [[1], [2], [3], [4, 5], [5, 5]]
-    sources = [[1, 2], [3, 4, 5], [1], [2, 2, 2, 2], [4]] if family is not llama else None
+    sources = [[1, 2], [3, 4, 5], [1], [2, 2, 2, 2], [4]] if made.spec.encoder else None
     sampling = Sampling(beams=3, max_new_tokens=8)
     together = beam_search(made, prompts, sampling, frozenset({END}), sources, rows=2)
     alone = [

@@ -6,13 +6,18 @@ import transformers
 
 from viva.base.choice import names, variant
 from viva.base.errors import Notice, Refusal
+from viva.infer.beam import beam_search
 from viva.infer.decode import Decoding
 from viva.infer.generate import generate_batch, stream
 from viva.infer.sampling import Sampling
 from viva.model import folder as checkpoint
-from viva.model.arch import llama
+from viva.model.arch import bart, llama, rnn, transfo_xl
 from viva.model.cache import Contiguous
 from viva.model.init import initialise
+from viva.model.layout import Layout
+from viva.model.mask.full import Full
+from viva.model.mask.prefix import Prefix
+from viva.model.recall import Recall
 from viva.model.transformer import Transformer
 from viva.text import bpe
 
@@ -125,6 +130,58 @@ def test_the_end_of_the_context_is_told(model):
     with pytest.warns(Notice):
         (reply,) = generate_batch(model, [[1] * 64], GREEDY)
     assert len(reply) == 1
+
+
+def test_what_recalls_reads_by_segments_and_has_no_end():
+    """Segments of 6 with 5 states recalled: the prompt by segments, each token behind what is recalled; also in rows
+    that stand beside others and end at different times."""
+    made, stops = model_of(transfo_xl.TINY), frozenset(range(0, 64, 9))
+    prompts = [*PROMPTS, list(range(20, 34)), PROMPTS[2][::-1]]
+    replies = generate_batch(made, prompts, GREEDY, stops)
+    for prompt, reply in zip(prompts, replies, strict=True):
+        recall, expected = Recall(5), []
+        with torch.no_grad():
+            for segment in torch.tensor([prompt]).split(6, 1):
+                states = made.hidden(segment, recall=recall)
+            while len(expected) < 24 and not stops & set(expected):
+                expected.append(int(made.logits(states[:, -1]).argmax()))
+                states = made.hidden(torch.tensor([expected[-1:]]), recall=recall)
+        assert reply == expected
+    assert len({len(reply) for reply in replies}) > 1 and max(map(len, replies)) == 24
+    with pytest.raises(Refusal, match=r"by segments together must be of one length, but found \[1, 3\]"):
+        Decoding(made, {0: [1], 1: [1, 2, 3]}, GREEDY).step()
+
+
+def test_a_prompt_is_read_both_ways(model):
+    """The first scores are those of a prompt without any mask, the later ones of a pass over all that there is."""
+    sampling = Sampling(temperature=0, max_new_tokens=12, prefix=True)
+    replies, first = generate_batch(model, PROMPTS, sampling), Decoding(model, dict(enumerate(PROMPTS)), sampling)
+    first.step()
+    for row, prompt in enumerate(PROMPTS):
+        n = len(prompt)
+        whole = model(torch.tensor([prompt]), Layout.packed(((n,),), n, mask=Full()))[0, -1]
+        torch.testing.assert_close(first.logits[row], whole, atol=1e-5, rtol=1e-5)
+        mask = Prefix((n,))
+        scores = model(torch.tensor([prompt + replies[row]]), Layout.packed(((n + 12,),), n + 12, mask=mask))[0]
+        assert scores[n - 1 : -1].argmax(-1).tolist() == replies[row]
+    assert replies != generate_batch(model, PROMPTS, sampling.model_copy(update={"prefix": False}))
+    assert beam_search(model, PROMPTS, sampling, frozenset()) == replies
+
+
+@pytest.mark.parametrize(
+    ("family", "expected"),
+    [
+        (bart, "read its prompt at once to read it both ways, but found an encoder and a decoder"),
+        (transfo_xl, "read its prompt at once to read it both ways, but found a decoder that recalls segments"),
+        (rnn, "must read without a mask, but found Prefix"),
+    ],
+)
+def test_who_cannot_read_a_prompt_both_ways(family, expected):
+    plain = {"parts": "decoder", "both_ways": False, "attention": None}
+    config = family.TINY.model_copy(update=plain if family is rnn else {})
+    sources = [[1, 2]] if family is bart else None
+    with pytest.raises(Refusal, match=expected):
+        generate_batch(initialise(config.spec().build()), [[1, 2]], Sampling(prefix=True), sources=sources)
 
 
 def test_scores_that_are_not_finite_are_refused(model):

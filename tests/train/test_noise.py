@@ -8,6 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from viva.api import LanguageModel
 from viva.base.errors import Refusal
 from viva.model import folder
 from viva.model.arch import bert, llama
@@ -305,6 +306,33 @@ def test_a_document_with_a_gap_can_be_put_together_again():
     assert sorted(seen) == sorted([list(map(int, document)) for document in documents])
     near(turned / 80, 0.5, 0.25, 80)
     assert 0 < suffix_first < turned
+
+
+@pytest.mark.parametrize("spm", [False, True])
+def test_a_gap_is_filled_as_it_was_learned(spm):
+    """In documents of one letter. What the model reads first is how a batch begins, up to what it is to write."""
+    fields, read = {"share": 1.0, "spm": float(spm)}, []
+    known = LanguageModel(None, mending.learn(infill, fields=fields)[0].eval(), tokenizer(), "here")
+    known.model.embedding.register_forward_pre_hook(lambda _, given: read.append(given[0][0].tolist()))
+    pre, suf, mid = (role(f"{name}_token") for name in ("prefix", "suffix", "middle"))
+    merged = tokenizer().encode("e")[0]  # "ee" is one token
+    documents = [document for document in mending.letters(16) if merged not in document]
+    for batch in mending.data(infill, documents, fields=fields, batch=1, pack=False).once():
+        ids, read[:] = batch.ids[0].tolist(), []
+        written = ids[ids.index(mid) + 1 :]
+        before = written[: len(written) // 2] if spm else ids[ids.index(pre) + 1 : ids.index(suf)]
+        around = [tokenizer().decode(part) for part in (before, ids[ids.index(suf) + 1 : ids.index(mid)])]
+        said = known.infill(*around, spm=spm, temperature=0, max_new_tokens=8)
+        assert read[0] == ids[: ids.index(mid) + 1] + (before if spm else [])
+        assert set(said) <= set("".join(around)) or not any(around)
+
+
+def test_who_cannot_fill_a_gap():
+    plain = bpe.train(["some words"] * 3, bpe.Config(vocab_size=270))
+    with pytest.raises(Refusal, match="a tokenizer must have a prefix_token for this objective"):
+        LanguageModel(None, mending.model(infill), plain, "here").infill("a", "b")
+    with pytest.raises(Refusal, match="a model must have a decoder to generate text"):
+        LanguageModel(None, mending.model(masked), tokenizer(), "here").infill("a", "b")
 
 
 # --- prefix and permutation: who influences whom

@@ -20,9 +20,14 @@ class Scores:
 
 
 def predicted(model: Whole, tokenizer: Tokenizer, form: Format, rows: Sequence[Row]) -> tuple[list[int], list[int]]:
-    """The numbers of the classes of `rows`, and those the model gives; a text longer than it reads is refused."""
+    """The numbers of the classes of `rows`, and those the model gives; refused where a row has no text, or a longer one
+    than it reads.
+    """
     model.eval()
-    examples = [example for example in form.examples(rows, tokenizer) if example is not None]
+    examples = form.examples(rows, tokenizer)
+    if None in examples:
+        where, fix = rows[examples.index(None)].where, "fill it in, or leave the row out"
+        raise Refusal(f"{where} must have a text to be told a class", "none", fix)
     found = class_scores(model, examples).argmax(-1).tolist()
     return [int(example.label) for example in examples], found
 

@@ -6,7 +6,8 @@ from torch import Tensor
 from viva.base.errors import Refusal
 from viva.infer import decode
 from viva.infer.decode import require_source
-from viva.infer.generate import by_length, tell_filled
+from viva.infer.generate import groups, tell_filled
+from viva.infer.reader import reach, reader
 from viva.infer.sampling import ORDER, Sampling
 from viva.model.transformer import Transformer
 
@@ -86,11 +87,7 @@ def beam_search(
     require_source(model, sources)
     _require_alone(sampling)
     found: dict[int, list[int]] = {}
-    order = by_length(prompts, sources)
-    while order:
-        length = len(prompts[order[0]])
-        taken = [i for i in order[:rows] if len(prompts[i]) == length]
-        order = order[len(taken) :]
+    for taken in groups(prompts, sources, rows, alike=True):
         read = sources and [sources[i] for i in taken]
         replies = _together(model, [prompts[i] for i in taken], sampling, stops, read)
         found |= zip(taken, replies, strict=True)
@@ -100,7 +97,7 @@ def beam_search(
 
 def _tell(model: Transformer, replies: list, prompts: list, sampling: Sampling, stops: frozenset[int]) -> None:
     """Say how many replies ended because the context was full."""
-    room = [model.spec.context - len(prompt) + 1 for prompt in prompts]
+    room = [reach(model) - len(prompt) + 1 for prompt in prompts]
     ended = [n for n, reply in zip(room, replies, strict=True) if len(reply) >= n and reply[-1] not in stops]
     tell_filled(model, sum(n < sampling.max_new_tokens for n in ended))
 
@@ -115,18 +112,17 @@ def _together(
     """The best replies to prompts of one length."""
     limit = min(decode.limit(model, prompt, sampling) for prompt in prompts)
     ids = torch.tensor(prompts, device=model.embedding.weight.device)
-    memory = None if sources is None else decode.read(model, sources)
-    cache = model.cache(len(prompts), ids.shape[1] + limit - 1)
+    reading = reader(model, None if sources is None else decode.read(model, sources), sampling.prefix)
+    states = reading.first(list(ids), ids.shape[1] + limit - 1)
     searches = _Searches(len(prompts), sampling.beams, sampling.length_penalty, stops, ids.device)
     for made in range(1, limit + 1):
-        scored = model.logits(model.hidden(ids, cache=cache, memory=memory)[:, -1]).float()
+        scored = model.logits(states).float()
         decode.require_finite(scored, searches.open, searches.scores.shape[1], made)
         rows = searches.advance(scored.log_softmax(-1))
         if not rows or made == limit:
             break
-        cache.pick(rows)
-        memory = None if memory is None else memory.take(rows)
-        ids = searches.tokens[..., -1].reshape(-1, 1)
+        reading.pick(rows)
+        states = reading.next(searches.tokens[..., -1].reshape(-1, 1))
     searches.close()
     return searches.best()
 

@@ -1,4 +1,4 @@
-"""Rows of tokens that grow together, one token each a step, on a cache of keys and values."""
+"""Rows of tokens that grow together, one token each a step."""
 
 from typing import NoReturn
 
@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from viva.base.errors import Refusal
 from viva.infer.draw import draw, uniforms
+from viva.infer.reader import reach, reader
 from viva.infer.sampling import Sampling
 from viva.infer.use import require_writer
 from viva.model.flow import Memory
@@ -35,7 +36,8 @@ class Decoding:
         self.limit = {row: limit(model, prompt, sampling) for row, prompt in prompts.items()}
         self.made = 0
         self._ids = [torch.tensor(prompt, device=self._weight.device) for prompt in prompts.values()]
-        self._memory = None if sources is None else read(model, [sources[row] for row in prompts])
+        memory = None if sources is None else read(model, [sources[row] for row in prompts])
+        self._reader = reader(model, memory, sampling.prefix)
         self._uniform = uniforms(sampling.seed, self.rows, max(self.limit.values())).to(self._weight.device)
         self._seen = _seen(self._ids, model.spec.vocab) if sampling.repetition_penalty != 1 else None
         self._tokens: Tensor | None = None  # [B, 1]: drawn, not yet read by the model
@@ -47,7 +49,7 @@ class Decoding:
     @torch.inference_mode()
     def step(self) -> list[int]:
         """The next token of each of `rows`."""
-        states = self._prefill() if self._tokens is None else self._hidden(self._tokens)[:, -1]
+        states = self._first() if self._tokens is None else self._reader.next(self._tokens)
         self.logits = self.model.logits(states)
         tokens = draw(self.logits, self.sampling, self._uniform[:, self.made], self._seen)
         self._tokens = tokens[:, None]
@@ -60,19 +62,9 @@ class Decoding:
             refuse_nonfinite(self.rows[found.index(-1)], self.made)
         return found
 
-    def _prefill(self) -> Tensor:
-        """Read all prompts at once, the shorter ones padded on the right; the states [B, E] of their last tokens."""
-        lengths = [len(prompt) for prompt in self._ids]
-        last = torch.tensor(lengths, device=self._weight.device)
-        capacity = max(length + self.limit[row] - 1 for row, length in zip(self.rows, lengths, strict=True))
-        self._cache = self.model.cache(len(lengths), capacity)
-        padded = pad_sequence(self._ids, batch_first=True)
-        layout = Layout.packed(tuple((n,) for n in lengths), max(lengths), padded.device)
-        states = self._hidden(padded, layout if any(layout.padding) else None)
-        return states[torch.arange(len(lengths)), last - 1]
-
-    def _hidden(self, ids: Tensor, layout: Layout | None = None) -> Tensor:
-        return self.model.hidden(ids, layout, cache=self._cache, memory=self._memory)
+    def _first(self) -> Tensor:
+        sizes = zip(self.rows, self._ids, strict=True)
+        return self._reader.first(self._ids, max(len(ids) + self.limit[row] - 1 for row, ids in sizes))
 
     def filled(self, row: int) -> bool:
         """Whether `row` ends, or ended, because the model's context is full."""
@@ -85,8 +77,7 @@ class Decoding:
         spare = [i for i in alive if i >= len(alive)]
         places = [i if self.rows[i] not in ended else spare.pop() for i in range(len(alive))]
         self.rows = [self.rows[i] for i in places]
-        self._cache.take(places)
-        self._memory = None if self._memory is None else self._memory.take(places)
+        self._reader.take(places)
         self._tokens, self._uniform = self._tokens[places], self._uniform[places]
         self._seen = None if self._seen is None else self._seen[places]
 
@@ -119,7 +110,7 @@ def read(model: Transformer, sources: list[list[int]]) -> Memory:
     """What the encoder makes of the sources, a row each, padded on the right."""
     device = model.embedding.weight.device
     for source in sources:
-        require_ids(model, source, "a source")
+        require_ids(model, source, "a source", model.spec.context)
     ids = pad_sequence([torch.tensor(source, device=device) for source in sources], batch_first=True)
     return model.encode(ids, Layout.packed(tuple((len(source),) for source in sources), ids.shape[1], device))
 
@@ -134,13 +125,13 @@ def _seen(prompts: list[Tensor], vocab: int) -> Tensor:
 
 def limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:
     """How many tokens may follow `prompt`: the last needs no room, since the model does not read it."""
-    require_ids(model, prompt, "a prompt")
-    return min(sampling.max_new_tokens, model.spec.context - len(prompt) + 1)
+    require_ids(model, prompt, "a prompt", reach(model))
+    return min(sampling.max_new_tokens, reach(model) - len(prompt) + 1)
 
 
-def require_ids(model: Transformer, ids: list[int], what: str) -> None:
-    """Refuse ids that the model cannot read: none, unknown ones, too many."""
-    vocab, context = model.spec.vocab, model.spec.context
+def require_ids(model: Transformer, ids: list[int], what: str, most: float) -> None:
+    """Refuse ids that the model cannot read: none, unknown ones, more than `most`."""
+    vocab = model.spec.vocab
     if vocab is None:
         raise Refusal("a model must read text to go on with it", "one that reads images", "use a language model")
     if not ids:
@@ -148,6 +139,6 @@ def require_ids(model: Transformer, ids: list[int], what: str) -> None:
     if not 0 <= min(ids) <= max(ids) < vocab:
         fix = "use the tokenizer that belongs to the model"
         raise Refusal(f"the ids of {what} must be in [0, {vocab})", f"{min(ids)} to {max(ids)}", fix)
-    if len(ids) > context:
+    if len(ids) > most:
         fix = "shorten it, or use a model with a longer context"
-        raise Refusal(f"{what} must fit the model's context of {context} tokens", f"{len(ids)} tokens", fix)
+        raise Refusal(f"{what} must fit the model's context of {most} tokens", f"{len(ids)} tokens", fix)

@@ -7,6 +7,7 @@ from typing import Literal
 
 from viva.base.errors import Notice, Refusal
 from viva.infer.decode import Decoding
+from viva.infer.reader import recalls
 from viva.infer.sampling import Sampling
 from viva.infer.stop import Guard
 from viva.model.transformer import Transformer
@@ -73,11 +74,9 @@ def generate_batch(
     if sampling.stop:
         fix = "end the replies by ids, or generate one by one"
         raise Refusal("stop strings must be left out for a batch of tokens", list(sampling.stop), fix)
-    order = by_length(prompts, sources)
-    replies: dict[int, list[int]] = {i: [] for i in order}
+    replies: dict[int, list[int]] = {i: [] for i in range(len(prompts))}
     filled = 0
-    for start in range(0, len(order), rows):
-        taken = order[start : start + rows]
+    for taken in groups(prompts, sources, rows, alike=recalls(model)):
         read = sources and {i: sources[i] for i in taken}
         decoding = Decoding(model, {i: prompts[i] for i in taken}, sampling, read)
         filled += _together(decoding, replies, stops)
@@ -99,9 +98,16 @@ def _together(decoding: Decoding, replies: dict[int, list[int]], stops: frozense
     return filled
 
 
-def by_length(prompts: list[list[int]], sources: list[list[int]] | None) -> list[int]:
-    """The numbers of the prompts, those of like length side by side, so that rows waste no padding."""
-    return sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(sources[i]) if sources else 0))
+def groups(prompts: list[list[int]], sources: list[list[int]] | None, rows: int, alike: bool) -> Iterator[list[int]]:
+    """The numbers of the prompts, `rows` at a time, those of like length side by side, so that rows waste no padding;
+    `alike`, of one length and no other.
+    """
+    order = sorted(range(len(prompts)), key=lambda i: (len(prompts[i]), len(sources[i]) if sources else 0))
+    while order:
+        length = len(prompts[order[0]])
+        taken = [i for i in order[:rows] if not alike or len(prompts[i]) == length]
+        yield taken
+        order = order[len(taken) :]
 
 
 def tell_filled(model: Transformer, filled: int) -> None:

@@ -22,6 +22,7 @@ class Sampling(*(filter.Config for filter in ORDER)):
     stop: Stops = Field((), description="a string that ends the reply and is no part of it; may be repeated")
     beams: int = Field(1, ge=1, description="search the most likely reply with so many beams, instead of drawing")
     length_penalty: float = Field(0.6, ge=0, le=10, description="of a beam search: 0 favours short replies")
+    prefix: bool = Field(False, description="read the prompt both ways, as the objective prefix trains a model to")
     seed: int | None = Field(None, description="the same seed gives the same text; left out, one is drawn")
 
     @model_validator(mode="after")

@@ -71,7 +71,8 @@ def save(
         _describe(new, config, model, tokenizer, (notes or {}).get("labels"))
         tensors.save(new, family, model)
         if tokenizer is not None:
-            tokenizer.save(new)
+            writes = kind(model.spec.head) == "lm"  # else it reads texts whole, and others must frame them as we do
+            (tokenizer if writes else tokenizer.framed).save(new)
         if beside is not None:
             beside(new)
         said = {

@@ -49,3 +49,7 @@ class Recall:
         """Count T more tokens; called once a pass, after the last layer."""
         self.held = min(self.length, self.held + T)
         self._before = self._after
+
+    def pick(self, rows: list[int]) -> None:
+        """Make rows[i] the new row i, for any rows, repeated ones too."""
+        self._before = {layer: states[rows] for layer, states in self._before.items()}

@@ -7,6 +7,7 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.text.characters import require_whole
 from viva.text.example import Draft, Example, encode
+from viva.text.fingerprint import PROBE
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
@@ -71,16 +72,13 @@ def text(row: Row, name: str, optional: bool = False) -> str:
 
 
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids before and after a text that is read whole: those of BERT's roles where the tokenizer has them, else the
-    begin and the end of a document.
-    """
-    names = tokenizer.words
-    before = names.get("cls_token") or names.get("bos_token")
-    after = names.get("sep_token") or names.get("eos_token")
-    if after is None:
+    """The ids before and after a text that is read whole (text/frame.py); refused where there are none."""
+    [probe] = tokenizer.encode_framed([PROBE])
+    plain = [place for place, added in enumerate(probe.special_tokens_mask) if not added]
+    if len(plain) == len(probe.ids):
         must = "a tokenizer must name an end token, or `sep_token`, to frame a text"
         raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
-    return [] if before is None else [tokenizer.id(before)], [tokenizer.id(after)]
+    return probe.ids[: plain[0]], probe.ids[plain[-1] + 1 :]
 
 
 def ends(tokenizer: Tokenizer) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from viva.base.files import write_text
 from viva.text import marks, special, template
 from viva.text.characters import require_whole
 from viva.text.fingerprint import PROBE, Fingerprint, digest
+from viva.text.frame import framing
 from viva.text.stream import Stream
 
 
@@ -61,12 +62,12 @@ class Tokenizer:
     def encode_framed(
         self, texts: Sequence[str | tuple[str, str]], most: int | None = None
     ) -> list[tokenizers.Encoding]:
-        """Each text's, or each pair's, `ids` with the special tokens that the tokenizer's post-processor sets about
-        them ([CLS] text [SEP]), and `type_ids`: which segment a token belongs to, 0 or 1.
+        """Each text's, or each pair's, `ids` with the special tokens that frame them ([CLS] text [SEP], text/frame.py),
+        and `type_ids`: which segment a token belongs to, 0 or 1.
 
         With `most` tokens given a longer text is cut, of a pair the longer one, and the special tokens stay.
         """
-        core = self.core if most is None else self._cutting_core(most)
+        core = self.framed.core if most is None else self.framed._cutting_core(most)
         for text in texts:
             for part in (text,) if isinstance(text, str) else text:
                 require_whole(part)
@@ -130,6 +131,12 @@ class Tokenizer:
         """The ids that end a generation: the end of a document, and what the template ends a turn with."""
         ends = {self.eos_id, self.specials.get(self._end_of_turn or "")}
         return frozenset(number for number in ends if number is not None)
+
+    @cached_property
+    def framed(self) -> "Tokenizer":
+        """This tokenizer, with a post-processor that frames texts: what a folder needs whose model reads them whole."""
+        core = framing(self.core, self.words)
+        return self if core is self.core else Tokenizer(core, self.config)
 
     @property
     def template(self) -> str | None:

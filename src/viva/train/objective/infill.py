@@ -61,7 +61,7 @@ class Infill(Reading):
         turned = self.told(text[:begin], text[begin:end], text[end:], random.random() < self.config.spm)
         return np.concatenate([first, turned, last])
 
-    def told(self, prefix: np.ndarray, middle: np.ndarray, suffix: np.ndarray, spm: bool) -> np.ndarray:
+    def told(self, prefix: Sequence[int], middle: Sequence[int], suffix: Sequence[int], spm: bool) -> np.ndarray:
         """PSM: <prefix> p <suffix> s <middle> m; SPM: <prefix> <suffix> s <middle> p m (the paper's appendix D)."""
         p, s, m = self.before
         laid = [p, s, suffix, m, prefix, middle] if spm else [p, prefix, s, suffix, m, middle]
