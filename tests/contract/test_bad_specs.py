@@ -87,6 +87,16 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: spec(encoder=stack()),
         "an encoder must see its text both ways, but found causal: true. To fix it, set causal to false.",
     ),
+    "a decoder that sees what it is to predict": (
+        lambda: spec(decoder=stack(block(), block(causal=False))),
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, make it an "
+        "encoder, or give its batches a mask that sees a prefix both ways.",
+    ),
+    "a decoder both ways beside an encoder": (
+        lambda: spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS, causal=False))),
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, make it an "
+        "encoder, or give its batches a mask that sees a prefix both ways.",
+    ),
     "nothing": (
         lambda: spec(),
         "a model must have an encoder or a decoder, but found neither. To fix it, give one of them, or both.",
@@ -128,7 +138,6 @@ def test_what_is_close_to_it_is_accepted():
     attention(window=4), attention(kv_heads=2, score=additive.Config()), stack(share=2)
     spec(encoder=stack(BOTH_WAYS), head=masked.Config())
     spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS)))
-    spec(decoder=stack(BOTH_WAYS), head=masked.Config())  # sees both ways
 
 
 def masked_row(shape: tuple[int, ...]) -> Layout:

@@ -214,13 +214,16 @@ class Spec(Config):
             raise Refusal("a decoder must attend to an encoder where there is one, and only there", found, fix)
         if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
             raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
+        if self.decoder is not None and not all(block.attention.causal for block in self.decoder.blocks):
+            fix = "set causal to true, make it an encoder, or give its batches a mask that sees a prefix both ways"
+            raise Refusal("a decoder must read its text left to right", "causal: false", fix)
         if self.encoder is not None and self.encoder.recall:
             found = f"an encoder with recall {self.encoder.recall}"
             raise Refusal("a stack must read left to right to recall a segment", found, "set its recall to 0")
         if len({stack.entry.inner for stack in self.stacks}) > 1:
             found = [stack.entry.inner for stack in self.stacks]
             raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")
-        if kind(self.head) == "masked" and self.decoder and any(b.attention.causal for b in self.decoder.blocks):
+        if kind(self.head) == "masked" and self.decoder is not None:
             fix = "use an encoder, or the head lm"
             raise Refusal("a model that fills in words must see both sides of them", "a causal decoder", fix)
         return self
