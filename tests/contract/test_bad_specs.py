@@ -17,7 +17,7 @@ from viva.model.head import classify, masked
 from viva.model.layout import Layout
 from viva.model.mask.given import Given
 from viva.model.norm import layernorm
-from viva.model.position import learned, none, rope
+from viva.model.position import learned, log_n, none, rope
 from viva.model.score import additive, linear
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
@@ -83,19 +83,29 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
         "layers that share their weights must be of one block, but found share 2 and 2 blocks. To fix it, give one "
         "block.",
     ),
+    "rotary positions of a segment that is recalled": (
+        lambda: stack(block(position=rope.Config()), recall=4),
+        "positions must be told by distance where a segment is recalled, for it has no places, but found rope. To fix "
+        "it, use positions such as xl, or set recall to 0.",
+    ),
+    "learned and rotary positions of a segment that is recalled": (
+        lambda: stack(block(position=log_n.Config()), entry=Entry(position=learned.Config()), recall=4),
+        "positions must be told by distance where a segment is recalled, for it has no places, but found learned, log_n. To fix "
+        "it, use positions such as xl, or set recall to 0.",
+    ),
     "an encoder that sees one side": (
         lambda: spec(encoder=stack()),
         "an encoder must see its text both ways, but found causal: true. To fix it, set causal to false.",
     ),
     "a decoder that sees what it is to predict": (
         lambda: spec(decoder=stack(block(), block(causal=False))),
-        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, make it an "
-        "encoder, or give its batches a mask that sees a prefix both ways.",
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make it "
+        "an encoder; a batch may still have a mask that says otherwise.",
     ),
     "a decoder both ways beside an encoder": (
         lambda: spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS, causal=False))),
-        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, make it an "
-        "encoder, or give its batches a mask that sees a prefix both ways.",
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make it "
+        "an encoder; a batch may still have a mask that says otherwise.",
     ),
     "nothing": (
         lambda: spec(),

@@ -4,6 +4,7 @@ whole, packed among others, read token by token from a cache, and seen both ways
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 import torch
@@ -23,6 +24,7 @@ from viva.model.mask.full import Full
 from viva.model.mask.other import Other
 from viva.model.norm import rmsnorm
 from viva.model.position import Placed, Scheme, alibi, log_n, rope, shaw, t5, xl
+from viva.model.recall import Recall
 from viva.model.score import bilinear, cosine, dot
 from viva.model.spec import Attention, Block, Spec, Stack
 from viva.model.transformer import Transformer
@@ -189,18 +191,18 @@ def test_alibi_is_blooms_bias(heads):
 # -- the same text in every form -------------------------------------------------------------------------------------
 
 
-def model(position: Config, causal: bool, kv_heads: int = G, **more) -> Transformer:
+def model(position: Config, causal: bool, kv_heads: int = G, recall: int = 0, **more) -> Transformer:
     """Three layers, two of one kind and one under a window, with weights far from zero."""
     near = {"window": 4} if causal else {}
     blocks = tuple(
         Block(
-            attention=attention(position, causal, kv_heads, **more, **window),
+            attention=attention(position, causal, kv_heads, **{**more, **window}),
             ffn=mlp.Config(hidden=24),
             norm=rmsnorm.Config(),
         )
         for window in ({}, near, {})
     )
-    stack = Stack(layers=3, blocks=blocks)
+    stack = Stack(layers=3, blocks=blocks, recall=recall)
     side = {"decoder": stack} if causal else {"encoder": stack}
     made = initialise(Transformer(Spec(vocab=40, width=16, context=64, **side)))
     return drawn(made).eval()
@@ -251,6 +253,22 @@ def test_token_by_token_from_a_cache_is_the_full_pass(name):
         for row, start in enumerate((4, 9)):
             mine = torch.stack([step[row] for step in found])
             torch.testing.assert_close(mine, full[row, start : start + 5], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_scheme_tells_by_place_or_by_distance_as_it_says(name):
+    """Where tokens are said to have other places in the same slots."""
+    made, x, layout = model(SCHEMES[name], causal=True), ids(2, 12), Layout.one_document(12)
+    apart = replace(layout, positions=layout.positions * 2, end=23)
+    assert torch.allclose(made(x, layout), made(x, apart)) != SCHEMES[name].by_place
+
+
+@pytest.mark.parametrize("name", [name for name, position in SCHEMES.items() if not position.by_place])
+def test_a_recalled_segment_is_a_window(name):
+    """Read token by token with 3 states recalled, a token sees 4, as in one pass under such a window."""
+    made, x, recall = model(SCHEMES[name], True, recall=3, window=4), ids(2, 12), Recall(3)
+    found = torch.cat([made.hidden(token, recall=recall) for token in x.split(1, 1)], 1)
+    torch.testing.assert_close(found, made.hidden(x), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -126,6 +126,10 @@ class Stack(Config):
         if self.share > 1 and len(self.blocks) > 1:
             found = f"share {self.share} and {len(self.blocks)} blocks"
             raise Refusal("layers that share their weights must be of one block", found, "give one block")
+        told = (self.entry.position, *(block.attention.position for block in self.blocks))
+        if self.recall and (found := sorted({kind(position) for position in told if position.by_place})):
+            must = "positions must be told by distance where a segment is recalled, for it has no places"
+            raise Refusal(must, ", ".join(found), "use positions such as xl, or set recall to 0")
         return self
 
 
@@ -215,7 +219,7 @@ class Spec(Config):
         if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
             raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
         if self.decoder is not None and not all(block.attention.causal for block in self.decoder.blocks):
-            fix = "set causal to true, make it an encoder, or give its batches a mask that sees a prefix both ways"
+            fix = "set causal to true, or make it an encoder; a batch may still have a mask that says otherwise"
             raise Refusal("a decoder must read its text left to right", "causal: false", fix)
         if self.encoder is not None and self.encoder.recall:
             found = f"an encoder with recall {self.encoder.recall}"

@@ -18,6 +18,7 @@ class Config(BaseConfig):
     """`rope`, and beyond the length `trained` the query that sees n tokens times log(n) / log(trained)."""
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    by_place: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = False  # without a scaling of the angles
 
     trained: int = Field(2048, gt=1)

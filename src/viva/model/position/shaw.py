@@ -16,6 +16,7 @@ class Config(BaseConfig):
     """Distances beyond `farthest` count as that. `values` leaves out the vectors of eq. 3 where false."""
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    by_place: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = False  # weights thin out over keys beyond the farthest, which look alike
 
     farthest: int = Field(16, ge=1)

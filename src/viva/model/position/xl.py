@@ -22,6 +22,7 @@ class Config(BaseConfig):
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    by_place: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = True
 
     farthest: int | None = Field(None, gt=0)
