@@ -90,8 +90,8 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "learned and rotary positions of a segment that is recalled": (
         lambda: stack(block(position=log_n.Config()), entry=Entry(position=learned.Config()), recall=4),
-        "positions must be told by distance where a segment is recalled, for it has no places, but found learned, log_n. To fix "
-        "it, use positions such as xl, or set recall to 0.",
+        "positions must be told by distance where a segment is recalled, for it has no places, but found learned, "
+        "log_n. To fix it, use positions such as xl, or set recall to 0.",
     ),
     "an encoder that sees one side": (
         lambda: spec(encoder=stack()),
@@ -99,13 +99,13 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
     ),
     "a decoder that sees what it is to predict": (
         lambda: spec(decoder=stack(block(), block(causal=False))),
-        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make it "
-        "an encoder; a batch may still have a mask that says otherwise.",
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make "
+        "it an encoder; a batch may still have a mask that says otherwise.",
     ),
     "a decoder both ways beside an encoder": (
         lambda: spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS, causal=False))),
-        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make it "
-        "an encoder; a batch may still have a mask that says otherwise.",
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make "
+        "it an encoder; a batch may still have a mask that says otherwise.",
     ),
     "nothing": (
         lambda: spec(),

@@ -113,8 +113,10 @@ SCORES: dict[str, Callable] = {
 }
 
 
-def by_loops(name: str, scheme: Scheme, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    """q, k and v [B, T, H, D] -> [B, T, H, D]; of shaw the values gain a^V_ij (eq. 3)."""
+def by_loops(
+    name: str, scheme: Scheme, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float = 1 / math.sqrt(D)
+) -> Tensor:
+    """q, k and v [B, T, H, D] -> [B, T, H, D]; of shaw the values gain a^V_ij (eq. 3). Scores have `scale`."""
     out = torch.zeros_like(q)
     for b in range(B):
         for h in range(H):
@@ -122,7 +124,7 @@ def by_loops(name: str, scheme: Scheme, q: Tensor, k: Tensor, v: Tensor, causal:
                 keys = range(i + 1 if causal else T)
                 score = SCORES[name.split("-")[0]]
                 scores = [score(scheme, q[b, i, h], k[b, j, h], i, j, h, causal) for j in keys]
-                weights = torch.stack(scores).softmax(0)
+                weights = (torch.stack(scores) * scale * math.sqrt(D)).softmax(0)
                 read = lambda j: v[b, j, h]  # noqa: B023, E731 - used at once
                 if name == "shaw":
                     read = lambda j: v[b, j, h] + scheme.values.weight[max(-3, min(3, j - i)) + 3]  # noqa: B023, E731
@@ -154,6 +156,20 @@ def test_a_scheme_is_its_papers_formula(name, causal):
     found = [torch.autograd.grad((x * weight).sum(), wanted) for x in (mine, theirs)]
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.2])
+@pytest.mark.parametrize("name", ["shaw", "shaw-keys", "xl", "xl-farthest"])
+def test_a_score_of_another_scale_has_it_on_places_too(name, scale):
+    """What stands below sqrt(D) in the papers are all terms, those of content and those of distance."""
+    spec = attention(SCHEMES[name], True, score=dot.Config(scale=scale))
+    scheme = drawn(spec.position.within(spec, 64))
+    q, k, v = (random(B, T, H, D, seed=seed) for seed in range(3))
+    layout = Layout.one_document(T)
+    how = Weighing(spec.score.build(D, H), Placed(scheme, scheme.table(layout)))
+    rows = (x.transpose(1, 2) for x in (q, k, v))
+    mine = dense.attend(*rows, Causal(), layout.places, True, how).transpose(1, 2)
+    torch.testing.assert_close(mine, by_loops(name, scheme, q, k, v, True, scale), atol=1e-5, rtol=1e-5)
 
 
 # -- known values ----------------------------------------------------------------------------------------------------

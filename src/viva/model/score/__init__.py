@@ -13,6 +13,10 @@ class Base(Config):
     def require_fit(self, attention: Config) -> None:
         """Refuse an attention (model/spec.py) that this score cannot serve."""
 
+    def scaling(self, head_dim: int) -> float:
+        """What q k is multiplied by, and with it the product of a query or key and a vector for their distance."""
+        return head_dim**-0.5
+
     def build(self, head_dim: int, heads: int) -> "Score":
         raise NotImplementedError
 
