@@ -5,6 +5,7 @@ whole, packed among others, read token by token from a cache, and seen both ways
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 import torch
@@ -19,9 +20,12 @@ from viva.model.cache import Contiguous
 from viva.model.ffn import mlp
 from viva.model.init import initialise
 from viva.model.layout import Layout
+from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
 from viva.model.mask.full import Full
+from viva.model.mask.given import Given
 from viva.model.mask.other import Other
+from viva.model.mask.prefix import Prefix
 from viva.model.norm import rmsnorm
 from viva.model.position import Placed, Scheme, alibi, log_n, rope, shaw, t5, xl
 from viva.model.recall import Recall
@@ -74,8 +78,9 @@ def by_rope(scheme: Scheme, q: Tensor, k: Tensor, i: int, j: int, h: int, causal
 
 
 def by_log_n(scheme: Scheme, q: Tensor, k: Tensor, i: int, j: int, h: int, causal: bool) -> Tensor:
-    """Bai et al. 2023, section 2.3: the same, times log_trained(n) for the n-th query beyond the trained length."""
-    return by_rope(scheme, q, k, i, j, h, causal) * max(1.0, math.log(i + 1, 4))
+    """Su 2021: the same, times log_trained(n) for a query that sees n keys, more than the trained length."""
+    seen = [key for key in range(T) if key <= i or not causal]
+    return by_rope(scheme, q, k, i, j, h, causal) * max(1.0, math.log(len(seen), 4))
 
 
 def by_alibi(scheme: Scheme, q: Tensor, k: Tensor, i: int, j: int, h: int, causal: bool) -> Tensor:
@@ -170,6 +175,61 @@ def test_a_score_of_another_scale_has_it_on_places_too(name, scale):
     rows = (x.transpose(1, 2) for x in (q, k, v))
     mine = dense.attend(*rows, Causal(), layout.places, True, how).transpose(1, 2)
     torch.testing.assert_close(mine, by_loops(name, scheme, q, k, v, True, scale), atol=1e-5, rtol=1e-5)
+
+
+DOCUMENTS = ((7, 1, 12), (4, 16))
+GIVEN = torch.rand(2, 20, 20, generator=torch.Generator().manual_seed(6)) < 0.5
+
+
+def document(row: int, place: int) -> int:
+    return sum(place >= end for end in accumulate(DOCUMENTS[row]))
+
+
+def under(mask: Mask) -> Layout:
+    return replace(Layout.one_document(20), mask=mask)
+
+
+# a causal attention or not, its window, a layout, and which keys a query sees
+SIGHTS: dict[str, tuple[bool, int | None, Layout, Callable[[int, int, int], bool]]] = {
+    "causal": (True, None, Layout.one_document(20), lambda b, q, k: k <= q),
+    "window": (True, 6, Layout.one_document(20), lambda b, q, k: q - 6 < k <= q),
+    "full": (False, None, Layout.one_document(20), lambda b, q, k: True),
+    "packed": (
+        True,
+        6,
+        Layout.packed(DOCUMENTS, 20),
+        lambda b, q, k: q - 6 < k <= q and document(b, q) == document(b, k),
+    ),
+    "packed, full": (False, None, Layout.packed(DOCUMENTS, 20), lambda b, q, k: document(b, q) == document(b, k)),
+    "prefix": (True, None, under(Prefix((8, 3))), lambda b, q, k: k <= q or k < (8, 3)[b]),
+    "prefix under a window": (True, 6, under(Prefix((8, 3))), lambda b, q, k: q - 6 < k and (k <= q or k < (8, 3)[b])),
+    "given": (True, None, under(Given(GIVEN)), lambda b, q, k: bool(GIVEN[b, q, k])),
+    "given, packed": (
+        False,
+        None,
+        Layout.packed(DOCUMENTS, 20, mask=Given(GIVEN)),
+        lambda b, q, k: bool(GIVEN[b, q, k]) and document(b, q) == document(b, k),
+    ),
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_log_n_grows_with_what_a_query_sees(sight):
+    causal, window, layout, sees = SIGHTS[sight]
+    spec = attention(SCHEMES["log_n"], causal, window=window)
+    _, factors = spec.position.within(spec, 64).table(layout)
+    for b in range(2):
+        for q in range(20):
+            seen = sum(sees(b, q, k) for k in range(20))
+            expected = max(1.0, math.log(seen, 4)) if seen else 1.0
+            assert factors.expand(2, -1, -1, -1)[b, q].item() == pytest.approx(expected), (b, q)
+
+
+def test_layers_under_other_windows_have_log_n_of_their_own():
+    """The first and the last see all, the one between them four."""
+    made = model(SCHEMES["log_n"], causal=True)
+    seen = [scheme.seen(Layout.one_document(9))[0].tolist() for scheme in made.decoder.schemes]
+    assert seen == [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 4, 4, 4, 4, 4], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
 
 
 # -- known values ----------------------------------------------------------------------------------------------------

@@ -78,7 +78,9 @@ class Stack(nn.Module):
 
 def _place(attention: Attention) -> tuple:
     """What a scheme depends on."""
-    return attention.position, attention.heads, attention.head_dim, attention.causal
+    scheme = attention.position
+    window = attention.window if getattr(scheme, "by_window", False) else None
+    return scheme, attention.heads, attention.head_dim, attention.causal, window
 
 
 def _firsts(blocks: list[BlockSpec], places: list[tuple]) -> list[Attention]:

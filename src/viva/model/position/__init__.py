@@ -7,7 +7,7 @@ t5, alibi, shaw, xl) `Config.within(attention, context)` gives a `Scheme`. `none
 A Config's `by_place` says that a token is told by the place it is said to have (`Layout.positions`), which states of a
 segment before have not; other schemes tell by how far apart two slots are. `extrapolates` says whether a model can be
 expected to read texts four times as long as it was trained on no worse (measured by
-tests/learns/test_extrapolation.py).
+tests/learns/test_extrapolation.py). One that depends on the attention's window says `by_window`.
 """
 
 from typing import Any, NamedTuple
