@@ -73,6 +73,16 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
         "position rope must be given where it acts, on attention, but found it on embeddings. To fix it, move it "
         "there.",
     ),
+    "a block that attends to nothing": (
+        lambda: Block(ffn=mlp.Config(hidden=16), norm=layernorm.Config()),
+        "a block must attend to its own sequence or to another, but found neither. To fix it, give it attention, or "
+        "cross where there is an encoder.",
+    ),
+    "an encoder that attends to another": (
+        lambda: spec(encoder=stack(block(cross=ACROSS, causal=False))),
+        "an encoder must attend to its own text alone, but found blocks with cross-attention. To fix it, leave cross "
+        "out, or put the block into the decoder.",
+    ),
     "causal cross-attention": (
         lambda: block(cross=attention()),
         "cross-attention must see all of the other sequence, without positions, but found causal: true, position none. "

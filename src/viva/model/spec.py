@@ -59,14 +59,14 @@ class Attention(Config):
 
 class Block(Config):
     """Attention, attention to another sequence where there is `cross`, and a feed-forward network, each with a residual
-    connection around it.
+    connection around it. With `attention` left out tokens do not see each other: each asks the other sequence alone.
 
     `norm_at`: "pre" is x + f(norm(x)) (GPT-2, LLaMA), "post" is norm(x + f(x)) (the original Transformer, BERT),
     "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds,
     `ffn_dropout`, where given, on what the feed-forward network adds.
     """
 
-    attention: Attention
+    attention: Attention | None = None
     cross: Attention | None = None
     ffn: Choice("viva.model.ffn")
     norm: Choice("viva.model.norm")
@@ -74,8 +74,16 @@ class Block(Config):
     dropout: float = Field(0.0, ge=0, lt=1)
     ffn_dropout: float | None = Field(None, ge=0, lt=1)
 
+    @property
+    def position(self) -> Config:
+        """How tokens that see each other know their order."""
+        return none.Config() if self.attention is None else self.attention.position
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.attention is None and self.cross is None:
+            fix = "give it attention, or cross where there is an encoder"
+            raise Refusal("a block must attend to its own sequence or to another", "neither", fix)
         if self.cross is not None and (self.cross.causal or kind(self.cross.position) != "none"):
             found = f"causal: {str(self.cross.causal).lower()}, position {kind(self.cross.position)}"
             fix = "set causal to false and leave position out: the order of one sequence is not that of the other"
@@ -126,7 +134,7 @@ class Stack(Config):
         if self.share > 1 and len(self.blocks) > 1:
             found = f"share {self.share} and {len(self.blocks)} blocks"
             raise Refusal("layers that share their weights must be of one block", found, "give one block")
-        told = (self.entry.position, *(block.attention.position for block in self.blocks))
+        told = (self.entry.position, *(block.position for block in self.blocks))
         if self.recall and (found := sorted({kind(position) for position in told if position.by_place})):
             must = "positions must be told by distance where a segment is recalled, for it has no places"
             raise Refusal(must, ", ".join(found), "use positions such as xl, or set recall to 0")
@@ -216,9 +224,14 @@ class Spec(Config):
             found = f"an encoder: {self.encoder is not None}; blocks with cross-attention: {sorted(crossing)}"
             fix = "give each block of the decoder `cross`, or leave out the encoder"
             raise Refusal("a decoder must attend to an encoder where there is one, and only there", found, fix)
+        if self.encoder is not None and any(block.cross is not None for block in self.encoder.blocks):
+            fix = "leave cross out, or put the block into the decoder"
+            raise Refusal("an encoder must attend to its own text alone", "blocks with cross-attention", fix)
         if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
             raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
-        if self.decoder is not None and not all(block.attention.causal for block in self.decoder.blocks):
+        if self.decoder is not None and any(
+            b.attention is not None and not b.attention.causal for b in self.decoder.blocks
+        ):
             fix = "set causal to true, or make it an encoder; a batch may still have a mask that says otherwise"
             raise Refusal("a decoder must read its text left to right", "causal: false", fix)
         if self.encoder is not None and self.encoder.recall:

@@ -44,7 +44,7 @@ class Config(Base):
         if not model.stacks:
             raise Refusal("a model must attend to read in any order", "none that does", "use a Transformer")
         stack = model.encoder.spec
-        schemes = [stack.entry.position, *(block.attention.position for block in stack.blocks)]
+        schemes = [stack.entry.position, *(block.position for block in stack.blocks)]
         wrong = sorted({kind(scheme) for scheme in schemes if not scheme.by_place} - {"none"})
         if wrong or not any(scheme.by_place for scheme in schemes):
             fix = "use learned, sinusoidal or rope positions, and no others"
