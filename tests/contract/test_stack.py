@@ -17,7 +17,7 @@ from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.linear.joined import pieces
 from viva.model.norm import layernorm, rmsnorm
-from viva.model.position import learned, shaw, t5
+from viva.model.position import learned, shaw, t5, xl
 from viva.model.score import additive
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
@@ -93,6 +93,11 @@ def hidden(model: Transformer):
     return ffn, lambda: ffn(x())
 
 
+def sinusoids(model: Transformer):
+    scheme = model.decoder.layers[0].attention.position
+    return scheme, lambda: scheme.table(Layout.one_document(256))[0]
+
+
 def weights(cross: bool) -> Callable[[Transformer], tuple[nn.Module, Callable]]:
     """With values that are the rows of the identity, what is read are the weights."""
 
@@ -122,6 +127,7 @@ def pooled(model: Transformer):
 DROPPED = attention(**HALF)
 PLACES = {
     "embeddings": ({"entry": Entry(position=learned.Config(), norm=layernorm.Config(), **HALF)}, entry),
+    "sinusoids of distances": ({"attention": attention(position=xl.Config(**HALF))}, sinusoids),
     "attention weights": ({"attention": DROPPED}, weights(cross=False)),
     "written attention weights": ({"attention": attention(score=additive.Config(), **HALF)}, weights(cross=False)),
     "cross-attention weights": ({"cross": attention(causal=False, **HALF)}, weights(cross=True)),
