@@ -224,22 +224,26 @@ class Spec(Config):
             found = f"an encoder: {self.encoder is not None}; blocks with cross-attention: {sorted(crossing)}"
             fix = "give each block of the decoder `cross`, or leave out the encoder"
             raise Refusal("a decoder must attend to an encoder where there is one, and only there", found, fix)
-        if self.encoder is not None and any(block.cross is not None for block in self.encoder.blocks):
+        if len({stack.entry.inner for stack in self.stacks}) > 1:
+            found = [stack.entry.inner for stack in self.stacks]
+            raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")
+        return self
+
+    @model_validator(mode="after")
+    def _sees(self) -> Self:
+        """An encoder sees its own text both ways, a decoder left to right."""
+        encoding, decoding = (stack.blocks if stack else () for stack in (self.encoder, self.decoder))
+        if any(block.cross is not None for block in encoding):
             fix = "leave cross out, or put the block into the decoder"
             raise Refusal("an encoder must attend to its own text alone", "blocks with cross-attention", fix)
-        if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
+        if any(block.attention.causal for block in encoding):
             raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
-        if self.decoder is not None and any(
-            b.attention is not None and not b.attention.causal for b in self.decoder.blocks
-        ):
+        if any(block.attention is not None and not block.attention.causal for block in decoding):
             fix = "set causal to true, or make it an encoder; a batch may still have a mask that says otherwise"
             raise Refusal("a decoder must read its text left to right", "causal: false", fix)
         if self.encoder is not None and self.encoder.recall:
             found = f"an encoder with recall {self.encoder.recall}"
             raise Refusal("a stack must read left to right to recall a segment", found, "set its recall to 0")
-        if len({stack.entry.inner for stack in self.stacks}) > 1:
-            found = [stack.entry.inner for stack in self.stacks]
-            raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")
         if kind(self.head) == "masked" and self.decoder is not None:
             fix = "use an encoder, or the head lm"
             raise Refusal("a model that fills in words must see both sides of them", "a causal decoder", fix)
