@@ -81,7 +81,7 @@ def broken(path, name, content):
     ("config.json", {"num_attention_heads": 0}, "heads: Input should be greater than 0"),
     ("config.json", {"rope_scaling": "linear"}, "rope_scaling in .* must hold keys of its own"),
     ("config.json", {"rope_scaling": {"rope_type": 3}}, "rope_type in .* must be known, but found 3"),
-    ("config.json", {"rope_scaling": {"rope_type": "linear"}}, "factor: Field required"),
+    ("config.json", {"rope_scaling": {"rope_type": "yarn"}}, "rope fields of yarn .* be there, but found no factor"),
     ("config.json", {"rope_theta": 0}, "theta: Input should be greater than 1"),
     ("tokenizer_config.json", "[1]", "tokenizer_config.json must hold a JSON object"),
     ("model.safetensors.index.json", "{", "index.json must be valid JSON"),

@@ -27,7 +27,7 @@ from viva.model.mask.padding import Padding
 from viva.model.mask.prefix import Prefix
 from viva.model.mask.window import Window
 from viva.model.norm import layernorm
-from viva.model.position import learned, none, rope
+from viva.model.position import learned, log_n, none, rope
 from viva.model.score import additive, linear
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
@@ -83,6 +83,16 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
         "position rope must be given where it acts, on attention, but found it on embeddings. To fix it, move it "
         "there.",
     ),
+    "a block that attends to nothing": (
+        lambda: Block(ffn=mlp.Config(hidden=16), norm=layernorm.Config()),
+        "a block must attend to its own sequence or to another, but found neither. To fix it, give it attention, or "
+        "cross where there is an encoder.",
+    ),
+    "an encoder that attends to another": (
+        lambda: spec(encoder=stack(block(cross=ACROSS, causal=False))),
+        "an encoder must attend to its own text alone, but found blocks with cross-attention. To fix it, leave cross "
+        "out, or put the block into the decoder.",
+    ),
     "causal cross-attention": (
         lambda: block(cross=attention()),
         "cross-attention must see all of the other sequence, without positions, but found causal: true, position none. "
@@ -93,9 +103,29 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
         "layers that share their weights must be of one block, but found share 2 and 2 blocks. To fix it, give one "
         "block.",
     ),
+    "rotary positions of a segment that is recalled": (
+        lambda: stack(block(position=rope.Config()), recall=4),
+        "positions must be told by distance where a segment is recalled, for it has no places, but found rope. To fix "
+        "it, use positions such as xl, or set recall to 0.",
+    ),
+    "learned and rotary positions of a segment that is recalled": (
+        lambda: stack(block(position=log_n.Config()), entry=Entry(position=learned.Config()), recall=4),
+        "positions must be told by distance where a segment is recalled, for it has no places, but found learned, "
+        "log_n. To fix it, use positions such as xl, or set recall to 0.",
+    ),
     "an encoder that sees one side": (
         lambda: spec(encoder=stack()),
         "an encoder must see its text both ways, but found causal: true. To fix it, set causal to false.",
+    ),
+    "a decoder that sees what it is to predict": (
+        lambda: spec(decoder=stack(block(), block(causal=False))),
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make "
+        "it an encoder; a batch may still have a mask that says otherwise.",
+    ),
+    "a decoder both ways beside an encoder": (
+        lambda: spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS, causal=False))),
+        "a decoder must read its text left to right, but found causal: false. To fix it, set causal to true, or make "
+        "it an encoder; a batch may still have a mask that says otherwise.",
     ),
     "nothing": (
         lambda: spec(),
@@ -138,7 +168,6 @@ def test_what_is_close_to_it_is_accepted():
     attention(window=4), attention(kv_heads=2, score=additive.Config()), stack(share=2)
     spec(encoder=stack(BOTH_WAYS), head=masked_head.Config())
     spec(encoder=stack(BOTH_WAYS), decoder=stack(block(cross=ACROSS)))
-    spec(decoder=stack(BOTH_WAYS), head=masked_head.Config())  # sees both ways
 
 
 def masked(mask: Mask) -> Layout:

@@ -61,6 +61,10 @@ def test_every_family_round_trips_bit_for_bit(name, tmp_path):
         ({"model_type": "lama"}, "must be a known family, but found 'lama'. To fix it, load a model of type 'llama'"),
         ({"rope_scaling": {"rope_type": "yearn", "factor": 2.0}}, "rope_type in .* must be known, but found 'yearn'"),
         ({"rope_scaling": {"rope_type": "linear", "factr": 2.0}}, "rope fields of linear in .* must be known"),
+        (
+            {"rope_scaling": {"rope_type": "linear"}},
+            "rope fields of linear in .* must all be there, but found no factor",
+        ),
         ({"attention_sink": True}, "every key of .* must be understood, but found attention_sink=True"),
         ({"hidden_act": "gelu"}, "hidden_act in .* must be 'silu', but found 'gelu'"),
         ({"hidden_size": "absent"}, "must have the key hidden_size"),

@@ -1,5 +1,7 @@
 """Heads, and pooling, over packed rows with padding: each against a loop over the documents, by torch's functions."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,10 +9,13 @@ from torch.nn import functional
 
 from viva.base.choice import names
 from viva.base.errors import Refusal
-from viva.model.arch import bert
+from viva.model.arch import bart, bert
 from viva.model.head import classify, embed, lm, masked, none, regress, replaced, similar, span, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
+from viva.model.mask.given import Given
+from viva.model.mask.padding import Padding
+from viva.model.norm import batchnorm
 from viva.model.pool import pooled
 from viva.model.transformer import Transformer
 
@@ -62,6 +67,24 @@ def test_pooling(pool):
 def test_pooling_of_rows_that_are_one_document(pool):
     for layout in (None, Layout.one_document(T)):
         torch.testing.assert_close(pooled(HIDDEN, layout, pool), torch.stack([POOLS[pool](x) for x in HIDDEN]))
+
+
+@pytest.mark.parametrize("reads", ["pooled", "normed", "asked"])
+def test_padding_that_only_a_mask_tells_is_refused(reads):
+    """A mask hides keys: states of padding would be pooled, count in a norm over the batch, be read by a decoder."""
+    x, layout = torch.ones(2, 6, dtype=torch.long), Layout.one_document(6)
+    masks = (Padding((6, 4)), Padding((6, 4)) & Given(torch.ones(6, 6, dtype=torch.bool)))
+    sizes = {"vocab": V, "width": E, "layers": 1, "heads": 2, "context": T}
+    encoder = bert.Config(**sizes, head=embed.Config() if reads == "pooled" else none.Config()).spec()
+    if reads == "normed":
+        block = encoder.encoder.blocks[0].model_copy(update={"norm": batchnorm.Config()})
+        encoder = encoder.model_copy(update={"encoder": encoder.encoder.model_copy(update={"blocks": (block,)})})
+    model = Transformer(bart.Config(**sizes).spec() if reads == "asked" else encoder)
+    for mask in masks:
+        told = replace(layout, mask=mask)
+        with pytest.raises(Refusal, match=r"padding must be told by the documents .* found a mask that pads"):
+            model(x, memory=model.encode(x, told)) if reads == "asked" else model(x, told)
+    Transformer(bert.Config(**sizes).spec())(x, replace(layout, mask=masks[0]))  # where each token is for itself
 
 
 def test_pooling_keeps_the_dtype():

@@ -1,5 +1,7 @@
 """Linear attention: sums in place of keys give what the square gives, in training, in packed rows, and in decoding."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -7,15 +9,18 @@ from viva.base.errors import Refusal
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
 from viva.model.attend import linear
+from viva.model.attention import Attention as AttentionLayer
 from viva.model.cache import Contiguous
 from viva.model.ffn import mlp
+from viva.model.flow import Flow
 from viva.model.layout import Layout
+from viva.model.linear.joined import pieces
 from viva.model.mask.causal import Causal
 from viva.model.mask.full import Full
 from viva.model.mask.padding import Padding
 from viva.model.mask.prefix import Prefix
 from viva.model.norm import layernorm
-from viva.model.position import rope
+from viva.model.position import Placed, rope
 from viva.model.score import dot
 from viva.model.score import linear as score
 from viva.model.spec import Attention, Block, Spec, Stack
@@ -42,7 +47,7 @@ def test_sums_give_what_the_square_gives(T, mask):
     """To rounding in fp64, forward and backward, at every length around that of a block."""
     tensors = [random(B, H, T, D, seed=i).requires_grad_() for i in range(3)]
     places = torch.arange(T)
-    found = linear.attend(*tensors, mask.parts)
+    found = linear.attend(*tensors, mask.parts, score.Config().build(D, H))
     expected = square(*tensors, mask.allows(places[None], places)[:, None])
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
     weight = random(B, H, T, D, seed=9)
@@ -66,6 +71,61 @@ def model_of(*scores) -> Transformer:
     for parameter in model.parameters():
         parameter.data = torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.5
     return model
+
+
+def turned(x: torch.Tensor, place: int) -> torch.Tensor:
+    """A vector [D] as D/2 complex numbers, of dimensions d and d + D/2, turned by place theta^(-2 d / D)."""
+    angles = torch.tensor([place * 10_000 ** (-2 * d / D) for d in range(D // 2)], dtype=torch.float64)
+    return torch.complex(x[: D // 2], x[D // 2 :]) * torch.polar(torch.ones_like(angles), angles)
+
+
+def by_eq_19(layer: AttentionLayer, x: torch.Tensor, causal: bool) -> torch.Tensor:
+    """Su et al. 2021: sum_n (R_m phi(q_m)) (R_n phi(k_n)) v_n / sum_n phi(q_m) phi(k_n), pair by pair; x [B, T, E]."""
+    weights = pieces(layer)
+    q, k, v = ((x @ weights[f"{part}.weight"].T).unflatten(-1, (H, D)) for part in "qkv")
+    q, k = (torch.where(y > 0, y + 1, y.exp()) for y in (q, k))
+    rows = []
+    for b in range(x.shape[0]):
+        for m in range(x.shape[1]):
+            seen = range(m + 1 if causal else x.shape[1])
+            for h in range(H):
+                above = sum(
+                    (turned(q[b, m, h], m) * turned(k[b, n, h], n).conj()).real.sum() * v[b, n, h] for n in seen
+                )
+                rows.append(above / sum(q[b, m, h] @ k[b, n, h] for n in seen))
+    return torch.stack(rows).view(*x.shape[:2], H * D) @ weights["out.weight"].T
+
+
+@pytest.mark.parametrize("keep", [False, True])
+@pytest.mark.parametrize("causal", [True, False])
+def test_rotary_positions_turn_what_is_summed_and_not_what_it_is_divided_by(causal, keep):
+    """Forward and backward, by sums and with the weights written out."""
+    spec = Attention(heads=H, kv_heads=H, head_dim=D, causal=causal, score=score.Config(), position=rope.Config())
+    layer, layout = AttentionLayer(spec, 12, 64).double(), Layout.one_document(9)
+    scheme = spec.position.within(spec, 64)
+    for number, parameter in enumerate(layer.parameters()):
+        parameter.data = random(*parameter.shape, seed=number)
+    x = random(B, 9, 12).requires_grad_()
+    flow = Flow(layout, (Placed(scheme, scheme.table(layout)),), weights={"0": None} if keep else None)
+    found, expected = layer(x, flow, 0), by_eq_19(layer, x, causal)
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5)  # angles are in fp32
+    weight, of = random(B, 9, 12, seed=9), [x, *layer.parameters()]
+    mine, theirs = (torch.autograd.grad((y * weight).sum(), of) for y in (found, expected))
+    for one, other in zip(mine, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_only_distances_count(keep):
+    """A text whose tokens all stand 7 places further on is the same text."""
+    model, ids = model_of(*LINEAR), torch.randint(V, (B, 20), generator=torch.Generator().manual_seed(5))
+    layout = Layout.one_document(20)
+    here, there, apart = (
+        model.hidden(ids, replace(layout, positions=positions, end=64), weights=dict.fromkeys("01") if keep else None)
+        for positions in (layout.positions, layout.positions + 7, layout.positions * 2)
+    )
+    torch.testing.assert_close(here, there, rtol=1e-5, atol=1e-5)
+    assert (here - apart).abs().max() > 0.1
 
 
 LINEAR, MIXED = (score.Config(),), (score.Config(), dot.Config())
@@ -118,7 +178,7 @@ def test_packed_documents_are_those_documents_alone():
 def test_prompts_of_unequal_length_generate_what_each_would_alone(scores):
     """Against the most likely token of a whole pass for every step; rows end at different times."""
     model, stops = model_of(*scores), frozenset((4, 21))
-    prompts = [[5, 9, 2], [7], [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], [1, 30, 3], [2, 2], [20, 21, 22, 23]]
+    prompts = [[5, 9, 2], [7], [11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21], [1, 30, 3], [2, 2], [8, 25]]
     replies = generate_batch(model, prompts, Sampling(temperature=0, max_new_tokens=16), stops)
     for prompt, reply in zip(prompts, replies, strict=True):
         text = list(prompt)

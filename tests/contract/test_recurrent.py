@@ -219,6 +219,45 @@ def test_replies_in_a_batch_are_those_of_reading_the_whole_alone(cell, fields):
         assert whole[len(prompt) - 1 : -1].argmax(-1).tolist() == reply
 
 
+DROPPED = {
+    "an encoder of cells": (rnn, {"parts": "encoder"}),
+    "a decoder of cells": (rnn, {"parts": "decoder"}),
+    "a decoder that attends": (rnn, {"attention": "dot"}),
+    "a convolution": (cnn, {}),
+}
+
+
+@pytest.mark.parametrize("place", DROPPED)
+def test_dropout_falls_on_the_last_states(place):
+    """Half of the numbers are 0 and the others doubled. Embeddings are 0 here, and a dropped 0 is the same."""
+    family, fields = DROPPED[place]
+    fields = {**SIZES, **fields} if family is cnn else {**SIZES, "layers": 1, **fields}
+    model = shaken(family.Config(**fields, dropout=0.5).spec().build())
+    model.embedding.weight.data.zero_()
+    x = ids(((60,),) * 8)
+    memory = model.eval().encode(x) if model.encoder and model.decoder else None
+    torch.manual_seed(2)
+    with torch.no_grad():
+        kept, dropped = (model.train(mode).hidden(x, memory=memory) for mode in (False, True))
+    there = kept != 0  # of a convolution some are 0 in any case
+    assert there.float().mean() > 0.3
+    zero, doubled = dropped == 0, torch.isclose(dropped, 2 * kept)
+    assert (zero | doubled).all()
+    assert (zero & there).sum() / there.sum() == pytest.approx(0.5, abs=0.05)
+
+
+def test_a_decoder_reads_states_of_which_some_are_dropped():
+    """What the encoder hands on, to be attended to; the state that the decoder begins in is whole."""
+    model = shaken(rnn.Config(**SIZES, layers=1, attention="dot", dropout=0.5).spec().build())
+    model.embedding.weight.data.zero_()
+    with torch.no_grad():
+        kept, dropped = (model.train(mode).encode(ids(((60,),) * 8)) for mode in (False, True))
+    zero, doubled = dropped.states == 0, torch.isclose(dropped.states, 2 * kept.states)
+    assert (zero | doubled).all() and zero.float().mean().item() == pytest.approx(0.5, abs=0.05)
+    for one, other in zip(kept.last, dropped.last, strict=True):
+        assert torch.equal(one, other)
+
+
 def test_starting_weights():
     """Cells uniform in +-1 / sqrt(E), the forget gate's bias 1, every other 0; maps by Glorot; by the seed alone."""
     config = rnn.Config(vocab=400, width=64, layers=2, context=8, attention="additive", tied=False)

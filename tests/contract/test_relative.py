@@ -4,6 +4,8 @@ whole, packed among others, read token by token from a cache, and seen both ways
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
+from itertools import accumulate
 
 import pytest
 import torch
@@ -18,11 +20,15 @@ from viva.model.cache import Contiguous
 from viva.model.ffn import mlp
 from viva.model.init import initialise
 from viva.model.layout import Layout
+from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
 from viva.model.mask.full import Full
+from viva.model.mask.given import Given
 from viva.model.mask.other import Other
+from viva.model.mask.prefix import Prefix
 from viva.model.norm import rmsnorm
 from viva.model.position import Placed, Scheme, alibi, log_n, rope, shaw, t5, xl
+from viva.model.recall import Recall
 from viva.model.score import bilinear, cosine, dot
 from viva.model.spec import Attention, Block, Spec, Stack
 from viva.model.transformer import Transformer
@@ -72,8 +78,9 @@ def by_rope(scheme: Scheme, q: Tensor, k: Tensor, i: int, j: int, h: int, causal
 
 
 def by_log_n(scheme: Scheme, q: Tensor, k: Tensor, i: int, j: int, h: int, causal: bool) -> Tensor:
-    """Bai et al. 2023, section 2.3: the same, times log_trained(n) for the n-th query beyond the trained length."""
-    return by_rope(scheme, q, k, i, j, h, causal) * max(1.0, math.log(i + 1, 4))
+    """Su 2021: the same, times log_trained(n) for a query that sees n keys, more than the trained length."""
+    seen = [key for key in range(T) if key <= i or not causal]
+    return by_rope(scheme, q, k, i, j, h, causal) * max(1.0, math.log(len(seen), 4))
 
 
 def by_alibi(scheme: Scheme, q: Tensor, k: Tensor, i: int, j: int, h: int, causal: bool) -> Tensor:
@@ -111,8 +118,10 @@ SCORES: dict[str, Callable] = {
 }
 
 
-def by_loops(name: str, scheme: Scheme, q: Tensor, k: Tensor, v: Tensor, causal: bool) -> Tensor:
-    """q, k and v [B, T, H, D] -> [B, T, H, D]; of shaw the values gain a^V_ij (eq. 3)."""
+def by_loops(
+    name: str, scheme: Scheme, q: Tensor, k: Tensor, v: Tensor, causal: bool, scale: float = 1 / math.sqrt(D)
+) -> Tensor:
+    """q, k and v [B, T, H, D] -> [B, T, H, D]; of shaw the values gain a^V_ij (eq. 3). Scores have `scale`."""
     out = torch.zeros_like(q)
     for b in range(B):
         for h in range(H):
@@ -120,7 +129,7 @@ def by_loops(name: str, scheme: Scheme, q: Tensor, k: Tensor, v: Tensor, causal:
                 keys = range(i + 1 if causal else T)
                 score = SCORES[name.split("-")[0]]
                 scores = [score(scheme, q[b, i, h], k[b, j, h], i, j, h, causal) for j in keys]
-                weights = torch.stack(scores).softmax(0)
+                weights = (torch.stack(scores) * scale * math.sqrt(D)).softmax(0)
                 read = lambda j: v[b, j, h]  # noqa: B023, E731 - used at once
                 if name == "shaw":
                     read = lambda j: v[b, j, h] + scheme.values.weight[max(-3, min(3, j - i)) + 3]  # noqa: B023, E731
@@ -152,6 +161,75 @@ def test_a_scheme_is_its_papers_formula(name, causal):
     found = [torch.autograd.grad((x * weight).sum(), wanted) for x in (mine, theirs)]
     for one, other in zip(*found, strict=True):
         torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("scale", [1.0, 0.2])
+@pytest.mark.parametrize("name", ["shaw", "shaw-keys", "xl", "xl-farthest"])
+def test_a_score_of_another_scale_has_it_on_places_too(name, scale):
+    """What stands below sqrt(D) in the papers are all terms, those of content and those of distance."""
+    spec = attention(SCHEMES[name], True, score=dot.Config(scale=scale))
+    scheme = drawn(spec.position.within(spec, 64))
+    q, k, v = (random(B, T, H, D, seed=seed) for seed in range(3))
+    layout = Layout.one_document(T)
+    how = Weighing(spec.score.build(D, H), Placed(scheme, scheme.table(layout)))
+    rows = (x.transpose(1, 2) for x in (q, k, v))
+    mine = dense.attend(*rows, Causal(), layout.places, True, how).transpose(1, 2)
+    torch.testing.assert_close(mine, by_loops(name, scheme, q, k, v, True, scale), atol=1e-5, rtol=1e-5)
+
+
+DOCUMENTS = ((7, 1, 12), (4, 16))
+GIVEN = torch.rand(2, 20, 20, generator=torch.Generator().manual_seed(6)) < 0.5
+
+
+def document(row: int, place: int) -> int:
+    return sum(place >= end for end in accumulate(DOCUMENTS[row]))
+
+
+def under(mask: Mask) -> Layout:
+    return replace(Layout.one_document(20), mask=mask)
+
+
+# a causal attention or not, its window, a layout, and which keys a query sees
+SIGHTS: dict[str, tuple[bool, int | None, Layout, Callable[[int, int, int], bool]]] = {
+    "causal": (True, None, Layout.one_document(20), lambda b, q, k: k <= q),
+    "window": (True, 6, Layout.one_document(20), lambda b, q, k: q - 6 < k <= q),
+    "full": (False, None, Layout.one_document(20), lambda b, q, k: True),
+    "packed": (
+        True,
+        6,
+        Layout.packed(DOCUMENTS, 20),
+        lambda b, q, k: q - 6 < k <= q and document(b, q) == document(b, k),
+    ),
+    "packed, full": (False, None, Layout.packed(DOCUMENTS, 20), lambda b, q, k: document(b, q) == document(b, k)),
+    "prefix": (True, None, under(Prefix((8, 3))), lambda b, q, k: k <= q or k < (8, 3)[b]),
+    "prefix under a window": (True, 6, under(Prefix((8, 3))), lambda b, q, k: q - 6 < k and (k <= q or k < (8, 3)[b])),
+    "given": (True, None, under(Given(GIVEN)), lambda b, q, k: bool(GIVEN[b, q, k])),
+    "given, packed": (
+        False,
+        None,
+        Layout.packed(DOCUMENTS, 20, mask=Given(GIVEN)),
+        lambda b, q, k: bool(GIVEN[b, q, k]) and document(b, q) == document(b, k),
+    ),
+}
+
+
+@pytest.mark.parametrize("sight", SIGHTS)
+def test_log_n_grows_with_what_a_query_sees(sight):
+    causal, window, layout, sees = SIGHTS[sight]
+    spec = attention(SCHEMES["log_n"], causal, window=window)
+    _, factors = spec.position.within(spec, 64).table(layout)
+    for b in range(2):
+        for q in range(20):
+            seen = sum(sees(b, q, k) for k in range(20))
+            expected = max(1.0, math.log(seen, 4)) if seen else 1.0
+            assert factors.expand(2, -1, -1, -1)[b, q].item() == pytest.approx(expected), (b, q)
+
+
+def test_layers_under_other_windows_have_log_n_of_their_own():
+    """The first and the last see all, the one between them four."""
+    made = model(SCHEMES["log_n"], causal=True)
+    seen = [scheme.seen(Layout.one_document(9))[0].tolist() for scheme in made.decoder.schemes]
+    assert seen == [[1, 2, 3, 4, 5, 6, 7, 8, 9], [1, 2, 3, 4, 4, 4, 4, 4, 4], [1, 2, 3, 4, 5, 6, 7, 8, 9]]
 
 
 # -- known values ----------------------------------------------------------------------------------------------------
@@ -189,18 +267,18 @@ def test_alibi_is_blooms_bias(heads):
 # -- the same text in every form -------------------------------------------------------------------------------------
 
 
-def model(position: Config, causal: bool, kv_heads: int = G, **more) -> Transformer:
+def model(position: Config, causal: bool, kv_heads: int = G, recall: int = 0, **more) -> Transformer:
     """Three layers, two of one kind and one under a window, with weights far from zero."""
     near = {"window": 4} if causal else {}
     blocks = tuple(
         Block(
-            attention=attention(position, causal, kv_heads, **more, **window),
+            attention=attention(position, causal, kv_heads, **{**more, **window}),
             ffn=mlp.Config(hidden=24),
             norm=rmsnorm.Config(),
         )
         for window in ({}, near, {})
     )
-    stack = Stack(layers=3, blocks=blocks)
+    stack = Stack(layers=3, blocks=blocks, recall=recall)
     side = {"decoder": stack} if causal else {"encoder": stack}
     made = initialise(Transformer(Spec(vocab=40, width=16, context=64, **side)))
     return drawn(made).eval()
@@ -251,6 +329,22 @@ def test_token_by_token_from_a_cache_is_the_full_pass(name):
         for row, start in enumerate((4, 9)):
             mine = torch.stack([step[row] for step in found])
             torch.testing.assert_close(mine, full[row, start : start + 5], atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+def test_a_scheme_tells_by_place_or_by_distance_as_it_says(name):
+    """Where tokens are said to have other places in the same slots."""
+    made, x, layout = model(SCHEMES[name], causal=True), ids(2, 12), Layout.one_document(12)
+    apart = replace(layout, positions=layout.positions * 2, end=23)
+    assert torch.allclose(made(x, layout), made(x, apart)) != SCHEMES[name].by_place
+
+
+@pytest.mark.parametrize("name", [name for name, position in SCHEMES.items() if not position.by_place])
+def test_a_recalled_segment_is_a_window(name):
+    """Read token by token with 3 states recalled, a token sees 4, as in one pass under such a window."""
+    made, x, recall = model(SCHEMES[name], True, recall=3, window=4), ids(2, 12), Recall(3)
+    found = torch.cat([made.hidden(token, recall=recall) for token in x.split(1, 1)], 1)
+    torch.testing.assert_close(found, made.hidden(x), atol=1e-6, rtol=1e-6)
 
 
 @pytest.mark.parametrize("causal", [True, False])

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import nn
+from torch.nn.functional import gelu, layer_norm
 
 from viva.base.errors import Refusal
 from viva.model.block import Block as BlockModule
@@ -12,12 +13,15 @@ from viva.model.cache import Contiguous
 from viva.model.ffn import glu, mlp
 from viva.model.flow import Flow, Memory
 from viva.model.head import classify, masked, tag
+from viva.model.init import initialise
 from viva.model.layout import Layout
+from viva.model.linear.joined import pieces
 from viva.model.norm import layernorm, rmsnorm
-from viva.model.position import learned, shaw, t5
+from viva.model.position import learned, shaw, t5, xl
 from viva.model.score import additive
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
+from viva.train.flops import train_flops
 
 E, T, V, HALF = 8, 8, 32, {"dropout": 0.5}
 
@@ -89,6 +93,11 @@ def hidden(model: Transformer):
     return ffn, lambda: ffn(x())
 
 
+def sinusoids(model: Transformer):
+    scheme = model.decoder.layers[0].attention.position
+    return scheme, lambda: scheme.table(Layout.one_document(256))[0]
+
+
 def weights(cross: bool) -> Callable[[Transformer], tuple[nn.Module, Callable]]:
     """With values that are the rows of the identity, what is read are the weights."""
 
@@ -118,6 +127,7 @@ def pooled(model: Transformer):
 DROPPED = attention(**HALF)
 PLACES = {
     "embeddings": ({"entry": Entry(position=learned.Config(), norm=layernorm.Config(), **HALF)}, entry),
+    "sinusoids of distances": ({"attention": attention(position=xl.Config(**HALF))}, sinusoids),
     "attention weights": ({"attention": DROPPED}, weights(cross=False)),
     "written attention weights": ({"attention": attention(score=additive.Config(), **HALF)}, weights(cross=False)),
     "cross-attention weights": ({"cross": attention(causal=False, **HALF)}, weights(cross=True)),
@@ -207,6 +217,77 @@ def test_shared_layers_are_a_loop_over_the_same_weights(layers, share, position)
     with torch.no_grad():
         found = torch.cat([shared(part, cache=cache) for part in ids.split([4, 1, 1, 3], 1)], 1)
     torch.testing.assert_close(found, one, rtol=1e-4, atol=1e-5)
+
+
+def asking(layers: int = 2) -> Transformer:
+    """Tokens that ask an encoder's text and do not see each other; in the encoder they do."""
+    cross = Attention(heads=2, kv_heads=2, head_dim=4, causal=False, bias=True, out_bias=True)
+    left = Stack(layers=layers, blocks=(block(attention=None, cross=cross),))
+    right = Stack(layers=1, blocks=(block(attention=attention(causal=False)),))
+    return shaken(Transformer(Spec(vocab=V, width=E, context=64, encoder=right, decoder=left)))
+
+
+def asked(model: Transformer, ids: torch.Tensor, states: torch.Tensor) -> tuple[torch.Tensor, list[torch.Tensor]]:
+    """One row ids [T], by torch's own attention and layers, of the encoder's states [S, E]: states, and weights."""
+    h, found = model.embedding.weight[ids], []
+    for layer in model.decoder.layers:
+        weight, own = pieces(layer), nn.MultiheadAttention(E, 2, batch_first=True)
+        for leaf in ("weight", "bias"):
+            getattr(own, f"in_proj_{leaf}").data = torch.cat([weight[f"cross.{part}.{leaf}"] for part in "qkv"])
+            getattr(own.out_proj, leaf).data = weight[f"cross.out.{leaf}"]
+        y = layer_norm(h, (E,), weight["cross_norm.weight"], weight["cross_norm.bias"])
+        read, weights = own(y[None], states[None], states[None], average_attn_weights=False)
+        h = h + read[0]
+        y = layer_norm(h, (E,), weight["ffn_norm.weight"], weight["ffn_norm.bias"])
+        y = gelu(y @ weight["ffn.up.weight"].T + weight["ffn.up.bias"], approximate="tanh")
+        h = h + y @ weight["ffn.down.weight"].T + weight["ffn.down.bias"]
+        found.append(weights[0])
+    return layer_norm(h, (E,), *model.decoder.norm.parameters()), found
+
+
+@pytest.mark.parametrize("T", [1, 5])
+def test_queries_of_one_sequence_ask_another(T):
+    """Target attention (Zhou et al. 2018): an item, or a sequence, asks histories of 6 and of 2; beside torch's own."""
+    model, generator = asking(), torch.Generator().manual_seed(3)
+    ids, history = (torch.randint(V, (2, n), generator=generator) for n in (T, 6))
+    memory = model.encode(history, Layout.packed(((6,), (2,)), 6))
+    found, weights = model.hidden(ids, memory=memory), model.weights(ids, memory=memory)
+    assert set(weights) == {"0.cross", "1.cross"}
+    for row, n in enumerate((6, 2)):
+        expected, of_layers = asked(model, ids[row], memory.states[row, :n])
+        torch.testing.assert_close(found[row], expected, atol=1e-5, rtol=1e-5)
+        for layer, weight in enumerate(of_layers):
+            torch.testing.assert_close(weights[f"{layer}.cross"][row, :, :, :n], weight, atol=1e-5, rtol=1e-5)
+            assert (weights[f"{layer}.cross"][row, :, :, n:] == 0).all()
+    with pytest.raises(
+        Refusal, match=r"a layer must be one of the model's, but found 0\. .*choose of 0\.cross, 1\.cross"
+    ):
+        model.weights(ids, ("0",), memory=memory)
+
+
+def test_a_block_that_only_asks_is_cached_recomputed_and_drawn_like_any_other():
+    model, generator = asking(), torch.Generator().manual_seed(3)
+    ids, history = (torch.randint(V, (3, n), generator=generator) for n in (5, 6))
+    with torch.no_grad():
+        memory = model.encode(history)
+        whole, cache = model(ids, memory=memory), model.cache(3, 5)
+        for t in range(3):
+            torch.testing.assert_close(model(ids[:, t : t + 1], cache=cache, memory=memory)[:, 0], whole[:, t])
+        cache.pick([2, 0, 0, 1])
+        cache.take([3, 1])
+        rest = model(ids[[1, 0], 3:], cache=cache, memory=memory.take([1, 0]))
+        torch.testing.assert_close(rest, whole[[1, 0], 3:])
+    found = []
+    for again in (False, True):
+        model.train().decoder.recompute = again
+        found.append(gradients(model, model(ids, memory=model.encode(history)).square().mean()))
+    for name, expected in found[0].items():
+        torch.testing.assert_close(found[1][name], expected, rtol=1e-5, atol=1e-6, msg=name)
+    for way in ("normal", "xavier", "fan_in"):
+        initialise(Transformer(model.spec.model_copy(update={"init": way})))
+    seen = 12 * 2 * 8 * 10 + 12 * 8 * 10  # two layers that see the 10, and the encoder's one
+    weights = sum(p.numel() for name, p in model.named_parameters() if p.ndim == 2 and "embedding" not in name)
+    assert train_flops(model, 10) == 6 * (weights + V * E) + seen
 
 
 def test_a_factorised_table_is_projected_behind_the_norm():

@@ -11,6 +11,7 @@ from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.model.arch import bart, bert, llama
 from viva.model.head import tag
+from viva.model.position import alibi, learned, none, rope, t5
 from viva.model.transformer import Transformer
 from viva.text import bpe
 from viva.train.loss import IGNORE
@@ -201,14 +202,28 @@ def test_documents_that_are_learned_in_part_are_refused(objective):
         list(source.once())
 
 
-def test_relative_positions_are_refused_for_queries():
-    from viva.model.position import alibi
+def placed_encoder(entry, position) -> Transformer:
+    """BERT's shape with these positions on the embeddings and inside attention."""
+    stack = ENCODER.encoder
+    block = stack.blocks[0]
+    block = block.model_copy(update={"attention": block.attention.model_copy(update={"position": position})})
+    entry = stack.entry.model_copy(update={"position": entry})
+    return Transformer(
+        ENCODER.model_copy(update={"encoder": stack.model_copy(update={"entry": entry, "blocks": (block,)})})
+    )
 
-    block = ENCODER.encoder.blocks[0]
-    attention = block.attention.model_copy(update={"position": alibi.Config()})
-    stack = ENCODER.encoder.model_copy(update={"blocks": (block.model_copy(update={"attention": attention}),)})
-    with pytest.raises(Refusal, match=r"positions must be told by the token's place.*found alibi"):
-        permute.Config().require(Transformer(ENCODER.model_copy(update={"encoder": stack})))
+
+def test_a_query_must_say_which_place_it_asks_for():
+    """By its own place: a distance to the slot where it stands says nothing, nor do no positions at all."""
+    for entry, position, found in (
+        (learned.Config(), alibi.Config(), "alibi"),
+        (none.Config(), t5.Config(), "t5"),
+        (none.Config(), none.Config(), "none"),
+    ):
+        with pytest.raises(Refusal, match=rf"positions must be told by the token's place.*found {found}\."):
+            permute.Config().require(placed_encoder(entry, position))
+    for entry, position in ((learned.Config(), none.Config()), (none.Config(), rope.Config())):
+        permute.Config().require(placed_encoder(entry, position))
 
 
 def test_a_model_without_attention_is_refused_for_permutations():

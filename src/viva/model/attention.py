@@ -59,7 +59,7 @@ class Attention(nn.Module):
             q, k = self.q_norm(q), self.k_norm(k)
         placed = flow.placed[layer]
         if placed is not None:
-            q, k = placed.scheme.turn(q, k, placed.table)
+            q, k = self.score.turned(q, k, placed)
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # [B, H or G, T, D]
         if flow.cache is not None:
             if self.linear:
@@ -100,7 +100,7 @@ class Attention(nn.Module):
             found = "attention both ways, a mask of the batch, or weights to be read"
             fix = "read the whole text without a cache"
             raise Refusal("linear attention on a cache must see all that came before, as a sum", found, fix)
-        return linear.decode(q, k, v, flow.cache.sums(layer), flow.layout.real)
+        return linear.decode(q, k, v, flow.cache.sums(layer), self.score, flow.layout.real)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, how: Weighing) -> Tensor:
         layout = flow.layout

@@ -1,4 +1,6 @@
-"""The one block: attention and a feed-forward network, each inside a residual connection."""
+"""The one block: attention, to its own sequence, to another or to both, and a feed-forward network, each inside a
+residual connection.
+"""
 
 from collections.abc import Callable
 
@@ -38,9 +40,10 @@ class Block(nn.Module):
         super().__init__()
         self.residual = RESIDUAL[spec.norm_at]
         after = lambda: spec.norm.build(width) if spec.norm_at == "sandwich" else None  # noqa: E731
-        self.attention_norm, self.attention_after = spec.norm.build(width), after()
-        self.attention = Attention(spec.attention, width, context, apart=recalls)
-        self.cross = None
+        self.attention = self.cross = None
+        if spec.attention is not None:
+            self.attention_norm, self.attention_after = spec.norm.build(width), after()
+            self.attention = Attention(spec.attention, width, context, apart=recalls)
         if spec.cross is not None:
             self.cross_norm, self.cross_after = spec.norm.build(width), after()
             self.cross = Attention(spec.cross, width, context, apart=True)
@@ -52,8 +55,9 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, flow: Flow, layer: int) -> Tensor:
         add, drop, real = self.residual, self.dropout, flow.real
-        norms = told(real, self.attention_norm, self.attention_after)
-        x = add(x, *norms, lambda y: drop(self.attention(y, flow, layer)))
+        if self.attention is not None:
+            norms = told(real, self.attention_norm, self.attention_after)
+            x = add(x, *norms, lambda y: drop(self.attention(y, flow, layer)))
         if self.cross is not None:
             norms = told(real, self.cross_norm, self.cross_after)
             x = add(x, *norms, lambda y: drop(self.cross.across(y, flow, layer)))

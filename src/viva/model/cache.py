@@ -44,7 +44,8 @@ def require_left_to_right(spec: Config) -> None:
 class Contiguous:
     """One buffer [B, G, capacity, D] a layer for keys and one for values, filled from the front.
 
-    A layer of linear attention has two sums in their place, whose size does not depend on the capacity.
+    A layer of linear attention has two sums in their place, whose size does not depend on the capacity; one without
+    self-attention has nothing to keep.
     """
 
     def __init__(self, spec: Spec, B: int, capacity: int, dtype: torch.dtype, device: torch.device | str = "cpu"):
@@ -55,12 +56,15 @@ class Contiguous:
         self.summed = False
         self.keys, self.values = [], []
         for a in (spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)):
-            if kind(a.score) == "linear":
+            linear = a is not None and kind(a.score) == "linear"
+            if a is None:
+                shapes = ((B, 0, capacity, 0),) * 2
+            elif linear:
                 shapes, self.summed = ((B, a.heads, a.head_dim, a.head_dim), (B, a.heads, a.head_dim)), True
             else:
                 shapes = ((B, a.kv_heads, capacity, a.head_dim),) * 2
             # zeros: where rows differ in length the mask gives weight 0 to slots not yet written, and 0 x NaN is NaN
-            kept_as = torch.promote_types(dtype, torch.float32) if kind(a.score) == "linear" else dtype  # sums stall
+            kept_as = torch.promote_types(dtype, torch.float32) if linear else dtype  # sums stall
             for kept, shape in zip((self.keys, self.values), shapes, strict=True):
                 kept.append(torch.zeros(shape, dtype=kept_as, device=device))
 

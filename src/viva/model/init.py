@@ -70,7 +70,8 @@ def _xavier(name: str, module: nn.Module, weight: Tensor, generator: torch.Gener
 
 
 def _fan_in(model: Transformer, name: str, module: nn.Module, weight: Tensor, generator: torch.Generator) -> None:
-    head_dim = model.spec.stacks[0].blocks[0].attention.head_dim
+    block = model.spec.stacks[0].blocks[0]
+    head_dim = (block.attention or block.cross).head_dim
     for piece, part in zip(names(name, module, "weight"), split(module, weight), strict=True):
         fan = model.spec.width if isinstance(module, nn.Embedding) else part.shape[1]
         fan = 1 if piece == "embedding.weight" else fan * head_dim if piece.endswith(".q.weight") else fan

@@ -9,6 +9,7 @@ from torch import Tensor
 from viva.base.errors import Refusal
 from viva.model.mask import Mask, require_mask
 from viva.model.mask.document import Lengths
+from viva.model.mask.padding import Padding
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class Layout:
     its document. `end`: the largest position plus one. `documents`: the lengths of the documents packed into each row,
     T in all, or None when a row is one document; what `padding` counts of the last ones is empty room. `aligned`:
     whether every row begins at the same slot. `mask`: who sees whom, in place of what the model says (causal, or
-    everything). `whole`: rows are attended as they lie, not document by document.
+    everything); it hides keys, but which tokens are real `documents` alone say. `whole`: rows are attended as they lie,
+    not document by document.
     """
 
     places: Tensor
@@ -39,6 +41,7 @@ class Layout:
     @property
     def lengths(self) -> Lengths:
         """Of the documents in each row, padding left out; of rows that are one document each, T."""
+        self._require_padding_told()
         if self.documents is None:
             return tuple((self.positions.shape[1],) for _ in self.positions)
         return tuple(row[:-1] if pad else row for row, pad in zip(self.documents, self.padding, strict=True))
@@ -74,10 +77,19 @@ class Layout:
     @property
     def real(self) -> Tensor | None:
         """[B, T]: which tokens are no padding; None where all are."""
+        self._require_padding_told()
         if not any(self.padding):
             return None
         ends = torch.tensor([sum(row) for row in self.lengths], device=self.positions.device)
         return torch.arange(self.positions.shape[1], device=ends.device) < ends[:, None]
+
+    def _require_padding_told(self) -> None:
+        """Refuse a mask that pads where it matters which tokens are real: such a mask is asked about keys alone."""
+        if self.mask is not None and any(isinstance(part, Padding) for part in self.mask.parts):
+            must = "padding must be told by the documents of a layout where states are pooled, counted or read across"
+            raise Refusal(
+                must, "a mask that pads", "use Layout.packed with the lengths of the rows; it hides padding too"
+            )
 
     @property
     def kept(self) -> int | Tensor:

@@ -59,14 +59,14 @@ class Attention(Config):
 
 class Block(Config):
     """Attention, attention to another sequence where there is `cross`, and a feed-forward network, each with a residual
-    connection around it.
+    connection around it. With `attention` left out tokens do not see each other: each asks the other sequence alone.
 
     `norm_at`: "pre" is x + f(norm(x)) (GPT-2, LLaMA), "post" is norm(x + f(x)) (the original Transformer, BERT),
     "sandwich" is x + norm(f(norm(x))) (Ding et al. 2021; Gemma 2). `dropout` falls on what each of them adds,
     `ffn_dropout`, where given, on what the feed-forward network adds.
     """
 
-    attention: Attention
+    attention: Attention | None = None
     cross: Attention | None = None
     ffn: Choice("viva.model.ffn")
     norm: Choice("viva.model.norm")
@@ -74,8 +74,16 @@ class Block(Config):
     dropout: float = Field(0.0, ge=0, lt=1)
     ffn_dropout: float | None = Field(None, ge=0, lt=1)
 
+    @property
+    def position(self) -> Config:
+        """How tokens that see each other know their order."""
+        return none.Config() if self.attention is None else self.attention.position
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
+        if self.attention is None and self.cross is None:
+            fix = "give it attention, or cross where there is an encoder"
+            raise Refusal("a block must attend to its own sequence or to another", "neither", fix)
         if self.cross is not None and (self.cross.causal or kind(self.cross.position) != "none"):
             found = f"causal: {str(self.cross.causal).lower()}, position {kind(self.cross.position)}"
             fix = "set causal to false and leave position out: the order of one sequence is not that of the other"
@@ -126,6 +134,10 @@ class Stack(Config):
         if self.share > 1 and len(self.blocks) > 1:
             found = f"share {self.share} and {len(self.blocks)} blocks"
             raise Refusal("layers that share their weights must be of one block", found, "give one block")
+        told = (self.entry.position, *(block.position for block in self.blocks))
+        if self.recall and (found := sorted({kind(position) for position in told if position.by_place})):
+            must = "positions must be told by distance where a segment is recalled, for it has no places"
+            raise Refusal(must, ", ".join(found), "use positions such as xl, or set recall to 0")
         return self
 
 
@@ -212,15 +224,27 @@ class Spec(Config):
             found = f"an encoder: {self.encoder is not None}; blocks with cross-attention: {sorted(crossing)}"
             fix = "give each block of the decoder `cross`, or leave out the encoder"
             raise Refusal("a decoder must attend to an encoder where there is one, and only there", found, fix)
-        if self.encoder is not None and any(block.attention.causal for block in self.encoder.blocks):
-            raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
-        if self.encoder is not None and self.encoder.recall:
-            found = f"an encoder with recall {self.encoder.recall}"
-            raise Refusal("a stack must read left to right to recall a segment", found, "set its recall to 0")
         if len({stack.entry.inner for stack in self.stacks}) > 1:
             found = [stack.entry.inner for stack in self.stacks]
             raise Refusal("encoder and decoder share a table, so its inner width must be one", found, "make them equal")
-        if kind(self.head) == "masked" and self.decoder and any(b.attention.causal for b in self.decoder.blocks):
+        return self
+
+    @model_validator(mode="after")
+    def _sees(self) -> Self:
+        """An encoder sees its own text both ways, a decoder left to right."""
+        encoding, decoding = (stack.blocks if stack else () for stack in (self.encoder, self.decoder))
+        if any(block.cross is not None for block in encoding):
+            fix = "leave cross out, or put the block into the decoder"
+            raise Refusal("an encoder must attend to its own text alone", "blocks with cross-attention", fix)
+        if any(block.attention.causal for block in encoding):
+            raise Refusal("an encoder must see its text both ways", "causal: true", "set causal to false")
+        if any(block.attention is not None and not block.attention.causal for block in decoding):
+            fix = "set causal to true, or make it an encoder; a batch may still have a mask that says otherwise"
+            raise Refusal("a decoder must read its text left to right", "causal: false", fix)
+        if self.encoder is not None and self.encoder.recall:
+            found = f"an encoder with recall {self.encoder.recall}"
+            raise Refusal("a stack must read left to right to recall a segment", found, "set its recall to 0")
+        if kind(self.head) == "masked" and self.decoder is not None:
             fix = "use an encoder, or the head lm"
             raise Refusal("a model that fills in words must see both sides of them", "a causal decoder", fix)
         return self

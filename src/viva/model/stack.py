@@ -39,7 +39,7 @@ class Stack(nn.Module):
         # layers that say the same of positions have one table a pass and, without numbers of their own, one scheme
         places = [_place(block.attention) for block in blocks]
         distinct = list(dict.fromkeys(places))
-        made = [attention.position.within(attention, context) for attention in _firsts(blocks, distinct)]
+        made = [attention and attention.position.within(attention, context) for attention in _firsts(blocks, distinct)]
         self.positions = nn.ModuleList(scheme for scheme in made if scheme is not None and scheme.shared)
         self.places = [distinct.index(place) for place in places]
         self.schemes: list[Scheme | None] = [
@@ -76,11 +76,15 @@ class Stack(nn.Module):
         return self.dropout(x)
 
 
-def _place(attention: Attention) -> tuple:
-    """What a scheme depends on."""
-    return attention.position, attention.heads, attention.head_dim, attention.causal
+def _place(attention: Attention | None) -> tuple | None:
+    """What a scheme depends on; None where tokens do not see each other."""
+    if attention is None:
+        return None
+    scheme = attention.position
+    window = attention.window if getattr(scheme, "by_window", False) else None
+    return scheme, attention.heads, attention.head_dim, attention.causal, window
 
 
-def _firsts(blocks: list[BlockSpec], places: list[tuple]) -> list[Attention]:
+def _firsts(blocks: list[BlockSpec], places: list[tuple | None]) -> list[Attention | None]:
     """The first attention of each place."""
     return [next(block.attention for block in blocks if _place(block.attention) == place) for place in places]

@@ -87,8 +87,9 @@ class Transformer(Whole):
         memory; all of them if left out. `given` is what `hidden` takes, or with `encoder` what `encode` takes.
         """
         stack = (self.encoder if encoder else self.decoder) or self.stacks[0]
-        known = [str(layer) for layer in range(stack.spec.layers)]
-        known += [f"{layer}.cross" for layer in known if stack.spec.blocks[0].cross]
+        blocks = [stack.spec.block(layer) for layer in range(stack.spec.layers)]
+        known = [f"{layer}" for layer, block in enumerate(blocks) if block.attention]
+        known += [f"{layer}.cross" for layer, block in enumerate(blocks) if block.cross]
         if unknown := sorted(set(layers or known) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
         kept: dict[str, Tensor] = dict.fromkeys(layers or known)

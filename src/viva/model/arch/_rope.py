@@ -30,6 +30,10 @@ def read(keys: Keys, context: int, theta: float = 10_000.0) -> rope.Config:
     if unknown := sorted(set(fields) - set(scaling.model_fields)):
         fix = "use a model without these fields"
         raise Refusal(f"rope fields of {name} in {keys.where} must be known", ", ".join(unknown), fix)
+    needed = {key for key, field in scaling.model_fields.items() if field.is_required()}
+    if absent := sorted(THEIRS.get(key, key) for key in needed - set(fields)):
+        fix = "complete the file, or download it again"
+        raise Refusal(f"rope fields of {name} in {keys.where} must all be there", f"no {', '.join(absent)}", fix)
     return rope.Config(theta=theta, scaling=scaling(**fields))
 
 

@@ -37,4 +37,5 @@ def _require_partners(own: Layout, other: Layout, B: int) -> None:
 
 def _counts(layout: Layout, B: int) -> list[int]:
     """How many documents each row has."""
-    return [1] * B if layout.documents is None else [len(row) for row in layout.lengths]
+    counts = [len(row) for row in layout.lengths]
+    return counts * (B // len(counts))  # rows of one document each may share a layout

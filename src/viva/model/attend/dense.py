@@ -25,7 +25,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, places: Tensor, aligned:
     if fused is None:
         k, v = grouped(k, H), grouped(v, H)
         if how.keep is None and linear.suits(how.score, mask.parts, T, S, aligned):
-            return linear.attend(q, k, v, mask.parts)
+            return linear.attend(q, k, v, mask.parts, how.score)
         return written.attend(q, k, v, _allowed(mask, places, S), how)
     if biased:  # by queries and keys as they are, whatever the score makes of them
         bias = scheme.bias(q, grouped(k, H), how.placed.table).to(q.dtype)

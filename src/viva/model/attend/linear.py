@@ -12,7 +12,7 @@ from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
 from viva.model.mask.padding import Padding
 from viva.model.score import Score
-from viva.model.score.linear import Linear, phi
+from viva.model.score.linear import Features, Linear
 
 BLOCK = 128  # queries at a time
 
@@ -23,45 +23,48 @@ def suits(score: Score, parts: tuple[Mask, ...], T: int, S: int, aligned: bool) 
     return known and (Causal() not in parts or (aligned and T == S))
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, parts: tuple[Mask, ...]) -> Tensor:
-    """q, k and v [B, H, T, D] -> [B, H, T, D]."""
-    q, k = phi(q), phi(k)
+def attend(q: Tensor, k: Tensor, v: Tensor, parts: tuple[Mask, ...], score: Linear) -> Tensor:
+    """q and k [B, H, T, D or 2D], as `score` takes them, and v [B, H, T, D] -> [B, H, T, D]."""
+    q, k = score.features(q), score.features(k)
     for part in parts:
         if isinstance(part, Padding):
-            places = torch.arange(k.shape[2], device=k.device)
-            k = k * part.allows(places[None, :1], places).transpose(1, 2)[:, None]  # [B, 1, S, 1]
+            places = torch.arange(v.shape[2], device=v.device)
+            k = _seen(k, part.allows(places[None, :1], places).transpose(1, 2)[:, None])  # [B, 1, S, 1]
     if Causal() in parts:
         return causal(q, k, v)
-    return _read(q, k.mT @ v, k.sum(2))
+    below = q.plain @ k.plain.sum(2)[..., None]
+    return q.turned @ (k.turned.mT @ v) / below.clamp_min(torch.finfo(below.dtype).tiny)
 
 
-def causal(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor] | None = None) -> Tensor:
-    """With phi applied to q and k: each query reads the keys up to its own, and those summed up in `seen`.
+def causal(q: Features, k: Features, v: Tensor, seen: tuple[Tensor, Tensor] | None = None) -> Tensor:
+    """Each query reads the keys up to its own, and those summed up in `seen`.
 
     `seen` is (sum of phi(k) v^T [B, H, D, D], sum of phi(k) [B, H, D]), and is brought up to date in place. Sums are
     fp32 or wider: in half precision they would soon be too large for one more key to count.
     """
-    dtype = q.dtype
-    q, k, v = (x.to(torch.promote_types(dtype, torch.float32)) for x in (q, k, v))
-    values, mass = seen or (k.new_zeros(*k.shape[:2], k.shape[3], v.shape[3]), k.new_zeros(*k.shape[:2], k.shape[3]))
+    wide = torch.promote_types(v.dtype, torch.float32)
+    blocks = (x.to(wide).split(BLOCK, 2) for x in (*q, *k, v))
+    shape = (*v.shape[:2], v.shape[3], v.shape[3])
+    values, mass = seen or (v.new_zeros(shape, dtype=wide), v.new_zeros(shape[:3], dtype=wide))
     out = []
-    for a, b, c in zip(*(x.split(BLOCK, 2) for x in (q, k, v)), strict=True):
-        inside = (a @ b.mT).tril()
-        top = inside @ c + a @ values
-        below = inside.sum(-1, keepdim=True) + a @ mass[..., None]
-        out.append(top / below.clamp_min(torch.finfo(below.dtype).tiny))
-        values, mass = values + b.mT @ c, mass + b.sum(2)
+    for a, a_plain, b, b_plain, c in zip(*blocks, strict=True):
+        above = (a @ b.mT).tril() @ c + a @ values
+        below = (a_plain * (b_plain.cumsum(2) + mass[:, :, None])).sum(-1, keepdim=True)
+        out.append(above / below.clamp_min(torch.finfo(wide).tiny))
+        values, mass = values + b.mT @ c, mass + b_plain.sum(2)
     if seen is not None:
         seen[0].copy_(values), seen[1].copy_(mass)
-    return torch.cat(out, 2).to(dtype)
+    return torch.cat(out, 2).to(v.dtype)
 
 
-def decode(q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor], real: Tensor | None = None) -> Tensor:
-    """New tokens q, k and v [B, H, T, D] behind those of `seen`, which takes in those that are `real` [B, T]."""
-    q, k = phi(q), phi(k)
-    return causal(q, k if real is None else k * real[:, None, :, None], v, seen)
+def decode(
+    q: Tensor, k: Tensor, v: Tensor, seen: tuple[Tensor, Tensor], score: Linear, real: Tensor | None = None
+) -> Tensor:
+    """New tokens q, k and v, as for `attend`, behind those of `seen`, which takes in those that are `real` [B, T]."""
+    q, k = score.features(q), score.features(k)
+    return causal(q, k if real is None else _seen(k, real[:, None, :, None]), v, seen)
 
 
-def _read(q: Tensor, values: Tensor, mass: Tensor) -> Tensor:
-    below = q @ mass[..., None]
-    return q @ values / below.clamp_min(torch.finfo(below.dtype).tiny)
+def _seen(k: Features, real: Tensor) -> Features:
+    """Keys that are not `real` count nowhere."""
+    return Features(*(x * real for x in k))

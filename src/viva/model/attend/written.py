@@ -8,11 +8,9 @@ from viva.model.attend import Weighing
 
 def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, how: Weighing) -> Tensor:
     """q [B, H, T, D], k and v [B, H, S, D], allowed [B or 1, 1, T or 1, S] -> [B, H, T, D]."""
-    scores = how.score(q, k)
     scheme, table = how.placed or (None, None)
-    if scheme is not None and scheme.biased:
-        scores = scores + scheme.bias(q, k, table).to(scores.dtype)
-    weights = how.score.weights(scores, allowed)
+    bias = scheme.bias(q, k, table) if scheme is not None and scheme.biased else None
+    weights = how.score.weights(q, k, allowed, bias)
     if how.keep is not None:
         how.keep[how.name] = weights
     weights = dropout(weights, how.dropout)

@@ -2,9 +2,12 @@
 
 A scheme acts in one of two places, which its Config names in `acts_on`. On "embeddings" (learned, sinusoidal)
 `Config.build(width, context)` gives a module, and module(layout) is a tensor [B, T, E] to add. On "attention" (rope,
-t5, alibi, shaw, xl) `Config.within(attention, context)` gives a `Scheme`. `none` gives None in both. A Config's
-`extrapolates` says whether a model with it can be expected to read texts four times as long as it was trained on no
-worse (measured by tests/learns/test_extrapolation.py).
+t5, alibi, shaw, xl) `Config.within(attention, context)` gives a `Scheme`. `none` gives None in both.
+
+A Config's `by_place` says that a token is told by the place it is said to have (`Layout.positions`), which states of a
+segment before have not; other schemes tell by how far apart two slots are. `extrapolates` says whether a model can be
+expected to read texts four times as long as it was trained on no worse (measured by
+tests/learns/test_extrapolation.py). One that depends on the attention's window says `by_window`.
 """
 
 from typing import Any, NamedTuple

@@ -15,6 +15,7 @@ class Config(BaseConfig):
     """No fields: the slopes are a geometric sequence from 2^(-8/H) to 2^-8 (section 3)."""
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    by_place: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = True
 
     def within(self, attention: BaseConfig, context: int) -> Scheme:

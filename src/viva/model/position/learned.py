@@ -16,6 +16,7 @@ class Config(BaseConfig):
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("embeddings",)
+    by_place: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = False
 
     offset: int = Field(0, ge=0)

@@ -9,6 +9,7 @@ class Config(BaseConfig):
     """Accepted in both places; builds nothing."""
 
     acts_on: ClassVar[tuple[str, ...]] = ("embeddings", "attention")
+    by_place: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = False
 
     def build(self, width: int, context: int) -> None:

@@ -24,6 +24,7 @@ class Config(BaseConfig):
     """`theta` is the base of the frequencies, `scaling` how they are stretched to a longer context."""
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    by_place: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = False  # without a scaling
 
     theta: float = Field(10_000.0, gt=1)

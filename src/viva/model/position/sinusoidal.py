@@ -15,6 +15,7 @@ class Config(BaseConfig):
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("embeddings",)
+    by_place: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = False
 
     theta: float = 10_000.0

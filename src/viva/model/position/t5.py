@@ -20,6 +20,7 @@ class Config(BaseConfig):
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    by_place: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = False  # weights thin out over keys beyond the farthest, which look alike
 
     buckets: int = Field(32, ge=4)

@@ -22,25 +22,27 @@ class Config(BaseConfig):
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
+    by_place: ClassVar[bool] = False
     extrapolates: ClassVar[bool] = True
 
     farthest: int | None = Field(None, gt=0)
     dropout: float = Field(0.0, ge=0, lt=1)
 
     def within(self, attention: BaseConfig, context: int) -> Scheme:
-        return XL(self, attention.heads, attention.head_dim)
+        return XL(self, attention.heads, attention.head_dim, attention.score.scaling(attention.head_dim))
 
 
 class XL(Scheme):
     """With R the sinusoids of query - key, the score of the paper's four terms (a) to (d) is
-    ((q + u) k + (q + v) W R) / sqrt(D); all but q k is the bias. W, u and v are each layer's own.
+    ((q + u) k + (q + v) W R) times the score's own scale, there 1 / sqrt(D); all but q k is the bias. W, u and v are
+    each layer's own.
     """
 
     shared, biased = False, True
 
-    def __init__(self, config: Config, heads: int, head_dim: int):
+    def __init__(self, config: Config, heads: int, head_dim: int, scale: float):
         super().__init__()
-        self.config, self.heads = config, heads
+        self.config, self.heads, self.scale = config, heads, scale
         self.project = Linear(heads * head_dim, heads * head_dim, bias=False)
         self.u, self.v = (nn.Parameter(torch.zeros(heads, head_dim)) for _ in range(2))
 
@@ -59,4 +61,4 @@ class XL(Scheme):
         of_key = (self.u[:, None] * k).sum(-1)[:, :, None]  # [B, H, 1, S]
         of_place = (q + self.v[:, None]) @ R.mT  # [B, H, T, n]
         numbers = numbers[:, None, : q.shape[2], : k.shape[2]].expand(*q.shape[:2], -1, -1)
-        return (of_key + of_place.gather(-1, numbers)) * q.shape[-1] ** -0.5
+        return (of_key + of_place.gather(-1, numbers)) * self.scale

@@ -5,6 +5,7 @@ from torch import Tensor, nn
 
 from viva.base.config import Config
 from viva.base.errors import Refusal
+from viva.model.position import Placed
 
 
 class Base(Config):
@@ -12,6 +13,10 @@ class Base(Config):
 
     def require_fit(self, attention: Config) -> None:
         """Refuse an attention (model/spec.py) that this score cannot serve."""
+
+    def scaling(self, head_dim: int) -> float:
+        """What q k is multiplied by, and with it the product of a query or key and a vector for their distance."""
+        return head_dim**-0.5
 
     def build(self, head_dim: int, heads: int) -> "Score":
         raise NotImplementedError
@@ -27,8 +32,16 @@ class Score(nn.Module):
         """
         return None
 
-    def weights(self, scores: Tensor, allowed: Tensor) -> Tensor:
-        """The weights [B, H, T, S], 0 where not `allowed`; a row in which nothing is allowed is all 0."""
+    def turned(self, q: Tensor, k: Tensor, placed: Placed) -> tuple[Tensor, Tensor]:
+        """q [B, T, H, D] and k [B, T, G, D] changed by their places, as this score is then given them."""
+        return placed.scheme.turn(q, k, placed.table)
+
+    def weights(self, q: Tensor, k: Tensor, allowed: Tensor, bias: Tensor | None = None) -> Tensor:
+        """The weights [B, H, T, S], 0 where not `allowed`; a row in which nothing is allowed is all 0. What positions
+        add to the scores is `bias`.
+        """
+        scores = self(q, k)
+        scores = scores if bias is None else scores + bias.to(scores.dtype)
         weights = scores.masked_fill(~allowed, -torch.inf).softmax(-1)
         return torch.where(allowed.any(-1, keepdim=True), weights, 0.0)
 

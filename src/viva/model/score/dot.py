@@ -20,8 +20,11 @@ class Config(Base):
     scale: Literal["sqrt"] | Positive = "sqrt"
     cap: float | None = Field(None, gt=0)
 
+    def scaling(self, head_dim: int) -> float:
+        return super().scaling(head_dim) if self.scale == "sqrt" else self.scale
+
     def build(self, head_dim: int, heads: int) -> Score:
-        return Dot(head_dim**-0.5 if self.scale == "sqrt" else self.scale, self.cap)
+        return Dot(self.scaling(head_dim), self.cap)
 
 
 class Dot(Score):

@@ -43,10 +43,13 @@ class Config(Base):
         require_both_ways(model, "to see what comes before in any order")
         if not model.stacks:
             raise Refusal("a model must attend to read in any order", "none that does", "use a Transformer")
-        for block in model.encoder.spec.blocks:
-            if (found := kind(block.attention.position)) not in ("none", "rope"):
-                fix = "use learned, sinusoidal or rope positions"
-                raise Refusal("positions must be told by the token's place, for a query stands elsewhere", found, fix)
+        stack = model.encoder.spec
+        schemes = [stack.entry.position, *(block.position for block in stack.blocks)]
+        wrong = sorted({kind(scheme) for scheme in schemes if not scheme.by_place} - {"none"})
+        if wrong or not any(scheme.by_place for scheme in schemes):
+            fix = "use learned, sinusoidal or rope positions, and no others"
+            must = "positions must be told by the token's place, for a query stands elsewhere"
+            raise Refusal(must, ", ".join(wrong) or "none", fix)
 
     def build(self, documents: Documents | None = None) -> Objective:
         """The summed cross-entropy of the tokens asked for; in evaluation `accuracy` too."""
