@@ -1,5 +1,7 @@
 """Objectives of two texts, classes, tags and couples: batches by hand, losses against torch's, and what they learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -101,6 +103,15 @@ def test_scheduled_sampling_reads_the_models_own_guesses():
     assert 0.6 * 0.27 < share < 0.6 * 0.33
 
 
+def test_the_share_that_is_sampled_grows_in_a_line(monkeypatch):
+    """Of 0.8 at the end none in the first batch, half of it half way."""
+    shares, given = [], only(Marked([[1, 2, 0, 9, 4, 0]], cuts=[3]), Pairs(PAD))
+    monkeypatch.setattr(seq2seq, "mixed", lambda ids, guesses, positions, share: shares.append(share) or ids)
+    for done in (0.0, 0.25, 0.5, 1.0):
+        seq2seq.Config(sampled=0.8).build()(model(bart).train(), replace(given, done=done))
+    assert shares == pytest.approx([0, 0.2, 0.4, 0.8])
+
+
 def test_a_copy_is_learned():
     documents = [[a, b, 0, 9, a, b, 0] for a in range(1, 7) for b in range(1, 7)]
     batch = only(Marked(documents, cuts=[3] * 36), Pairs(PAD), batch=36)
@@ -155,6 +166,7 @@ def test_without_remedies_it_is_torchs_cross_entropy():
         ({}, {}),
         ({"weights": weights}, {"weight": weights}),
         ({"smoothing": 0.1}, {"label_smoothing": 0.1}),
+        ({"weights": weights, "smoothing": 0.1}, {"weight": weights, "label_smoothing": 0.1}),
     ):
         mine = class_cross_entropy(scores, targets, **given)
         expected = cross_entropy(scores, targets, reduction="sum", **theirs)
@@ -175,6 +187,16 @@ def test_balanced_weights_are_sklearns():
     torch.testing.assert_close(found.sum, cross_entropy(scores, batch.targets, four, reduction="sum"))
 
 
+def test_classes_are_smoothed_in_training_alone():
+    made = model(bert, head=class_head.Config(labels=3, dense="tanh"))
+    batch = only(Marked([[1, n + 2, 0] for n in range(6)], labels=[n % 3 for n in range(6)]), Classes(PAD))
+    weights, aims = (1.0, 2.0, 0.5), torch.tensor([0, 1, 2] * 2)
+    scores, objective = made(batch.ids, batch.layout), classify.Config(smoothing=0.3, weights=weights).build()
+    for smoothing in (0.0, 0.3):
+        expected = cross_entropy(scores, aims, torch.tensor(weights), label_smoothing=smoothing, reduction="sum")
+        torch.testing.assert_close(objective(made.train(smoothing > 0), batch).sum, expected)
+
+
 def test_tags_by_hand_and_learned():
     documents, tags = [[1, 2, 3, 0], [2, 2, 0]], [[-1, 1, 2, -1], [1, 0, -1]]
     batch = only(Marked(documents, tags=tags), Tags(PAD))
@@ -189,6 +211,19 @@ def test_tags_by_hand_and_learned():
     torch.testing.assert_close(objective(made, batch).sum, expected)
 
 
+def test_the_remedies_of_tags():
+    """Weights against torch's, and the focal loss: (1 - p)^2 of each of torch's terms."""
+    batch = only(Marked([[1, 2, 3, 0], [2, 2, 0]], tags=[[-1, 1, 2, -1], [1, 0, -1]]), Tags(PAD))
+    made, weights = model(bert, head=tag_head.Config(labels=3)), (1.0, 2.0, 0.5)
+    scores, aims = made(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
+    terms = cross_entropy(scores, aims, torch.tensor(weights), reduction="none")
+    torch.testing.assert_close(tag.Config(weights=weights).build()(made, batch).sum, terms.sum())
+    missed = 1 - scores.softmax(-1).gather(1, aims.clamp_min(0)[:, None])[:, 0]
+    torch.testing.assert_close(
+        tag.Config(weights=weights, gamma=2.0).build()(made, batch).sum, (missed**2 * terms).sum()
+    )
+
+
 def test_couples_by_hand_and_learned():
     """The partner is found among the other pairs' seconds: cross-entropy of cosines over the temperature."""
     documents = [[n + 1, 0, n + 11, 5, 0] for n in range(8)]
@@ -197,8 +232,12 @@ def test_couples_by_hand_and_learned():
     made, objective = model(bert, head=embed.Config()), pairs.Config(temperature=0.1, both=False).build()
     halves = [d[:2] for d in documents], [d[2:] for d in documents]
     first, second = (torch.cat([made(torch.tensor([part])) for part in parts]) for parts in halves)
-    expected = cross_entropy(first @ second.T / 0.1, torch.arange(8), reduction="sum")
+    scores, partners = first @ second.T / 0.1, torch.arange(8)
+    expected = cross_entropy(scores, partners, reduction="sum")
     torch.testing.assert_close(objective(made, batch).sum, expected)
+    back = cross_entropy(scores.T, partners, reduction="sum")
+    assert abs(back - expected) > 1e-3
+    torch.testing.assert_close(pairs.Config(temperature=0.1).build()(made, batch).sum, (expected + back) / 2)
     optimizer = torch.optim.Adam(made.parameters(), lr=5e-3)
     for _ in range(80):
         optimizer.zero_grad()
