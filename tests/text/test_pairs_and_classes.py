@@ -4,6 +4,10 @@ import gzip
 
 import numpy as np
 import pytest
+import tokenizers
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import RobertaProcessing, TemplateProcessing
 
 from viva.base.errors import Refusal
 from viva.text import bpe, documents
@@ -12,6 +16,7 @@ from viva.text.example import UNTAGGED
 from viva.text.format import classes, pairs, tags
 from viva.text.format import parallel as two
 from viva.text.row import Row
+from viva.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +103,37 @@ def test_a_class_by_hand(tokenizer):
     first, second, end = tokenizer.encode("a dog"), tokenizer.encode("runs"), tokenizer.eos_id
     assert found.ids == [tokenizer.bos_id, *first, end, *second, end]
     assert found.cut == len(first) + 2 and found.label == 1.0
+
+
+TEMPLATES = {
+    "roberta": RobertaProcessing(("</s>", 3), ("<s>", 2)),
+    "bert": TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 2), ("</s>", 3)]
+    ),
+    "llama": TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B:1", special_tokens=[("<s>", 2)]),
+    "none": None,
+}
+PAIRS = {
+    "roberta": "<s> a dog </s> </s> runs </s>",
+    "bert": "<s> a dog </s> runs </s>",
+    "llama": "<s> a dog <s> runs",
+    "none": "<s> a dog </s> runs </s>",
+}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_two_texts_are_framed_as_the_tokenizers_own_post_processor_frames_them(kind):
+    words = ["a", "dog", "<s>", "</s>", "runs", "<unk>"]
+    core = tokenizers.Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, "<unk>"))
+    core.pre_tokenizer = Whitespace()
+    if TEMPLATES[kind] is not None:
+        core.post_processor = TEMPLATES[kind]
+    made = Tokenizer(core, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    found = classes.Config(pair="pair", labels=("no",)).example(row(text="a dog", pair="runs", label="no"), made)
+    assert [words[number] for number in found.ids] == PAIRS[kind].split()
+    assert words[found.ids[found.cut]] == "runs"
+    if kind != "none":
+        assert found.ids == core.encode("a dog", "runs").ids
 
 
 def test_classes_are_those_of_all_rows_in_order(tmp_path):

@@ -18,7 +18,7 @@ from viva.text.row import Corpus, Row
 from viva.text.split import Part, split
 from viva.text.tokenizer import Tokenizer
 
-VERSION = 3  # of the files' layout and of what is written into them
+VERSION = 4  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
 TALLIED = 1 << 22  # ids counted at once, for numpy widens them to 8 bytes each
 HEADER, IDS, MASK, TAGS = "header.json", "ids.bin", "mask.bin", "tags.bin"

@@ -7,6 +7,7 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.text.characters import require_whole
 from viva.text.example import Draft, Example, encode
+from viva.text.fingerprint import PROBE
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
@@ -79,6 +80,18 @@ def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
         must = "a tokenizer must name an end token, or `sep_token`, to frame a text"
         raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
     return [] if before is None else [tokenizer.id(before)], [tokenizer.id(after)]
+
+
+def frame_of_two(tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int]]:
+    """The ids before, between and after two texts that are read as one: those that the tokenizer's post-processor sets,
+    as RoBERTa's <s> a </s></s> b </s>; where it sets none, those of `frame`, with an end behind each text.
+    """
+    [probe] = tokenizer.encode_framed([(PROBE, PROBE)])
+    if not any(probe.special_tokens_mask):
+        before, after = frame(tokenizer)
+        return before, after, after
+    first, second = ([place for place, of in enumerate(probe.sequence_ids) if of == text] for text in (0, 1))
+    return probe.ids[: first[0]], probe.ids[first[-1] + 1 : second[0]], probe.ids[second[-1] + 1 :]
 
 
 def ends(tokenizer: Tokenizer) -> tuple[str, str]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from viva.base.errors import Refusal, nearest
 from viva.text.example import Example
-from viva.text.fields import Format, frame, text, value
+from viva.text.fields import Format, frame, frame_of_two, text, value
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
@@ -32,17 +32,18 @@ class Config(Format):
         return self.labels
 
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
-        before, after = frame(tokenizer)
-        return [self._example(row, tokenizer, before, after) for row in rows]
+        around = frame(tokenizer) if self.pair is None else frame_of_two(tokenizer)
+        return [self._example(row, tokenizer, *around) for row in rows]
 
-    def _example(self, row: Row, tokenizer: Tokenizer, before: list[int], after: list[int]) -> Example | None:
+    def _example(self, row: Row, tokenizer: Tokenizer, before: list[int], *behind: list[int]) -> Example | None:
+        """`behind` is what stands behind each text."""
         first = text(row, self.text)
         if not first:
             return None
-        ids, cut = [*before, *tokenizer.encode(first), *after], 0
+        ids, cut = [*before, *tokenizer.encode(first), *behind[0]], 0
         if self.pair is not None:
             cut = len(ids)
-            ids = [*ids, *tokenizer.encode(text(row, self.pair)), *after]
+            ids = [*ids, *tokenizer.encode(text(row, self.pair)), *behind[1]]
         return Example(ids, [False] * len(ids), 0, cut=cut, label=self._number(row))
 
     def _number(self, row: Row) -> float:
