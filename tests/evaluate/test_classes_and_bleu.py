@@ -6,7 +6,7 @@ import torch
 from viva.base.errors import Refusal
 from viva.evaluate.bleu import bleu, by_length
 from viva.evaluate.classes import interval, predicted, scores
-from viva.model.arch import bert
+from viva.model.arch import bert, roberta
 from viva.model.head import classify
 from viva.model.init import initialise
 from viva.text import bpe
@@ -46,6 +46,19 @@ def test_predictions_are_those_of_each_text_alone():
     long = [Row({"text": "a dog " * 80, "label": "0"}, "here:1")]
     with pytest.raises(Refusal, match="a text to classify must have at most 64 tokens"):
         predicted(model, tokenizer, classes.Config(labels=("0",)), long)
+
+
+def test_two_texts_are_classified_by_a_model_without_two_segments():
+    """RoBERTa has one: it reads what stands between them."""
+    tokenizer = bpe.train(["a dog runs and a cat sleeps in the sun"] * 3, bpe.Config(vocab_size=300))
+    config = roberta.TINY.model_copy(update={"vocab": 300, "head": classify.Config(labels=24, pool="mean")})
+    model = initialise(config.spec().build(), seed=4)
+    row, form = (
+        Row({"text": "a dog", "pair": "a cat", "label": "0"}, "here:1"),
+        classes.Config(pair="pair", labels=("0",)),
+    )
+    [_], [found] = predicted(model, tokenizer, form, [row])
+    assert found == int(model(torch.tensor([form.example(row, tokenizer).ids])).argmax())
 
 
 def test_bleu_by_hand():

@@ -39,7 +39,7 @@ def predicted(model: Whole, tokenizer: Tokenizer, form: Format, rows: Sequence[R
         layout = Layout.packed((tuple(len(example.ids) for example in some),), ids.shape[1])
         second = [[int(bool(e.cut) and i >= e.cut) for e in some for i in range(len(e.ids))]]
         segments = torch.tensor(second) if any(example.cut for example in some) else None
-        found += model(ids, layout, segments=segments).argmax(-1).tolist()
+        found += model(ids, layout, segments=model.told_apart(segments)).argmax(-1).tolist()
     return [int(example.label) for example in examples], found
 
 

@@ -40,6 +40,10 @@ class Whole(nn.Module):
             raise Refusal("a model must score its vocabulary to predict words", found, fix)
         return self.head.matrix(self.embedding.weight)
 
+    def told_apart(self, segments: Tensor | None) -> Tensor | None:
+        """`segments` where the model has vectors for two; else None, for what stands between two texts says enough."""
+        return segments if self.stacks and self.spec.stacks[0].entry.segments > 1 else None
+
     def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
         """What the encoder makes of ids [B, S], for a decoder to attend to. Each row is one document unless said."""
         raise NotImplementedError

@@ -57,8 +57,7 @@ class Config(Base):
             counts = torch.bincount(torch.from_numpy(np.array(documents.labels, np.int64)))
 
         def classes(model: nn.Module, batch: Batch) -> Loss:
-            two = model.spec.stacks[0].entry.segments > 1 if model.stacks else False
-            scores = model(batch.ids, batch.layout, segments=batch.segments if two else None)
+            scores = model(batch.ids, batch.layout, segments=model.told_apart(batch.segments))
             if scores.ndim == 1:
                 return Loss((scores.float() - batch.targets).square().sum(), len(batch.targets))
             smoothing = self.smoothing if model.training else 0.0
@@ -90,8 +89,4 @@ class Classes(Reading):
             raise Refusal("documents must have labels for a model to learn them", "none in the token cache", fix)
         whole = bool((labels == labels.round()).all())
         ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
-        segments = None
-        if any(piece.cut for row in rows for piece in row):
-            parts = [[(np.arange(len(p.ids)) >= (p.cut or len(p.ids))).astype(np.int64) for p in row] for row in rows]
-            segments = self.laid(parts, 0)
-        return Batch(ids, labels.long() if whole else labels, lengths(rows), segments=segments)
+        return Batch(ids, labels.long() if whole else labels, lengths(rows), segments=self.segments(rows))
