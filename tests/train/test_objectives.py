@@ -11,16 +11,20 @@ from viva.base.errors import Refusal
 from viva.model.arch import bart, bert, llama, roberta
 from viva.model.head import classify as class_head
 from viva.model.head import embed, regress
+from viva.model.head import similar as similar_head
+from viva.model.head import span as span_head
 from viva.model.head import tag as tag_head
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import balanced, class_cross_entropy
-from viva.train.objective import causal, classify, pairs, seq2seq, tag
+from viva.train.objective import causal, classify, pairs, seq2seq, similar, span, tag
 from viva.train.objective.classify import Classes
 from viva.train.objective.pairs import Couples
 from viva.train.objective.seq2seq import Pairs
+from viva.train.objective.similar import Alike
+from viva.train.objective.span import Answers
 from viva.train.objective.tag import Tags
 
 from .fakes import Memory
@@ -246,9 +250,66 @@ def test_couples_by_hand_and_learned():
     assert objective(made, batch).metrics["accuracy"] == 8
 
 
+@pytest.mark.parametrize("head", [embed.Config(), embed.Config(normalised=False), similar_head.Config()])
+def test_likeness_learns_a_value(head):
+    """The squared error of torch's cosine, whatever the head leaves to be done."""
+    documents, values = [[n + 1, 0, n + 11, 5, 0] for n in range(8)], [n / 4 - 1 for n in range(8)]
+    batch = only(Marked(documents, cuts=[2] * 8, labels=values), Alike(PAD))
+    made, objective = model(bert, head=head), similar.Config().build()
+    plain = model(bert, head=embed.Config(normalised=False))
+    first, second = (torch.cat([plain(torch.tensor([d[part]])) for d in documents]) for part in (np.s_[:2], np.s_[2:]))
+    expected = (torch.cosine_similarity(first, second) - torch.tensor(values)).square().sum()
+    torch.testing.assert_close(objective(made, batch).sum, expected)
+    assert batch.count == 8
+    before, after = learned(made, objective, batch)
+    assert after < before / 10
+    with pytest.raises(Refusal, match=r"values that say how alike two texts are, .* name their field in format\.value"):
+        only(Marked(documents, cuts=[2] * 8), Alike(PAD))
+
+
+def asked(count=12):
+    """Two tokens to look for, and a text in which they stand: its letters run, and the answer begins with the first of
+    the question and ends with the second.
+    """
+    random, documents, tags = np.random.default_rng(0), [], []
+    for _ in range(count):
+        first, last = np.sort(random.integers(8, size=2))
+        documents.append([1, 20 + first, 20 + last, 0, *range(20, 28), 0])
+        tags.append([-1] * 4 + [int(first <= place <= last) for place in range(8)] + [-1])
+    return Marked(documents, cuts=[4] * count, tags=tags), documents, tags
+
+
+@pytest.mark.parametrize("family", [bert, roberta])
+def test_answers_are_looked_for_in_the_text_alone(family):
+    """Against two softmaxes of each document's text by itself."""
+    source, documents, tags = asked()
+    batch = only(source, Answers(PAD), batch=12)
+    assert batch.targets.shape == (12, 2) and batch.count == 24
+    made, objective, expected, right = model(family, head=span_head.Config()), span.Config().build(), 0.0, 0
+    for ids, of, target in zip(documents, tags, batch.targets, strict=True):
+        segments = torch.tensor([[0] * 4 + [1] * 9]) if family is bert else None
+        scores = made(torch.tensor([ids]), segments=segments)[0, 4:]
+        ends = torch.tensor([of.index(1), len(of) - 1 - of[::-1].index(1)])
+        assert torch.equal(target, ends)
+        expected = expected + cross_entropy(scores.T, ends - 4, reduction="sum")
+        right += int((scores.argmax(0) == ends - 4).sum())
+    found = objective(made, batch)
+    torch.testing.assert_close(found.sum, expected)
+    assert found.metrics["accuracy"] == right
+    before, after = learned(made, objective, batch, steps=150)
+    assert before > 2 and after < 0.1
+
+
+def test_documents_without_an_answer_are_refused():
+    with pytest.raises(Refusal, match=r"a question and a text with its answer, .*use the format questions"):
+        only(Marked([[1, 2, 0]], tags=[[-1, 0, -1]]), Answers(PAD))
+
+
 @pytest.mark.parametrize(
     ("objective", "family", "expected"),
     [
+        (similar.Config(), bert, "a vector for a text to be compared by it, but found the head masked"),
+        (span.Config(), bert, "where an answer begins and ends to find it, but found the head masked"),
         (causal.Config(), bert, "a decoder to predict the next token, but found an encoder alone"),
         (causal.Config(), bart, "a decoder to predict the next token, but found an encoder and a decoder"),
         (seq2seq.Config(), llama, "an encoder and a decoder to turn one text into another, but found a decoder alone"),

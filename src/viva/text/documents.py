@@ -106,7 +106,8 @@ class Documents:
     def tags(self, document: int) -> np.ndarray:
         """A class for each token of a document, UNTAGGED where it has none."""
         if self._tags is None:
-            must, fix = "documents must have tags for a model to learn them", "use the format `tags`"
+            fix = "use the format `tags`, or `questions` where answers are looked for"
+            must = "documents must have tags for a model to learn them"
             raise Refusal(must, "none in the token cache", fix)
         return self._tags[self._starts[document] : self._starts[document + 1]]
 

@@ -1,5 +1,6 @@
 """What every format does: take text out of rows, refuse what is not text, make examples."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,6 +22,7 @@ TELLING = {
     "classes": "label",
     "pairs": "sentence",
     "tags": "tags",
+    "questions": "answers",
 }
 
 
@@ -67,6 +69,18 @@ def text(row: Row, name: str, optional: bool = False) -> str:
         fix = "fill in or remove that row" if found is None or found != found else "write it as a string"
         raise Refusal(f"{row.where} must have text in the field {name!r}", repr(found)[:80], fix)
     return require_whole(found, f"the field {name!r} of {row.where}")
+
+
+def number(row: Row, name: str) -> float:
+    """The number in a field, which may be written as text; one that is not finite is refused."""
+    found = value(row, name)
+    try:
+        taken = float(found)
+    except (TypeError, ValueError):
+        taken = math.nan
+    if not math.isfinite(taken):
+        raise Refusal(f"{row.where} must have a number as {name!r}", repr(found), "mend or remove the row")
+    return taken
 
 
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

@@ -5,7 +5,7 @@ from typing import Any
 
 from viva.base.errors import Refusal, nearest
 from viva.text.example import Example
-from viva.text.fields import Format, frame, frame_of_two, text, value
+from viva.text.fields import Format, frame, frame_of_two, number, text, value
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
@@ -47,13 +47,9 @@ class Config(Format):
         return Example(ids, [False] * len(ids), 0, cut=cut, label=self._number(row))
 
     def _number(self, row: Row) -> float:
-        found = value(row, self.label)
         if self.values:
-            try:
-                return float(found)
-            except (TypeError, ValueError):
-                raise Refusal(f"{row.where} must have a number as {self.label!r}", repr(found), "mend it") from None
-        name = _name(found)
+            return number(row, self.label)
+        name = _name(value(row, self.label))
         if self.labels is None or name not in self.labels:
             known = list(self.labels or ())
             raise Refusal(f"{row.where} must have a known class as {self.label!r}", repr(name), nearest(name, known))
