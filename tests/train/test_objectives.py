@@ -193,6 +193,8 @@ def test_balanced_weights_are_sklearns():
 
 def test_classes_are_smoothed_in_training_alone():
     made = model(bert, head=class_head.Config(labels=3, dense="tanh"))
+    with torch.no_grad():
+        made.head.out.weight.mul_(50)  # so that one class is likelier than another
     batch = only(Marked([[1, n + 2, 0] for n in range(6)], labels=[n % 3 for n in range(6)]), Classes(PAD))
     weights, aims = (1.0, 2.0, 0.5), torch.tensor([0, 1, 2] * 2)
     scores, objective = made(batch.ids, batch.layout), classify.Config(smoothing=0.3, weights=weights).build()
