@@ -43,8 +43,8 @@ def _answer(model: Whole, asked: Asked, context: str) -> str:
         must = f"a question and its text must have at most {model.spec.context} tokens"
         raise Refusal(must, len(asked.ids), "shorten the text, or use a model with a longer context")
     ids = torch.tensor([asked.ids], device=model.embedding.weight.device)
-    segments = (torch.arange(ids.shape[1], device=ids.device) >= asked.cut).long()[None]
-    scores = model(ids, segments=model.told_apart(segments))[0, asked.cut : asked.cut + len(asked.offsets)]
+    second = (torch.arange(ids.shape[1], device=ids.device) >= asked.cut).long()[None]
+    scores = model(ids, segments=second if model.two_segments else None)[0, asked.cut : asked.cut + len(asked.offsets)]
     sums = scores[:, :1] + scores[:, 1]  # [first, last]
     allowed = torch.ones_like(sums, dtype=torch.bool).triu().tril(LONGEST - 1)
     first, last = divmod(int(sums.masked_fill(~allowed, -torch.inf).argmax()), len(sums))

@@ -38,8 +38,8 @@ def predicted(model: Whole, tokenizer: Tokenizer, form: Format, rows: Sequence[R
         ids = torch.tensor([[token for example in some for token in example.ids]])
         layout = Layout.packed((tuple(len(example.ids) for example in some),), ids.shape[1])
         second = [[int(bool(e.cut) and i >= e.cut) for e in some for i in range(len(e.ids))]]
-        segments = torch.tensor(second) if any(example.cut for example in some) else None
-        found += model(ids, layout, segments=model.told_apart(segments)).argmax(-1).tolist()
+        segments = torch.tensor(second) if model.two_segments else None
+        found += model(ids, layout, segments=segments).argmax(-1).tolist()
     return [int(example.label) for example in examples], found
 
 

@@ -33,16 +33,17 @@ class Whole(nn.Module):
         return []
 
     @property
+    def two_segments(self) -> bool:
+        """Whether it has a vector each for two texts that are read as one."""
+        return bool(self.stacks) and self.spec.stacks[0].entry.segments > 1
+
+    @property
     def head_weight(self) -> Tensor:
         """The matrix [V, E] whose product with the head's states gives the scores of the vocabulary."""
         if not isinstance(self.head, Vocabulary):
             found, fix = f"the head {kind(self.spec.head)}", "use a model with the head lm, or masked"
             raise Refusal("a model must score its vocabulary to predict words", found, fix)
         return self.head.matrix(self.embedding.weight)
-
-    def told_apart(self, segments: Tensor | None) -> Tensor | None:
-        """`segments` where the model has vectors for two; else None, for what stands between two texts says enough."""
-        return segments if self.stacks and self.spec.stacks[0].entry.segments > 1 else None
 
     def encode(self, ids: Tensor, layout: Layout | None = None, segments: Tensor | None = None) -> Memory:
         """What the encoder makes of ids [B, S], for a decoder to attend to. Each row is one document unless said."""

@@ -57,7 +57,7 @@ class Config(Base):
             counts = torch.bincount(torch.from_numpy(np.array(documents.labels, np.int64)))
 
         def classes(model: nn.Module, batch: Batch) -> Loss:
-            scores = model(batch.ids, batch.layout, segments=model.told_apart(batch.segments))
+            scores = model(batch.ids, batch.layout, segments=batch.segments if model.two_segments else None)
             if scores.ndim == 1:
                 return Loss((scores.float() - batch.targets).square().sum(), len(batch.targets))
             smoothing = self.smoothing if model.training else 0.0

@@ -42,7 +42,8 @@ class Config(Base):
 
 def answers(model: nn.Module, batch: Batch) -> Loss:
     """The loss in nats: two softmaxes over the places of each document's text."""
-    scores = places(model(batch.ids, batch.layout, segments=model.told_apart(batch.segments)), batch)
+    segments = batch.segments if model.two_segments else None
+    scores = places(model(batch.ids, batch.layout, segments=segments), batch)
     right = (scores.argmax(1) == batch.targets).sum()
     return Loss(cross_entropy(scores, batch.targets, reduction="sum"), batch.count, {"accuracy": float(right)})
 
