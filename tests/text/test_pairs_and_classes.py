@@ -4,15 +4,20 @@ import gzip
 
 import numpy as np
 import pytest
+import tokenizers
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.processors import RobertaProcessing, TemplateProcessing
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.text import bpe, documents
 from viva.text.corpus import files, parallel, table
 from viva.text.example import UNTAGGED
-from viva.text.format import classes, pairs, tags
+from viva.text.format import classes, pairs, questions, tags
 from viva.text.format import parallel as two
 from viva.text.row import Row
+from viva.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -116,6 +121,37 @@ def test_a_class_by_hand(tokenizer):
     assert found.cut == len(first) + 2 and found.label == 1.0
 
 
+TEMPLATES = {
+    "roberta": RobertaProcessing(("</s>", 3), ("<s>", 2)),
+    "bert": TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B:1 </s>:1", special_tokens=[("<s>", 2), ("</s>", 3)]
+    ),
+    "llama": TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B:1", special_tokens=[("<s>", 2)]),
+    "none": None,
+}
+PAIRS = {
+    "roberta": "<s> a dog </s> </s> runs </s>",
+    "bert": "<s> a dog </s> runs </s>",
+    "llama": "<s> a dog <s> runs",
+    "none": "<s> a dog </s> runs </s>",
+}
+
+
+@pytest.mark.parametrize("kind", TEMPLATES)
+def test_two_texts_are_framed_as_the_tokenizers_own_post_processor_frames_them(kind):
+    words = ["a", "dog", "<s>", "</s>", "runs", "<unk>"]
+    core = tokenizers.Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, "<unk>"))
+    core.pre_tokenizer = Whitespace()
+    if TEMPLATES[kind] is not None:
+        core.post_processor = TEMPLATES[kind]
+    made = Tokenizer(core, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    found = classes.Config(pair="pair", labels=("no",)).example(row(text="a dog", pair="runs", label="no"), made)
+    assert [words[number] for number in found.ids] == PAIRS[kind].split()
+    assert words[found.ids[found.cut]] == "runs"
+    if kind != "none":
+        assert found.ids == core.encode("a dog", "runs").ids
+
+
 def test_classes_are_those_of_all_rows_in_order(tmp_path):
     (tmp_path / "a.csv").write_text("text,label\na,10\nb,9\nc,10\n")
     settled = classes.Config().settled(table.Config(path=str(tmp_path / "a.csv")))
@@ -207,6 +243,45 @@ def test_two_texts_that_belong_together(tokenizer):
     found = pairs.Config(first="q", second="s").example(row(q="a dog", s="runs"), tokenizer)
     both = [[tokenizer.bos_id, *tokenizer.encode(text), tokenizer.eos_id] for text in ("a dog", "runs")]
     assert found.ids == both[0] + both[1] and found.cut == len(both[0])
+
+
+def test_two_texts_and_how_alike_they_are(tokenizer):
+    form = pairs.Config(first="q", second="s", value="v")
+    assert form.example(row(q="a dog", s="runs", v="0.25"), tokenizer).label == 0.25
+    with pytest.raises(Refusal, match=r"here:1 must have a number from -1 to 1 as 'v', as cosines are, but found 4\.5"):
+        form.example(row(q="a dog", s="runs", v=4.5), tokenizer)
+    with pytest.raises(Refusal, match="must have a number as 'v', but found 'nan'"):
+        form.example(row(q="a dog", s="runs", v="nan"), tokenizer)
+
+
+SQUAD = {"text": ["Hund", "ein Hund"], "answer_start": [4, 0]}
+
+
+@pytest.mark.parametrize("said", [{"answers": SQUAD}, {"answer": "Hund", "answer_start": "4"}])
+def test_the_tokens_of_an_answer_are_marked(tokenizer, said):
+    """Of "ein Hund läuft" the second word; what frames the two texts, and the question, can be no answer."""
+    found = questions.Config().example(row(question="a dog runs", context="ein Hund läuft", **said), tokenizer)
+    asked, end = tokenizer.encode("a dog runs"), tokenizer.eos_id
+    parts = [tokenizer.encode(part) for part in ("ein", " Hund", " läuft")]
+    assert found.ids == [tokenizer.bos_id, *asked, end, *parts[0], *parts[1], *parts[2], end]
+    assert found.cut == len(asked) + 2
+    inside = [tag for tag, part in zip((0, 1, 0), parts, strict=True) for _ in part]
+    assert found.tags == [UNTAGGED] * found.cut + inside + [UNTAGGED]
+
+
+@pytest.mark.parametrize(
+    ("said", "expected"),
+    [
+        ({"text": ["Katze"], "answer_start": [4]}, "answer 'Katze' in the text, at character 4, but found 'Hund '"),
+        ({"text": ["Hund"], "answer_start": [-10]}, "answer 'Hund' in the text, at character -10, but found ''"),
+        ({"text": [], "answer_start": []}, "here:1 must have an answer, but found none"),
+        ({"text": ["Hund"], "answer_start": []}, "here:1 must have answers, each with its place, but found"),
+        ("Hund", "here:1 must have answers, each with its place, but found 'Hund'"),
+    ],
+)
+def test_an_answer_that_is_not_there_is_refused(tokenizer, said, expected):
+    with pytest.raises(Refusal, match=expected):
+        questions.Config().example(row(question="a dog", context="ein Hund läuft", answers=said), tokenizer)
 
 
 def test_cuts_labels_and_tags_are_kept(tmp_path, tokenizer):

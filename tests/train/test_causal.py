@@ -42,7 +42,8 @@ def test_a_text_is_learned_by_segments():
     """Each token after what the segments before left behind: torch's cross-entropy of logits read so by hand."""
     model = initialise(Transformer(transfo_xl.TINY.spec()), seed=1).train()
     with torch.no_grad():
-        model.embedding.weight.mul_(5)  # so that it matters what is read
+        for parameter in model.parameters():
+            parameter.mul_(5)  # so that it matters what is read, and what is recalled
     given = batch(64)
     recall, logits = Recall(transfo_xl.TINY.memory), []
     for ids in given.ids.split(7, 1):
@@ -51,6 +52,11 @@ def test_a_text_is_learned_by_segments():
     expected = torch.nn.functional.cross_entropy(logits, given.targets.flatten(), reduction="sum")
     found = causal.Config(segment=7).build()(model, given)
     torch.testing.assert_close(found.sum, expected, atol=1e-4, rtol=1e-5)
+    forgetful = sum(  # each segment by itself
+        torch.nn.functional.cross_entropy(model(ids).flatten(0, 1), targets.flatten(), reduction="sum")
+        for ids, targets in zip(given.ids.split(7, 1), given.targets.split(7, 1), strict=True)
+    )
+    assert abs(forgetful - found.sum) > 0.1
     whole = causal.Config(segment=24).build()(model, given)
     assert abs(whole.sum - found.sum) > 1e-3  # what lies further back than is recalled is missing
     with pytest.raises(Refusal, match="one document each, but found several"):

@@ -1,6 +1,7 @@
 """What must hold of training itself, on whole small runs."""
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -53,6 +54,32 @@ def after(tmp_path, out, changes):
     for _ in range(3):
         update(work, state)
     return dict(work.model.named_parameters())
+
+
+def test_what_grows_in_training_knows_how_much_of_it_is_behind(tmp_path):
+    """Of 6 steps the first has none behind it; of a run whose length is not yet measured none is known to be."""
+    work, state = job(tmp_path)
+    seen, objective = [], work.objective
+    work = replace(work, objective=lambda model, batch: seen.append(batch.done) or objective(model, batch))
+    loop.fit(work, state, Asked())
+    steps = [step / 6 for step in range(6)]
+    assert [done for done in seen if done < 1] == pytest.approx(steps) and seen.count(1.0) == len(seen) - 6
+    update(work, State())
+    assert seen[-1] == 0
+
+
+def test_a_run_with_scheduled_sampling_resumes_bit_for_bit(tmp_path, monkeypatch):
+    changes = {
+        "model": {"kind": "bart", "width": 16, "layers": 1, "heads": 2, "hidden": 24, "context": 40},
+        "tokenizer": {"vocab_size": 300, "mask": True},
+        "objective": {"kind": "denoise", "sampled": 0.9},
+    }
+    straight = run(recipe(tmp_path, changes, "straight"))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        run(recipe(tmp_path, changes, "resumed"))
+    resumed = run(recipe(tmp_path, changes, "resumed"))
+    assert not differing(weights(straight.folder, 6), weights(resumed.folder, 6))
 
 
 def test_accumulation_is_exact(tmp_path):

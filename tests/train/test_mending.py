@@ -9,15 +9,18 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from viva.base.choice import names, variant
 from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.model.arch import bart, bert, llama
+from viva.model.arch import bart, bert, llama, transfo_xl
 from viva.model.head import tag
 from viva.model.position import alibi, learned, none, rope, t5
 from viva.model.transformer import Transformer
 from viva.text import bpe
+from viva.train import start
 from viva.train.loss import IGNORE
 from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans
+from viva.train.recipe import claim
 
 from . import mending
+from .runs import job, recipe
 
 OBJECTIVES = list(mending.FAMILIES)
 PREDICTING = [objective for objective in OBJECTIVES if objective is not detect]
@@ -43,7 +46,7 @@ def same(one, other):
 
 
 def test_every_objective_with_noise_is_here():
-    without = {"causal", "seq2seq", "classify", "tag", "pairs"}
+    without = {"causal", "seq2seq", "classify", "tag", "pairs", "similar", "span"}
     assert set(KINDS.values()) | without == set(names("viva.train.objective"))
 
 
@@ -224,6 +227,31 @@ def test_a_query_must_say_which_place_it_asks_for():
             permute.Config().require(placed_encoder(entry, position))
     for entry, position in ((learned.Config(), none.Config()), (none.Config(), rope.Config())):
         permute.Config().require(placed_encoder(entry, position))
+
+
+def test_a_prefix_is_read_in_one_row(tmp_path):
+    """By segments its mask would be ignored: there is no such field, and no model that needs it."""
+    with pytest.raises(Refusal, match="segment"):
+        recipe(tmp_path, {"objective": {"kind": "prefix", "segment": 8}})
+    with pytest.raises(Refusal, match="must read a row at once to see its prefix both ways, but found one that reads"):
+        prefix.Config().require(Transformer(transfo_xl.TINY.spec()))
+
+
+BART = {"kind": "bart", "width": 16, "layers": 1, "heads": 2, "hidden": 24, "context": 40}
+
+
+@pytest.mark.parametrize("kind", ["denoise", "spans"])
+def test_the_decoder_begins_as_the_models_replies_do(tmp_path, kind):
+    """Ids 0 and 1 are <|endoftext|> and <|pad|>. A new model takes over the one its targets begin with."""
+    fields = {"model": BART, "tokenizer": {"vocab_size": 310, "mask": True, "sentinels": 40}, "objective": kind}
+    with pytest.raises(Refusal, match=r"begin with the id 1, .* but found 0.*set objective\.start to '<\|pad\|>'"):
+        job(tmp_path, fields | {"model.start": 1}, "other")
+    named = fields | {"model.start": 1, "objective": {"kind": kind, "start": "<|pad|>"}}
+    [batch] = job(tmp_path, named, "named")[0].data.micro_batches(0)
+    firsts = torch.tensor(batch.lengths[0]).cumsum(0)[:-1]
+    assert batch.ids[0, 0] == 1 and (batch.ids[0, firsts] == 1).all()
+    made = recipe(tmp_path, fields, "new")
+    assert start.parts(made, claim(made)).config.start == 0
 
 
 def test_a_model_without_attention_is_refused_for_permutations():

@@ -265,6 +265,16 @@ def test_the_target_of_denoising_is_the_whole_text():
     assert (batch.source.ids == role("mask_token")).any()
 
 
+def test_rotation_alone_turns_every_text():
+    """What the encoder reads is what the decoder writes, from any token on, and back to its beginning."""
+    documents = [[*range(20 + 4 * n, 24 + 4 * n)] for n in range(60)]
+    batch = whole_batch(denoise, documents, permute=False, infill=0, rotate=True)
+    sources, aims = (x[0].view(60, -1).tolist() for x in (batch.source.ids, batch.targets))
+    turned = [aim[:-1].index(source[0]) for source, aim in zip(sources, aims, strict=True)]
+    assert all(s == [*aim[k:-1], *aim[:k]] for s, aim, k in zip(sources, aims, turned, strict=True))
+    assert set(turned) == {0, 1, 2, 3}
+
+
 @pytest.mark.parametrize("field", ["mask", "delete"])
 def test_the_share_of_one_noise(field):
     """Alone, masking and deletion take the share of the text they are given."""

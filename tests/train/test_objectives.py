@@ -1,5 +1,7 @@
 """Objectives of two texts, classes, tags and couples: batches by hand, losses against torch's, and what they learn."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from viva.base.errors import Refusal
 from viva.model.arch import bart, bert, llama, original, roberta
 from viva.model.head import classify as class_head
 from viva.model.head import embed, regress
+from viva.model.head import similar as similar_head
+from viva.model.head import span as span_head
 from viva.model.head import tag as tag_head
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
@@ -17,10 +21,12 @@ from viva.text.format import classes, tags
 from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import balanced, class_cross_entropy
-from viva.train.objective import causal, classify, pairs, seq2seq, tag
+from viva.train.objective import causal, classify, pairs, seq2seq, similar, span, tag
 from viva.train.objective.classify import Classes
 from viva.train.objective.pairs import Couples
 from viva.train.objective.seq2seq import Pairs
+from viva.train.objective.similar import Alike
+from viva.train.objective.span import Answers
 from viva.train.objective.tag import Tags
 
 from .fakes import Memory
@@ -103,6 +109,15 @@ def test_scheduled_sampling_reads_the_models_own_guesses():
     assert 0.6 * 0.27 < share < 0.6 * 0.33
 
 
+def test_the_share_that_is_sampled_grows_in_a_line(monkeypatch):
+    """Of 0.8 at the end none in the first batch, half of it half way."""
+    shares, given = [], only(Marked([[1, 2, 0, 9, 4, 0]], cuts=[3]), Pairs(PAD))
+    monkeypatch.setattr(seq2seq, "mixed", lambda ids, guesses, positions, share: shares.append(share) or ids)
+    for done in (0.0, 0.25, 0.5, 1.0):
+        seq2seq.Config(sampled=0.8).build()(model(bart).train(), replace(given, done=done))
+    assert shares == pytest.approx([0, 0.2, 0.4, 0.8])
+
+
 def test_a_copy_is_learned():
     documents = [[a, b, 0, 9, a, b, 0] for a in range(1, 7) for b in range(1, 7)]
     batch = only(Marked(documents, cuts=[3] * 36), Pairs(PAD), batch=36)
@@ -157,6 +172,7 @@ def test_without_remedies_it_is_torchs_cross_entropy():
         ({}, {}),
         ({"weights": weights}, {"weight": weights}),
         ({"smoothing": 0.1}, {"label_smoothing": 0.1}),
+        ({"weights": weights, "smoothing": 0.1}, {"weight": weights, "label_smoothing": 0.1}),
     ):
         mine = class_cross_entropy(scores, targets, **given)
         expected = cross_entropy(scores, targets, reduction="sum", **theirs)
@@ -177,6 +193,18 @@ def test_balanced_weights_are_sklearns():
     torch.testing.assert_close(found.sum, cross_entropy(scores, batch.targets.long(), four, reduction="sum"))
 
 
+def test_classes_are_smoothed_in_training_alone():
+    made = model(bert, head=class_head.Config(labels=3, dense="tanh"))
+    with torch.no_grad():
+        made.head.out.weight.mul_(50)  # so that one class is likelier than another
+    batch = only(Marked([[1, n + 2, 0] for n in range(6)], labels=[n % 3 for n in range(6)]), Classes(PAD))
+    weights, aims = (1.0, 2.0, 0.5), torch.tensor([0, 1, 2] * 2)
+    scores, objective = made(batch.ids, batch.layout), classify.Config(smoothing=0.3, weights=weights).build()
+    for smoothing in (0.0, 0.3):
+        expected = cross_entropy(scores, aims, torch.tensor(weights), label_smoothing=smoothing, reduction="sum")
+        torch.testing.assert_close(objective(made.train(smoothing > 0), batch).sum, expected)
+
+
 def test_tags_by_hand_and_learned():
     documents, tags = [[1, 2, 3, 0], [2, 2, 0]], [[-1, 1, 2, -1], [1, 0, -1]]
     batch = only(Marked(documents, tags=tags), Tags(PAD))
@@ -191,6 +219,19 @@ def test_tags_by_hand_and_learned():
     torch.testing.assert_close(objective(made, batch).sum, expected)
 
 
+def test_the_remedies_of_tags():
+    """Weights against torch's, and the focal loss: (1 - p)^2 of each of torch's terms."""
+    batch = only(Marked([[1, 2, 3, 0], [2, 2, 0]], tags=[[-1, 1, 2, -1], [1, 0, -1]]), Tags(PAD))
+    made, weights = model(bert, head=tag_head.Config(labels=3)), (1.0, 2.0, 0.5)
+    scores, aims = made(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
+    terms = cross_entropy(scores, aims, torch.tensor(weights), reduction="none")
+    torch.testing.assert_close(tag.Config(weights=weights).build()(made, batch).sum, terms.sum())
+    missed = 1 - scores.softmax(-1).gather(1, aims.clamp_min(0)[:, None])[:, 0]
+    torch.testing.assert_close(
+        tag.Config(weights=weights, gamma=2.0).build()(made, batch).sum, (missed**2 * terms).sum()
+    )
+
+
 def test_couples_by_hand_and_learned():
     """The partner is found among the other pairs' seconds: cross-entropy of cosines over the temperature."""
     documents = [[n + 1, 0, n + 11, 5, 0] for n in range(8)]
@@ -199,8 +240,12 @@ def test_couples_by_hand_and_learned():
     made, objective = model(bert, head=embed.Config()), pairs.Config(temperature=0.1, both=False).build()
     halves = [d[:2] for d in documents], [d[2:] for d in documents]
     first, second = (torch.cat([made(torch.tensor([part])) for part in parts]) for parts in halves)
-    expected = cross_entropy(first @ second.T / 0.1, torch.arange(8), reduction="sum")
+    scores, partners = first @ second.T / 0.1, torch.arange(8)
+    expected = cross_entropy(scores, partners, reduction="sum")
     torch.testing.assert_close(objective(made, batch).sum, expected)
+    back = cross_entropy(scores.T, partners, reduction="sum")
+    assert abs(back - expected) > 1e-3
+    torch.testing.assert_close(pairs.Config(temperature=0.1).build()(made, batch).sum, (expected + back) / 2)
     optimizer = torch.optim.Adam(made.parameters(), lr=5e-3)
     for _ in range(80):
         optimizer.zero_grad()
@@ -247,9 +292,66 @@ def test_a_value_that_is_the_mark_of_nothing_to_learn_is_learned():
     assert found.count == batch.count == 2
 
 
+@pytest.mark.parametrize("head", [embed.Config(), embed.Config(normalised=False), similar_head.Config()])
+def test_likeness_learns_a_value(head):
+    """The squared error of torch's cosine, whatever the head leaves to be done."""
+    documents, values = [[n + 1, 0, n + 11, 5, 0] for n in range(8)], [n / 4 - 1 for n in range(8)]
+    batch = only(Marked(documents, cuts=[2] * 8, labels=values, learned=False), Alike(PAD))
+    made, objective = model(bert, head=head), similar.Config().build()
+    plain = model(bert, head=embed.Config(normalised=False))
+    first, second = (torch.cat([plain(torch.tensor([d[part]])) for d in documents]) for part in (np.s_[:2], np.s_[2:]))
+    expected = (torch.cosine_similarity(first, second) - torch.tensor(values)).square().sum()
+    torch.testing.assert_close(objective(made, batch).sum, expected)
+    assert batch.count == 8
+    before, after = learned(made, objective, batch)
+    assert after < before / 10
+    with pytest.raises(Refusal, match=r"values that say how alike two texts are, .* name their field in format\.value"):
+        only(Marked(documents, cuts=[2] * 8, learned=False), Alike(PAD))
+
+
+def asked(count=12):
+    """Two tokens to look for, and a text in which they stand: its letters run, and the answer begins with the first of
+    the question and ends with the second.
+    """
+    random, documents, tags = np.random.default_rng(0), [], []
+    for _ in range(count):
+        first, last = np.sort(random.integers(8, size=2))
+        documents.append([1, 20 + first, 20 + last, 0, *range(20, 28), 0])
+        tags.append([-1] * 4 + [int(first <= place <= last) for place in range(8)] + [-1])
+    return Marked(documents, cuts=[4] * count, tags=tags), documents, tags
+
+
+@pytest.mark.parametrize("family", [bert, roberta])
+def test_answers_are_looked_for_in_the_text_alone(family):
+    """Against two softmaxes of each document's text by itself."""
+    source, documents, tags = asked()
+    batch = only(source, Answers(PAD), batch=12)
+    assert batch.targets.shape == (12, 2) and batch.count == 24
+    made, objective, expected, right = model(family, head=span_head.Config()), span.Config().build(), 0.0, 0
+    for ids, of, target in zip(documents, tags, batch.targets, strict=True):
+        segments = torch.tensor([[0] * 4 + [1] * 9]) if family is bert else None
+        scores = made(torch.tensor([ids]), segments=segments)[0, 4:]
+        ends = torch.tensor([of.index(1), len(of) - 1 - of[::-1].index(1)])
+        assert torch.equal(target, ends)
+        expected = expected + cross_entropy(scores.T, ends - 4, reduction="sum")
+        right += int((scores.argmax(0) == ends - 4).sum())
+    found = objective(made, batch)
+    torch.testing.assert_close(found.sum, expected)
+    assert found.metrics["accuracy"] == right
+    before, after = learned(made, objective, batch, steps=150)
+    assert before > 2 and after < 0.1
+
+
+def test_documents_without_an_answer_are_refused():
+    with pytest.raises(Refusal, match=r"a question and a text with its answer, .*use the format questions"):
+        only(Marked([[1, 2, 0]], tags=[[-1, 0, -1]]), Answers(PAD))
+
+
 @pytest.mark.parametrize(
     ("objective", "family", "expected"),
     [
+        (similar.Config(), bert, "a vector for a text to be compared by it, but found the head masked"),
+        (span.Config(), bert, "where an answer begins and ends to find it, but found the head masked"),
         (causal.Config(), bert, "a decoder to predict the next token, but found an encoder alone"),
         (causal.Config(), bart, "a decoder to predict the next token, but found an encoder and a decoder"),
         (seq2seq.Config(), llama, "an encoder and a decoder to turn one text into another, but found a decoder alone"),

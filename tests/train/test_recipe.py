@@ -26,6 +26,10 @@ def refuses(text):
     ({"train.minutes": 3}, "must have exactly one of steps, epochs, minutes, but has steps and minutes"),
     ({"train.patience": 3}, "patience counts evaluations, but eval_every is not set"),
     ({"init": "somewhere"}, "must have either `model`, to start anew, or `init`, to go on from a checkpoint"),
+    (
+        {"objective": {"kind": "classify", "weights": "balanced"}, "train.balanced": True},
+        "must make up for small classes once: leave out objective.weights, or train.balanced",
+    ),
     ({"valid": 0, "train.eval_every": 3}, "train.eval_every needs held-out rows: set `valid` to for example 0.02"),
 ])  # fmt: skip
 def test_refused_before_anything_is_done(tmp_path, changes, text):

@@ -130,7 +130,7 @@ def test_a_cache_of_another_version(tmp_path):
     run(recipe(tmp_path))
     for header in tmp_path.glob("run/tokens/*/header.json"):
         header.write_text(json.dumps(json.loads(header.read_text()) | {"version": 1}))
-    with pytest.raises(Refusal, match="must have version 3, but found 1"):
+    with pytest.raises(Refusal, match="must have version 4, but found 1"):
         run(recipe(tmp_path))
 
 

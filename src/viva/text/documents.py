@@ -18,7 +18,7 @@ from viva.text.row import Corpus, Row
 from viva.text.split import Part, split
 from viva.text.tokenizer import Tokenizer
 
-VERSION = 3  # of the files' layout and of what is written into them
+VERSION = 4  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
 TALLIED = 1 << 22  # ids counted at once, for numpy widens them to 8 bytes each
 HEADER, IDS, MASK, TAGS = "header.json", "ids.bin", "mask.bin", "tags.bin"
@@ -111,7 +111,8 @@ class Documents:
     def tags(self, document: int) -> np.ndarray:
         """A class for each token of a document, UNTAGGED where it has none."""
         if self._tags is None:
-            must, fix = "documents must have tags for a model to learn them", "use the format `tags`"
+            fix = "use the format `tags`, or `questions` where answers are looked for"
+            must = "documents must have tags for a model to learn them"
             raise Refusal(must, "none in the token cache", fix)
         return self._tags[self._starts[document] : self._starts[document + 1]]
 

@@ -1,5 +1,6 @@
 """What every format does: take text out of rows, refuse what is not text, make examples."""
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -21,7 +22,10 @@ TELLING = {
     "classes": "label",
     "pairs": "sentence",
     "tags": "tags",
+    "questions": "answers",
 }
+
+MOST = 3.4e38  # what a number of 32 bits can hold
 
 
 class Format(Config):
@@ -71,6 +75,19 @@ def text(row: Row, name: str, optional: bool = False) -> str:
     return require_whole(found, f"the field {name!r} of {row.where}")
 
 
+def number(row: Row, name: str) -> float:
+    """The number in a field, which may be written as text; refused if it is none, or beyond what 32 bits hold."""
+    found = value(row, name)
+    try:
+        taken = float(found)
+    except (TypeError, ValueError, OverflowError):
+        taken = math.nan
+    if isinstance(found, bool) or not abs(taken) <= MOST:
+        fix = f"write one of at most {MOST:g}, or remove the row"
+        raise Refusal(f"{row.where} must have a number as {name!r}", repr(found)[:80], fix)
+    return taken
+
+
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids before and after a text that is read whole (text/frame.py); refused where there are none."""
     [probe] = tokenizer.encode_framed([PROBE])
@@ -79,6 +96,14 @@ def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
         must = "a tokenizer must name an end token, or `sep_token`, to frame a text"
         raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
     return probe.ids[: plain[0]], probe.ids[plain[-1] + 1 :]
+
+
+def frame_of_two(tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int]]:
+    """The ids before, between and after two texts that are read as one, such as RoBERTa's <s> a </s></s> b </s>."""
+    frame(tokenizer)  # refused where there are none
+    [probe] = tokenizer.encode_framed([(PROBE, PROBE)])
+    first, second = ([place for place, of in enumerate(probe.sequence_ids) if of == text] for text in (0, 1))
+    return probe.ids[: first[0]], probe.ids[first[-1] + 1 : second[0]], probe.ids[second[-1] + 1 :]
 
 
 def ends(tokenizer: Tokenizer) -> tuple[str, str]:

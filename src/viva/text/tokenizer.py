@@ -57,7 +57,11 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, all of it plain text."""
-        return self.core.encode(require_whole(text), add_special_tokens=False).ids
+        return self.encode_plain(text).ids
+
+    def encode_plain(self, text: str) -> tokenizers.Encoding:
+        """The `ids` of `text`, all of it plain text, and the `offsets` [start, end) of their characters in it."""
+        return self.core.encode(require_whole(text), add_special_tokens=False)
 
     def encode_framed(
         self, texts: Sequence[str | tuple[str, str]], most: int | None = None

@@ -32,7 +32,7 @@ class Batch:
 
     `source` is what the decoder's documents answer, one for each; `segments` [B, T] tell two texts of a document apart;
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
-    document.
+    document. `done` is the share of the run that is behind, for what grows in training.
     """
 
     ids: Tensor
@@ -42,6 +42,7 @@ class Batch:
     segments: Tensor | None = None
     mask: Mask | None = None
     positions: Tensor | None = None
+    done: float = 1.0
 
     @cached_property
     def count(self) -> int:

@@ -83,6 +83,13 @@ class Reading:
         targets = self.laid([[piece.next for piece in row] for row in rows], IGNORE)
         return Batch(ids, targets, lengths(rows))
 
+    def segments(self, rows: Sequence[Sequence[Piece]]) -> Tensor | None:
+        """1 for the tokens of the second of two texts, else 0, [B, T]; None where there is no second."""
+        if not any(piece.cut for row in rows for piece in row):
+            return None
+        parts = [[(np.arange(len(p.ids)) >= (p.cut or len(p.ids))).astype(np.int64) for p in row] for row in rows]
+        return self.laid(parts, 0)
+
     @staticmethod
     def laid(rows: Sequence[Sequence[np.ndarray]], fill: int) -> Tensor:
         """The arrays of each row end to end, and `fill` up to the longest row, [B, T]."""

@@ -50,6 +50,12 @@ class Recipe(Config):
             raise ValueError("train.eval_every needs held-out rows: set `valid` to for example 0.02, or `held_out`")
         return self
 
+    @model_validator(mode="after")
+    def _one_remedy(self) -> Self:
+        if self.train.balanced and getattr(self.objective, "weights", None) == "balanced":
+            raise ValueError("must make up for small classes once: leave out objective.weights, or train.balanced")
+        return self
+
     def resolved(self) -> dict[str, Any]:
         """Every field with its value, defaults included, as plain data."""
         return self.model_dump(mode="json")

@@ -93,13 +93,17 @@ def _head(recipe: Recipe, form: Format, config: Config) -> Config | None:
 
 
 def _beginning(config: Config, recipe: Recipe, tokens: Tokenizer) -> Config:
-    """The config with the id that the data's targets begin with, which must be the one the model's replies did."""
-    if not isinstance(recipe.format, parallel.Config) or "start" not in type(config).model_fields:
+    """The config with the id that targets begin with, of the data or as the objective makes them of it, which must be
+    the one the model's replies did.
+    """
+    makers = {"format": recipe.format, "objective": recipe.objective}
+    maker = next((name for name, made in makers.items() if "start" in type(made).model_fields), None)
+    if maker is None or "start" not in type(config).model_fields:
         return config
-    start = parallel.begin(tokens, recipe.format.start)
+    start = parallel.begin(tokens, makers[maker].start)
     if config.start not in (None, start):
         known = {number: token for token, number in tokens.specials.items()}
-        fix = f"set format.start to {known.get(config.start, config.start)!r}"
+        fix = f"set {maker}.start to {known.get(config.start, config.start)!r}"
         raise Refusal(f"targets must begin with the id {config.start}, as the model's replies do", start, fix)
     return config.model_copy(update={"start": start})
 

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,7 +20,8 @@ ENDLESS = 10**9  # the length of a run whose end is not known yet: its schedule 
 
 def update(job: Job, state: State) -> dict[str, Any]:
     """Take step `state.step`, and say what was measured on the way."""
-    batches = [batch.to(job.precision.device) for batch in job.data.micro_batches(state.step)]
+    done = state.step / (state.steps or ENDLESS)
+    batches = [replace(batch.to(job.precision.device), done=done) for batch in job.data.micro_batches(state.step)]
     count = _learned(batches, state.step)
     metrics = _backward(job, state.step, batches, count)
     norm = _finite_gradient(job, state.step, batches)

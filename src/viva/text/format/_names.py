@@ -40,7 +40,7 @@ def ordered(found: set[str], known: tuple[str, ...] | None) -> tuple[str, ...]:
     return known if known is not None and found == set(known) else tuple(sorted(found, key=_order))
 
 
-def number(label: Any, labels: tuple[str, ...] | None, row: Row, field: str) -> int:
+def numbered(label: Any, labels: tuple[str, ...] | None, row: Row, field: str) -> int:
     """The place among `labels` of the class that a label gives, which must be one of them."""
     found = name(label, row, field)
     if labels is None or found not in labels:

@@ -1,17 +1,12 @@
 """A text, or two, with a class or a value."""
 
-import math
 from collections.abc import Iterable
-from typing import Any
 
-from viva.base.errors import Refusal
 from viva.text.example import Example
-from viva.text.fields import Format, frame, text, value
-from viva.text.format._names import Names, name, number, ordered
+from viva.text.fields import Format, frame, frame_of_two, number, text, value
+from viva.text.format._names import Names, name, numbered, ordered
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
-
-MOST = 3.4e38  # what a number of 32 bits can hold
 
 
 class Config(Format):
@@ -36,29 +31,21 @@ class Config(Format):
         return self.labels
 
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
-        before, after = frame(tokenizer)
-        return [self._example(row, tokenizer, before, after) for row in rows]
+        around = frame(tokenizer) if self.pair is None else frame_of_two(tokenizer)
+        return [self._example(row, tokenizer, *around) for row in rows]
 
-    def _example(self, row: Row, tokenizer: Tokenizer, before: list[int], after: list[int]) -> Example | None:
+    def _example(self, row: Row, tokenizer: Tokenizer, before: list[int], *behind: list[int]) -> Example | None:
+        """`behind` is what stands behind each text."""
         first = text(row, self.text)
         if not first:
             return None
-        ids, cut = [*before, *tokenizer.encode(first), *after], 0
+        ids, cut = [*before, *tokenizer.encode(first), *behind[0]], 0
         if self.pair is not None:
             cut = len(ids)
-            ids = [*ids, *tokenizer.encode(text(row, self.pair)), *after]
+            ids = [*ids, *tokenizer.encode(text(row, self.pair)), *behind[1]]
         return Example(ids, [False] * len(ids), 0, cut=cut, label=self._number(row))
 
     def _number(self, row: Row) -> float:
-        found = value(row, self.label)
-        return self._value(found, row) if self.values else float(number(found, self.labels, row, self.label))
-
-    def _value(self, found: Any, row: Row) -> float:
-        try:
-            taken = float(found)
-        except (TypeError, ValueError, OverflowError):
-            taken = math.nan
-        if isinstance(found, bool) or not abs(taken) <= MOST:
-            fix = f"write one of at most {MOST:g}, or remove the row"
-            raise Refusal(f"{row.where} must have a number as {self.label!r}", repr(found)[:80], fix)
-        return taken
+        if self.values:
+            return number(row, self.label)
+        return float(numbered(value(row, self.label), self.labels, row, self.label))

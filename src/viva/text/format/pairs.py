@@ -2,17 +2,19 @@
 
 from collections.abc import Iterable
 
+from viva.base.errors import Refusal
 from viva.text.example import Example
-from viva.text.fields import Format, frame, text
+from viva.text.fields import Format, frame, number, text
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
 
 
 class Config(Format):
-    """first, second: the names of the fields."""
+    """first, second, value: the names of the fields; `value`, if given, says how alike the two are, from -1 to 1."""
 
     first: str = "question"
     second: str = "sentence"
+    value: str | None = None
 
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         before, after = frame(tokenizer)
@@ -21,5 +23,13 @@ class Config(Format):
             texts = [text(row, name) for name in (self.first, self.second)]
             first, second = ([*before, *tokenizer.encode(part), *after] for part in texts)
             mask = [False] * (len(first) + len(second))
-            found.append(Example(first + second, mask, 0, cut=len(first)) if all(texts) else None)
+            found.append(Example(first + second, mask, 0, len(first), self._alike(row)) if all(texts) else None)
+        return found
+
+    def _alike(self, row: Row) -> float | None:
+        if self.value is None:
+            return None
+        if not -1 <= (found := number(row, self.value)) <= 1:
+            fix = "divide the values by the largest there can be"
+            raise Refusal(f"{row.where} must have a number from -1 to 1 as {self.value!r}, as cosines are", found, fix)
         return found

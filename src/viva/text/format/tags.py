@@ -7,7 +7,7 @@ from viva.base.errors import Refusal
 from viva.text.characters import require_whole
 from viva.text.example import UNTAGGED, Example
 from viva.text.fields import Format, frame, value
-from viva.text.format._names import Names, name, number, ordered
+from viva.text.format._names import Names, name, numbered, ordered
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
@@ -47,7 +47,7 @@ class Config(Format):
             if not made:
                 raise Refusal(f"{row.where} must have words with text", repr(word), "remove the empty word")
             ids += made
-            tags += [number(label, self.labels, row, self.tags)] + [UNTAGGED] * (len(made) - 1)
+            tags += [numbered(label, self.labels, row, self.tags)] + [UNTAGGED] * (len(made) - 1)
         ids, tags = [*ids, *after], [*tags, *[UNTAGGED] * len(after)]
         return Example(ids, [False] * len(ids), 0, tags=tags) if words else None
 

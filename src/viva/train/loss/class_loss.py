@@ -9,19 +9,19 @@ from viva.train.loss import IGNORE
 def class_cross_entropy(
     scores: Tensor, targets: Tensor, weights: Tensor | None = None, gamma: float = 0.0, smoothing: float = 0.0
 ) -> Tensor:
-    """The sum over rows of -w_y (1 - p_y)^gamma log p_y; scores [N, C], targets [N] in 0..C-1 or IGNORE.
+    """The sum over rows of -(1 - p_y)^gamma sum_c q_c w_c log p_c; scores [N, C], targets [N] in 0..C-1 or IGNORE.
 
-    gamma > 0 is the focal loss (Lin et al. 2017, https://arxiv.org/abs/1708.02002, eq. 5): what is already told right
-    counts less. `smoothing` spreads a share of each target over all classes.
+    q is 1 for the target y, of which `smoothing` spreads a share over all classes (Szegedy et al. 2016). gamma > 0 is
+    the focal loss (Lin et al. 2017, https://arxiv.org/abs/1708.02002, eq. 5): what is already told right counts less.
     """
     learned = targets != IGNORE
     scores, targets = scores[learned].float(), targets[learned]
     logs = scores.log_softmax(-1)
-    right = logs.gather(1, targets[:, None])[:, 0]
-    aim = (1 - smoothing) * right + smoothing * logs.mean(1) if smoothing else right
-    focus = (1 - right.exp()).clamp_min(0) ** gamma if gamma else 1.0
-    weight = 1.0 if weights is None else weights.to(scores)[targets]
-    return -(weight * focus * aim).sum()
+    right = lambda of: of.gather(1, targets[:, None])[:, 0]  # noqa: E731
+    weighed = logs if weights is None else logs * weights.to(scores)
+    aim = (1 - smoothing) * right(weighed) + smoothing * weighed.mean(1) if smoothing else right(weighed)
+    focus = (1 - right(logs).exp()).clamp_min(0) ** gamma if gamma else 1.0
+    return -(focus * aim).sum()
 
 
 def balanced(counts: Tensor) -> Tensor:

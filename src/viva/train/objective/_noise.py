@@ -11,7 +11,7 @@ from viva.text.format import parallel
 from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import Loss, padding, words
+from viva.train.objective import Loss, padding, seq2seq, words
 from viva.train.reading import Piece, Reading
 
 
@@ -71,6 +71,14 @@ def filled(model: nn.Module, batch: Batch) -> Loss:
     return Loss(total, batch.count, {"accuracy": float(right.sum())})
 
 
+class Rewritten(seq2seq.Config):
+    """`start`: the token that what the decoder writes begins with, as in the format parallel. The other fields are
+    those of seq2seq.
+    """
+
+    start: str | None = None
+
+
 class Rewriting(Reading):
     """The base for an encoder that reads a damaged text and a decoder that writes what was damaged.
 
@@ -82,10 +90,10 @@ class Rewriting(Reading):
     every = False
     extra = 1
 
-    def __init__(self, tokenizer: Tokenizer):
+    def __init__(self, tokenizer: Tokenizer, config: Rewritten):
         super().__init__(padding(tokenizer))
-        self.special = special(tokenizer)
-        self.start, self.end = parallel.begin(tokenizer), tokenizer.eos_id
+        self.config, self.special = config, special(tokenizer)
+        self.start, self.end = parallel.begin(tokenizer, config.start), tokenizer.eos_id
 
     def damaged(self, text: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """What the encoder reads in place of `text`, and what the decoder writes."""

@@ -92,8 +92,4 @@ class Classes(Reading):
             fix = "use the format `classes`, which reads them"
             raise Refusal("documents must have labels for a model to learn them", "none in the token cache", fix)
         ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
-        segments = None
-        if any(piece.cut for row in rows for piece in row):
-            parts = [[(np.arange(len(p.ids)) >= (p.cut or len(p.ids))).astype(np.int64) for p in row] for row in rows]
-            segments = self.laid(parts, 0)
-        return Batch(ids, labels, lengths(rows), segments=segments)
+        return Batch(ids, labels, lengths(rows), segments=self.segments(rows))

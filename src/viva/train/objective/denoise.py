@@ -8,21 +8,20 @@ from pydantic import Field, model_validator
 from viva.base.errors import Refusal
 from viva.text.tokenizer import Tokenizer
 from viva.text.words import spoken
-from viva.train.objective import seq2seq
-from viva.train.objective._noise import Rewriting, chosen, number, role
+from viva.train.objective._noise import Rewriting, Rewritten, chosen, number, role
 from viva.train.reading import Reading
 
 STOPS = (".", "!", "?", "。", "！", "？", "…")  # what a sentence ends with
 
 
-class Config(seq2seq.Config):
+class Config(Rewritten):
     """What is done to a text, in this order; the values left out are those of BART as published (section 5.1).
 
     `permute` puts its sentences in any order; they end with a token that ends with a full stop, or a question or
     exclamation mark. `rotate` lets it begin at any token. `infill` is the share of tokens in spans of which each
     becomes one mask token; their lengths are Poisson(`mean`), and one of length 0 puts a mask between two tokens.
-    `mask` is the share of tokens that become a mask each, `delete` of those that are left out. The other fields are
-    those of seq2seq.
+    `mask` is the share of tokens that become a mask each, `delete` of those that are left out. `start` and the other
+    fields are those of `Rewritten`.
     """
 
     permute: bool = True
@@ -46,8 +45,7 @@ class Denoise(Rewriting):
     """The damaged text as the source, the text as the target."""
 
     def __init__(self, tokenizer: Tokenizer, config: Config):
-        super().__init__(tokenizer)
-        self.config = config
+        super().__init__(tokenizer, config)
         self.mask = role(tokenizer, "mask_token", "mask") if config.infill or config.mask else None
         self.stops = np.array([text.rstrip().endswith(STOPS) for text in spoken(tokenizer)])
 

@@ -5,22 +5,38 @@ ways, and what follows it is predicted left to right.
 from collections.abc import Sequence
 
 import numpy as np
+from pydantic import Field
 
+from viva.base.errors import Refusal
 from viva.model.mask.causal import Causal
 from viva.model.mask.given import Given
+from viva.model.transformer import Transformer
+from viva.text.documents import Documents
 from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import causal, padding, require_end
+from viva.train.objective import Base, Objective, causal, padding, require_end
 from viva.train.reading import Piece, Reading, lengths
 
 
-class Config(causal.Config):
-    """The fields of causal. The prefix of a document has any length, of one token to all that are read."""
+class Config(Base):
+    """`smoothing` as in causal. The prefix of a document has any length, of one token to all that are read."""
+
+    smoothing: float = Field(0.0, ge=0, lt=1)
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         require_end(tokenizer)
         return Prefixed(padding(tokenizer))
+
+    def require(self, model: Transformer) -> None:
+        super().require(model)
+        if causal.recalls(model):
+            found, fix = "one that reads by segments", "use a model without recall, such as llama"
+            raise Refusal("a model must read a row at once to see its prefix both ways", found, fix)
+
+    def build(self, documents: Documents | None = None) -> Objective:
+        """The cross-entropy of what follows the prefix, as in causal."""
+        return causal.Config(smoothing=self.smoothing).build(documents)
 
 
 class Prefixed(Reading):

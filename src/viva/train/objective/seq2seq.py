@@ -22,8 +22,9 @@ from viva.train.reading import Piece, Reading
 class Config(Base):
     """`smoothing` as in causal; 0.1 in the original Transformer (Vaswani et al. 2017, section 5.4).
 
-    `sampled`: the share of the decoder's inputs that are its own most likely guess in place of the target's token
-    (scheduled sampling, Bengio et al. 2015, in the two passes of Mihaylova and Martins 2019).
+    `sampled`: the share of the decoder's inputs that are its own most likely guess in place of the target's token, at
+    the end of the run, to which it grows in a line from none (scheduled sampling with linear decay, Bengio et al. 2015,
+    https://arxiv.org/abs/1506.03099, section 2.4, in the two passes of Mihaylova and Martins 2019).
     """
 
     smoothing: float = Field(0.0, ge=0, lt=1)
@@ -47,7 +48,7 @@ class Config(Base):
             if self.sampled and model.training:
                 with torch.no_grad():
                     guesses = model(ids, batch.layout, memory=memory).argmax(-1)
-                ids = mixed(ids, guesses, batch.layout.positions, self.sampled)
+                ids = mixed(ids, guesses, batch.layout.positions, self.sampled * batch.done)
             hidden = model.hidden(ids, batch.layout, memory=memory)
             return Loss(words(model, hidden, batch.targets, self.smoothing if model.training else 0.0), batch.count)
 

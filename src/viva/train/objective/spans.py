@@ -9,14 +9,13 @@ from pydantic import Field
 
 from viva.base.errors import Refusal
 from viva.text.tokenizer import Tokenizer
-from viva.train.objective import seq2seq
-from viva.train.objective._noise import Rewriting, number
+from viva.train.objective._noise import Rewriting, Rewritten, number
 from viva.train.reading import Reading
 
 
-class Config(seq2seq.Config):
+class Config(Rewritten):
     """A `share` of the tokens is left out, in spans of `mean` tokens on average. `sentinel`: the names of the tokens,
-    with {} for their number. The other fields are those of seq2seq.
+    with {} for their number. `start` and the other fields are those of `Rewritten`.
     """
 
     share: float = Field(0.15, gt=0, lt=1)
@@ -31,8 +30,7 @@ class Spans(Rewriting):
     """Source and target of each piece; where spans lie is drawn for each anew."""
 
     def __init__(self, tokenizer: Tokenizer, config: Config):
-        super().__init__(tokenizer)
-        self.config = config
+        super().__init__(tokenizer, config)
         names = (config.sentinel.format(i) for i in range(len(tokenizer.specials)))
         self.sentinels = [tokenizer.id(name) for name in takewhile(tokenizer.specials.__contains__, names)]
         if not self.sentinels:
