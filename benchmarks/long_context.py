@@ -1,7 +1,7 @@
 """Texts longer than those a model was trained on: small language models with each scheme of positions, trained at 256
 tokens and read at up to 2048, rotary ones under each scaling.
 
-    python benchmarks/long_context.py --data DIR/gutenberg --out runs/long [--minutes 3]
+    python benchmarks/long_context.py --data DIR/gutenberg --out runs/long [--steps 600]
 
 Prints the perplexity of the first 256, 512, 1024 and 2048 tokens of held-out text, and draws that by place into
 docs/long_context.png. A scaling has the factor by which the text is longer than 256.
@@ -53,7 +53,7 @@ def trained(name: str, given: argparse.Namespace) -> LanguageModel:
         "tokenizer": {"vocab_size": 2048},
         "data": {"kind": "files", "path": str(given.data), "piece": PIECE},
         "valid": 0.05,
-        "train": {"minutes": given.minutes, "batch": 16, "context": TRAINED, "lr": 0.003, "optim": "muon"},
+        "train": {"steps": given.steps, "batch": 16, "context": TRAINED, "lr": 0.003, "optim": "muon"},
     }
     schedule = {"train.schedule": {"kind": "wsd", "warmup": 20, "decay": 0.4}, "train.precision": "fp32"}
     return viva.load(viva.train(run, schedule).folder)
@@ -100,11 +100,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--minutes", type=float, default=3)
+    parser.add_argument("--steps", type=int, default=600)
     given = parser.parse_args()
     models = {name: trained(name, given) for name in SCHEMES}
     texts = held_out(models["rope"], given)
-    print(f"{len(texts)} held-out texts; trained {given.minutes:g} minutes each at {TRAINED} tokens")
+    print(f"{len(texts)} held-out texts; trained {given.steps} steps each at {TRAINED} tokens")
     print(f"{'perplexity of the first':24}" + "".join(f"{n:>9}" for n in LENGTHS) + f"{'the last 256':>14}")
     curves: dict[str, torch.Tensor] = {}
     for name in (*scalings(1), "alibi", "sinusoidal", "learned"):

@@ -29,6 +29,17 @@ def row(**data) -> Row:
     return Row(data, "here:1")
 
 
+def test_the_digest_of_tables_tells_what_they_are_read_as(tmp_path):
+    """The same bytes are other rows in a csv and in a tsv file, and in files that end elsewhere."""
+    contents = {"a.csv": b"text\n", "a.tsv": b"text\n", "1/a.csv": b"x\n1\n", "1/b.csv": b"x\n2\n3\n"}
+    contents |= {"2/a.csv": b"x\n1\nx\n2\n", "2/b.csv": b"3\n"}
+    for name, content in contents.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    found = [table.Config(path=str(tmp_path / name)).digest() for name in ("a.csv", "a.tsv", "1/*.csv", "2/*.csv")]
+    assert len(set(found)) == 4
+
+
 def test_a_csv_file_is_read_with_its_quotes_and_its_first_line(tmp_path):
     (tmp_path / "a.csv").write_text('text,label\n"a ""big"" dog, he said\nand ran",1\nshort,0\n', encoding="utf-8")
     rows = list(table.Config(path=str(tmp_path / "a.csv")).rows())

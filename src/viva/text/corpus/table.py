@@ -27,10 +27,10 @@ class Config(Corpus):
             yield from self._read(file)
 
     def digest(self) -> str:
-        """A hash of the columns' names and the bytes of the files."""
+        """A hash of the columns' names and, of each file, what stands between its fields and its bytes."""
         found = hashlib.sha256(repr(self.columns).encode())
         for file in self.files:
-            found.update(file.read_bytes())
+            found.update(separator(file).encode() + hashlib.sha256(file.read_bytes()).digest())
         return found.hexdigest()
 
     @property
