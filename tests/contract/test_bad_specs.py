@@ -12,12 +12,13 @@ from viva.base.errors import Refusal
 from viva.infer.decode import Decoding
 from viva.infer.sampling import Sampling
 from viva.model import folder
-from viva.model.arch import bart, bert, gpt2, llama
+from viva.model.arch import bart, bert, custom, gpt2, llama
 from viva.model.cache import Contiguous
 from viva.model.ffn import mlp
 from viva.model.flow import Memory
 from viva.model.head import classify
 from viva.model.head import masked as masked_head
+from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.mask import Mask
 from viva.model.mask.block import Block as BlockMask
@@ -28,6 +29,7 @@ from viva.model.mask.prefix import Prefix
 from viva.model.mask.window import Window
 from viva.model.norm import layernorm
 from viva.model.position import learned, log_n, none, rope
+from viva.model.position.scaling import yarn
 from viva.model.score import additive, linear
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
@@ -72,6 +74,11 @@ SPECS: dict[str, tuple[Callable[[], object], str]] = {
         lambda: attention(kv_heads=2, score=linear.Config()),
         "attention with linear scores must have kv_heads equal to heads, but found 2 for 4 heads. To fix it, set "
         "kv_heads to heads.",
+    ),
+    "a temperature without a softmax": (
+        lambda: attention(score=linear.Config(), position=rope.Config(scaling=yarn.Config(factor=4, trained=8))),
+        "linear attention must have no temperature, for it has no softmax, but found rope scaled by yarn. To fix it, "
+        "use another scaling.",
     ),
     "positions where they do not act": (
         lambda: attention(position=learned.Config()),
@@ -267,10 +274,15 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         lambda model: model(IDS, memory=model.encode(torch.cat((IDS, IDS[:1])))),
         memory("3 rows of width 32 beside 2 of 32"),
     ),
-    "a memory of one row": (
+    "a cache of three rows, of linear attention": (
+        custom.Config(vocab=32, width=32, context=16, decoder=stack(block(score=linear.Config()))),
+        lambda model: model(IDS, cache=model.cache(3, 6)),
+        "a cache must be of the rows that are read, but found 3 beside 2. To fix it, make one for these.",
+    ),
+    "a memory of three rows": (
         bart.TINY,
-        lambda model: model(IDS, memory=model.encode(IDS[:1])),
-        memory("1 rows of width 32 beside 2 of 32"),
+        lambda model: model(IDS, memory=model.encode(IDS[:1].repeat(3, 1))),
+        memory("3 rows of width 32 beside 2 of 32"),
     ),
     "a memory of another model": (
         bart.TINY,
@@ -358,6 +370,12 @@ def test_a_pass_that_cannot_be_is_refused(name):
     with pytest.raises(Refusal) as caught:
         run(Transformer(config.spec()).eval())
     assert str(caught.value) == expected
+
+
+def test_a_source_may_be_read_once_for_many_rows():
+    model = initialise(Transformer(bart.TINY.spec())).eval()
+    memory = model.encode(IDS[:1] * 3)
+    torch.testing.assert_close(model(IDS, memory=memory), model(IDS, memory=memory.take([0, 0])))
 
 
 @pytest.mark.parametrize("asked", ["generate", "stream", "chat"])

@@ -182,6 +182,16 @@ def test_sinusoids_in_a_file_must_be_those_that_are_computed(tmp_path):
     assert re.search(f"{name} in .* must be what the model computes, but found other values", refusal(tmp_path / "m"))
 
 
+def test_names_that_two_classes_share_name_none(tmp_path):
+    config = bert.TINY.model_copy(update={"head": classify.Config(labels=3)})
+    folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())))
+    (tmp_path / "m" / "viva.json").unlink()
+    edit(tmp_path / "m", id2label={"0": "a", "1": "b", "2": "c"})
+    assert folder.load(tmp_path / "m").labels == ("a", "b", "c")
+    edit(tmp_path / "m", id2label={"0": "a", "1": "a", "2": "c"})
+    assert folder.load(tmp_path / "m").labels is None
+
+
 def test_an_untied_matrix_makes_room_for_another_head(saved):
     with pytest.warns(Notice, match=r"holds a head that this model has not: lm_head\.weight are left out"):
         loaded = folder.load(saved, head=lambda config: classify.Config(labels=2, pool="last"))

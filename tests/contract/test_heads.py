@@ -13,6 +13,7 @@ from viva.model.arch import bart, bert
 from viva.model.head import classify, embed, lm, masked, none, regress, replaced, similar, span, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
+from viva.model.mask.causal import Causal
 from viva.model.mask.given import Given
 from viva.model.mask.padding import Padding
 from viva.model.norm import batchnorm
@@ -73,7 +74,8 @@ def test_pooling_of_rows_that_are_one_document(pool):
 def test_padding_that_only_a_mask_tells_is_refused(reads):
     """A mask hides keys: states of padding would be pooled, count in a norm over the batch, be read by a decoder."""
     x, layout = torch.ones(2, 6, dtype=torch.long), Layout.one_document(6)
-    masks = (Padding((6, 4)), Padding((6, 4)) & Given(torch.ones(6, 6, dtype=torch.bool)))
+    pads = Padding((6, 4))
+    masks = (pads, pads & Given(torch.ones(6, 6, dtype=torch.bool)), pads | Causal())
     sizes = {"vocab": V, "width": E, "layers": 1, "heads": 2, "context": T}
     encoder = bert.Config(**sizes, head=embed.Config() if reads == "pooled" else none.Config()).spec()
     if reads == "normed":

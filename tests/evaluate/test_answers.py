@@ -95,8 +95,8 @@ def test_a_recipe_trains_a_model_that_finds_answers(tmp_path, capsys):
     right = [[answer for answer, _ in form.answered(row)] for row in given]
     assert scores(predicted(model.model, model.tokenizer, form, given), right).exact > 0.9
     twin = transformers.AutoModelForQuestionAnswering.from_pretrained(done.checkpoint)
-    ids = torch.tensor([model.tokenizer.encode("who runs?")])
-    theirs = twin(ids)
-    torch.testing.assert_close(
-        model(ids), torch.stack([theirs.start_logits, theirs.end_logits], -1), atol=1e-5, rtol=1e-4
-    )
+    reader = transformers.AutoTokenizer.from_pretrained(done.checkpoint)
+    read = reader(rows[0]["question"], rows[0]["context"], return_tensors="pt")
+    assert read.input_ids[0].tolist() == form.example(given[0], model.tokenizer).ids
+    theirs, mine = twin(**read), model.model(read.input_ids, segments=read.token_type_ids)
+    torch.testing.assert_close(mine, torch.stack([theirs.start_logits, theirs.end_logits], -1), atol=1e-5, rtol=1e-4)

@@ -99,6 +99,10 @@ def test_bleu_of_chinese_needs_tokens_of_its_own():
     assert by_length(["a b"], said, expected, (), "zh") == {"0+": (1, pytest.approx(70.7107, abs=1e-3))}
     with pytest.raises(Refusal, match="tokenize must be known to sacrebleu, but found 'cn'"):
         bleu(said, expected, tokenize="cn")
+    apart = ["我 喜欢 红色 的 猫 。"]
+    assert bleu(apart, apart, resamples=2).score == pytest.approx(100)
+    with pytest.raises(Refusal, match="tokenize must be known to sacrebleu, but found None"):
+        bleu(said, expected, tokenize=None)
     assert bleu(["the cat 猫 sat here"], ["the cat 猫 sat here"], resamples=2).score == pytest.approx(100)
 
 

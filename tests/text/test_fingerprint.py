@@ -34,12 +34,17 @@ def test_another_vocabulary_is_refused_with_the_first_differing_id(ours):
         ours.fingerprint.require(other.fingerprint, "runs/x")
 
 
+def test_a_frame_that_was_not_written_down_is_any(ours):
+    ours.fingerprint.model_copy(update={"frame": None}).require(ours.fingerprint, "an older checkpoint")
+
+
 CHANGES = {
     "template": lambda file, config: config.update(chat_template="{{ messages }}"),
     "roles": lambda file, config: config.update(eos_token="<|im_end|>"),
     "specials": lambda file, config: config.update(mask_token="<mask>"),
     "normalizer": lambda file, config: file.update(normalizer={"type": "NFC"}),
     "merges": lambda file, config: file["model"]["merges"].pop(),
+    "frame": lambda file, config: config.update(sep_token="<|im_end|>"),
 }
 
 

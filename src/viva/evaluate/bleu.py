@@ -10,6 +10,7 @@ from viva.base.errors import Refusal, nearest
 UNSPACED = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 )  # kana and Han, of words without spaces
+LONG = 6  # letters; hardly a word of these has more
 
 
 @dataclass(frozen=True)
@@ -57,9 +58,15 @@ def _metric(said: Sequence[str], expected: Sequence[str], tokenize: str):
         found = f"{len(said)} and {len(expected)}"
         raise Refusal("translations must have a reference each", found, "give two lists of one length")
     if tokenize not in BLEU.TOKENIZERS:
-        raise Refusal("tokenize must be known to sacrebleu", repr(tokenize), nearest(tokenize, list(BLEU.TOKENIZERS)))
-    whole = re.sub(r"\s", "", "".join(expected))
-    if tokenize == "13a" and 2 * len(UNSPACED.findall(whole)) > len(whole):
+        fix = nearest(str(tokenize), list(BLEU.TOKENIZERS))
+        raise Refusal("tokenize must be known to sacrebleu", repr(tokenize), fix)
+    words = " ".join(expected).split()
+    if tokenize == "13a" and sum(len(word) > LONG and bool(UNSPACED.match(word)) for word in words) * 2 > len(words):
         fix = 'give tokenize "zh", "ja-mecab" or "char"'
         raise Refusal("words must be set apart by spaces for BLEU by 13a", "references mostly in Han or kana", fix)
-    return BLEU(tokenize=tokenize)
+    try:
+        return BLEU(tokenize=tokenize)
+    except (ImportError, RuntimeError) as error:  # some need packages of their own
+        raise Refusal(
+            f"the tokens {tokenize} must be there to measure by", error, 'install it, or use "char"'
+        ) from None

@@ -14,6 +14,7 @@ class Cache(Protocol):
     """What attention needs of a cache: where the next tokens go, and all keys and values once they are there."""
 
     held: int | Tensor  # tokens of each row: one number while rows are equally long, else [B]
+    rows: int | None  # how many it keeps; None where any may come
     across: dict[int, tuple[Tensor, Tensor]]  # for each layer the keys and values [B, G, S, D] of what it attends to
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
@@ -71,10 +72,12 @@ class Contiguous:
     def sums(self, layer: int) -> tuple[Tensor, Tensor]:
         return self.keys[layer], self.values[layer]
 
+    @property
+    def rows(self) -> int:
+        return self.keys[0].shape[0]
+
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
-        (B, _, T, _), rows = k.shape, self.keys[layer].shape[0]
-        if rows != B:  # one would be written into all
-            raise Refusal("a cache must be of the rows that are read", f"{rows} beside {B}", "make one for these")
+        T = k.shape[2]
         end = T + (self.held if isinstance(self.held, int) else int(self.held.max()))
         if end > self.capacity:
             raise Refusal(f"this cache holds at most {self.capacity} tokens a row", f"{end}", "make it larger")

@@ -71,8 +71,7 @@ def save(
         _describe(new, config, model, tokenizer, (notes or {}).get("labels"))
         tensors.save(new, family, model)
         if tokenizer is not None:
-            writes = kind(model.spec.head) == "lm"  # else it reads texts whole, and others must frame them as we do
-            (tokenizer if writes else tokenizer.framed).save(new)
+            _reading(tokenizer, model).save(new)
         if beside is not None:
             beside(new)
         said = {
@@ -85,6 +84,17 @@ def save(
             },
         }
         write_text(new / MANIFEST, json.dumps(said, indent=2, ensure_ascii=False))
+
+
+def _reading(tokenizer: Tokenizer, model: Whole) -> Tokenizer:
+    """The tokenizer by which others give a model what it was trained on: framed, where it reads texts whole, and with
+    the segments that it tells apart.
+    """
+    if kind(model.spec.head) == "lm":
+        return tokenizer
+    framed = tokenizer.framed
+    inputs = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
+    return Tokenizer(framed.core, framed.config | inputs) if model.tells_segments else framed
 
 
 def require_room(target: str | Path) -> None:
@@ -202,7 +212,8 @@ def labels(folder: Path) -> tuple[str, ...] | None:
         return None
     names = [found.get(str(number)) for number in range(len(found))]
     made_up = [f"LABEL_{number}" for number in range(len(found))]
-    return None if not names or None in names or names == made_up else tuple(map(str, names))
+    unknown = not names or None in names or names == made_up or len({*map(str, names)}) < len(names)
+    return None if unknown else tuple(map(str, names))
 
 
 def load(

@@ -41,7 +41,7 @@ class Layout:
     @property
     def lengths(self) -> Lengths:
         """Of the documents in each row, padding left out; of rows that are one document each, T."""
-        self._require_padding_told()
+        self.require_told()
         if self.documents is None:
             return tuple((self.positions.shape[1],) for _ in self.positions)
         return tuple(row[:-1] if pad else row for row, pad in zip(self.documents, self.padding, strict=True))
@@ -77,15 +77,15 @@ class Layout:
     @property
     def real(self) -> Tensor | None:
         """[B, T]: which tokens are no padding; None where all are."""
-        self._require_padding_told()
+        self.require_told()
         if not any(self.padding):
             return None
         ends = torch.tensor([sum(row) for row in self.lengths], device=self.positions.device)
         return torch.arange(self.positions.shape[1], device=ends.device) < ends[:, None]
 
-    def _require_padding_told(self) -> None:
+    def require_told(self) -> None:
         """Refuse a mask that pads where it matters which tokens are real: such a mask is asked about keys alone."""
-        if self.mask is not None and any(isinstance(part, Padding) for part in self.mask.parts):
+        if self.mask is not None and any(isinstance(part, Padding) for part in self.mask.atoms):
             must = "padding must be told by the documents of a layout where states are pooled, counted or read across"
             raise Refusal(
                 must, "a mask that pads", "use Layout.packed with the lengths of the rows; it hides padding too"

@@ -69,7 +69,7 @@ class Transformer(Whole):
         if self.decoder is None:
             require_whole_text(cache)
             return self.encoder(x, layout, segments=segments, weights=weights)
-        read = x.shape[1] if cache is None else taken_in(layout, cache)
+        read = x.shape[1] if cache is None else taken_in(layout, cache, len(x))
         x = self.decoder(x, layout, cache, memory, segments, recall, weights)
         for kept in (cache, recall):
             if kept is not None:

@@ -80,12 +80,12 @@ def require_encoder(model: Whole) -> None:
 
 
 def require_crossing(model: Whole, memory: Memory, B: int) -> None:
-    """Refuse a memory where nothing attends to it, or one that is not of B rows of the model's width."""
+    """Refuse a memory where nothing attends to it, or one of another width, or of other rows than B or one for all."""
     if model.encoder is None or model.decoder is None:
         found = "a decoder alone" if model.encoder is None else "an encoder alone"
         raise Refusal("a model must have an encoder and a decoder to be given a memory", found, "leave memory out")
     rows, S, width = memory.states.shape
-    if (rows, width) != (B, model.spec.width):
+    if rows not in (1, B) or width != model.spec.width:
         found = f"{rows} rows of width {width} beside {B} of {model.spec.width}"
         raise Refusal("a memory must be of the rows that are read", found, "encode the source of each, by this model")
     memory.layout.require(rows, S)
@@ -100,8 +100,10 @@ def require_behind(layout: Layout, cache: Cache) -> None:
         raise Refusal("tokens must stand behind those that are cached", found, "leave the layout out")
 
 
-def taken_in(layout: Layout, cache: Cache) -> int | Tensor:
-    """How many tokens of each row the cache takes in."""
+def taken_in(layout: Layout, cache: Cache, B: int) -> int | Tensor:
+    """How many tokens of each of B rows the cache takes in."""
+    if cache.rows not in (None, B):  # one row would be written into all
+        raise Refusal("a cache must be of the rows that are read", f"{cache.rows} beside {B}", "make one for these")
     if layout.documents is None:
         return layout.places.shape[1]
     if not isinstance(cache.held, int) or cache.held:

@@ -26,7 +26,8 @@ class Fingerprint(Config):
 
     normalizer: SHA-256 of the normaliser, pre-tokeniser and decoder; merges: of the vocabulary with its merges;
     specials: special token -> id; roles: bos, eos, pad -> id; probe: the ids of PROBE, special tokens read as
-    text; template: SHA-256 of the chat template's source.
+    text; template: SHA-256 of the chat template's source; frame: of what it sets around a text and around two, None
+    where that was not written down.
     """
 
     normalizer: str
@@ -35,6 +36,7 @@ class Fingerprint(Config):
     roles: dict[str, int | None]
     probe: tuple[int, ...]
     template: str | None
+    frame: str | None = None
 
     def require(self, found: "Fingerprint", where: str) -> None:
         """Refuse when `found`, the tokenizer at hand, is not this one, which `where` was made with."""
@@ -46,7 +48,7 @@ class Fingerprint(Config):
         if len(self.probe) != len(found.probe):
             must = f"{where} needs its own tokenizer: the probe text must give {len(self.probe)} ids"
             raise Refusal(must, len(found.probe), fix)
-        for part in ("specials", "roles", "normalizer", "merges", "template"):
+        for part in ("specials", "roles", "normalizer", "merges", "template", "frame"):
             ours, theirs = getattr(self, part), getattr(found, part)
-            if ours != theirs:
+            if ours != theirs and not (part == "frame" and ours is None):
                 raise Refusal(f"{where} needs its own tokenizer: its {part} must be {ours}", theirs, fix)

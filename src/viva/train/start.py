@@ -109,9 +109,10 @@ def _beginning(config: Config, recipe: Recipe, tokens: Tokenizer) -> Config:
 
 
 def _require_ids(own: Tokenizer | None, tokens: Tokenizer, name: str) -> None:
-    """The ids must mean what they meant to the model; another chat template, or other roles, may be given with them."""
+    """The ids must mean what they meant to the model; another chat template, other roles or another
+    frame may be given with them."""
     if own is not None:
-        free = {"template": tokens.fingerprint.template, "roles": tokens.fingerprint.roles}
+        free = {part: getattr(tokens.fingerprint, part) for part in ("template", "roles", "frame")}
         own.fingerprint.model_copy(update=free).require(tokens.fingerprint, name)
 
 

@@ -15,6 +15,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, own: Layout, other: Layout, how: Wei
 
     Each row must have as many documents on both sides.
     """
+    other.require_told()
     _require_partners(own, other, q.shape[0])
     if own.documents is None:  # a row is one document, and so is what it attends to
         mask = Full() if other.documents is None else Padding(tuple(map(sum, other.lengths)))
@@ -37,5 +38,4 @@ def _require_partners(own: Layout, other: Layout, B: int) -> None:
 
 def _counts(layout: Layout, B: int) -> list[int]:
     """How many documents each row has."""
-    counts = [len(row) for row in layout.lengths]
-    return counts * (B // len(counts))  # rows of one document each may share a layout
+    return [1] * B if layout.documents is None else [len(row) for row in layout.lengths]

@@ -46,10 +46,12 @@ def causal(q: Features, k: Features, v: Tensor, seen: tuple[Tensor, Tensor] | No
     blocks = (x.to(wide).split(BLOCK, 2) for x in (*q, *k, v))
     shape = (*v.shape[:2], v.shape[3], v.shape[3])
     values, mass = seen or (v.new_zeros(shape, dtype=wide), v.new_zeros(shape[:3], dtype=wide))
-    out = []
+    same, out = q.plain is q.turned, []
     for a, a_plain, b, b_plain, c in zip(*blocks, strict=True):
-        above = (a @ b.mT).tril() @ c + a @ values
-        below = (a_plain * (b_plain.cumsum(2) + mass[:, :, None])).sum(-1, keepdim=True)
+        inside = (a @ b.mT).tril()
+        above = inside @ c + a @ values
+        inside = inside if same else (a_plain @ b_plain.mT).tril()
+        below = inside.sum(-1, keepdim=True) + a_plain @ mass[..., None]
         out.append(above / below.clamp_min(torch.finfo(wide).tiny))
         values, mass = values + b.mT @ c, mass + b_plain.sum(2)
     if seen is not None:
@@ -67,4 +69,5 @@ def decode(
 
 def _seen(k: Features, real: Tensor) -> Features:
     """Keys that are not `real` count nowhere."""
-    return Features(*(x * real for x in k))
+    turned = k.turned * real
+    return Features(turned, turned if k.plain is k.turned else k.plain * real)

@@ -20,6 +20,10 @@ class Kept:
         self.state: State | None = None
         self.across: dict[int, tuple[Tensor, Tensor]] = {}
 
+    @property
+    def rows(self) -> int | None:
+        return None if self.state is None else self.state[0].shape[1]
+
     def advance(self, T: int | Tensor) -> None:
         """Count T more tokens in every row, or T[b] in row b."""
         self.held = self.held + T

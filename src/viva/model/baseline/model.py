@@ -52,7 +52,7 @@ class Baseline(Whole):
             return self.encode(ids, layout, segments).states
         layout = layout or Layout.one_document(ids.shape[1], cache.held if cache is not None else 0, ids.device)
         _require_plain(layout, segments, ids)
-        read = ids.shape[1] if cache is None else taken_in(layout, cache)
+        read = ids.shape[1] if cache is None else taken_in(layout, cache, len(ids))
         state = self._begin(memory) if cache is None or cache.state is None else cache.state
         x, state = self.decoder(self.dropout(self.embedding(ids)), layout, state)
         if self.read is not None:

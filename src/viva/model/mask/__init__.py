@@ -42,6 +42,11 @@ class Mask:
         """The masks this one is the conjunction of; a kernel looks here for those it knows."""
         return (self,)
 
+    @property
+    def atoms(self) -> tuple["Mask", ...]:
+        """The masks this one is made of, by whatever combination."""
+        return (self,)
+
 
 def require_mask(given: Any) -> Mask:
     """What is given, refused where it is none, such as a bare tensor."""
@@ -71,6 +76,10 @@ class Both(Mask):
         return self.conjuncts
 
     @property
+    def atoms(self) -> tuple[Mask, ...]:
+        return tuple(atom for part in self.conjuncts for atom in part.atoms)
+
+    @property
     def relative(self) -> bool:
         return all(part.relative for part in self.conjuncts)
 
@@ -87,6 +96,10 @@ class Either(Mask):
     """Allowed by at least one of the two."""
 
     disjuncts: tuple[Mask, Mask]
+
+    @property
+    def atoms(self) -> tuple[Mask, ...]:
+        return tuple(atom for part in self.disjuncts for atom in part.atoms)
 
     @property
     def relative(self) -> bool:

@@ -29,6 +29,9 @@ class Config(Base):
             found = f"window {attention.window}, position {position}"
             fix = "leave the window out, and use positions on the embeddings, or rope"
             raise Refusal("linear attention must see all keys by phi(q) phi(k) alone", found, fix)
+        if position == "rope" and kind(attention.position.scaling) == "yarn":
+            must = "linear attention must have no temperature, for it has no softmax"
+            raise Refusal(must, "rope scaled by yarn", "use another scaling")
         if attention.dropout:
             fix = "set the attention's dropout to 0; the block's falls on what attention adds"
             raise Refusal("linear attention has sums and no weights to drop", f"dropout {attention.dropout}", fix)

@@ -48,7 +48,7 @@ class Config(Corpus):
         reader = csv.reader(lines, delimiter=separator(file), strict=not quoting, **quoting)
         numbered = _numbered(reader, file)
         names = list(self.columns or next(numbered, (0, ()))[1])
-        if twice := [name for name in names if names.count(name) > 1]:
+        if twice := [name for name in names if name and names.count(name) > 1]:
             must = f"the columns of {file} must have names of their own"
             raise Refusal(must, f"{twice[0]!r} {names.count(twice[0])} times", "rename the others")
         for number, fields in numbered:
