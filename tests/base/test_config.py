@@ -1,6 +1,7 @@
 """Strict configuration: what is accepted, how overrides are read, and the sentence for each refusal."""
 
 import pytest
+from pydantic import Field
 
 from viva.base.choice import Choice, names, tagged
 from viva.base.config import Config, overridden, parse, read
@@ -32,6 +33,26 @@ def test_overrides_are_read_by_the_type_of_the_field():
     config = parse(Outer, {}, ["inner.rate=3e-4", "inner.name=007", "inner.sizes=[1, 2]", "limit=null"])
     assert config.inner == Inner(rate=3e-4, steps=20, name="007", sizes=(1, 2))
     assert config.limit is None
+
+
+def test_a_section_is_read_as_one_where_text_would_do():
+    class Either(Config):
+        tokenizer: str | Inner | None = None
+        template: str = ""
+
+    assert parse(Either, {}, ["tokenizer={rate: 2, steps: 3}"]).tokenizer == Inner(rate=2.0, steps=3)
+    assert parse(Either, {}, ["tokenizer=runs/x", "template=[MASK]"]) == Either(tokenizer="runs/x", template="[MASK]")
+
+
+def test_a_list_with_a_wrong_item_is_not_said_to_be_too_short():
+    class Several(Config):
+        inners: tuple[Inner, ...] = Field(min_length=1)
+
+    with pytest.raises(Refusal) as caught:
+        parse(Several, {"inners": [{"rate": 2, "steps": 3, "nmae": "x"}]})
+    assert "unknown key 'nmae'" in str(caught.value) and "at least" not in str(caught.value)
+    with pytest.raises(Refusal, match="inners: Tuple should have at least 1 item"):
+        parse(Several, {"inners": []})
 
 
 def test_a_section_in_part_keeps_the_rest_of_its_default():

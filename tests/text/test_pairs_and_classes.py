@@ -29,6 +29,12 @@ def row(**data) -> Row:
     return Row(data, "here:1")
 
 
+def test_a_first_line_that_names_the_given_columns_is_no_row(tmp_path):
+    (tmp_path / "a.tsv").write_text("text\tlabel\na dog\t1\n", encoding="utf-8")
+    with pytest.raises(Refusal, match=r"must begin with a row where data.columns names .* leave data.columns out"):
+        list(table.Config(path=str(tmp_path / "a.tsv"), columns=("text", "label")).rows())
+
+
 def test_the_digest_of_tables_tells_what_they_are_read_as(tmp_path):
     """The same bytes are other rows in a csv and in a tsv file, and in files that end elsewhere."""
     contents = {"a.csv": b"text\n", "a.tsv": b"text\n", "1/a.csv": b"x\n1\n", "1/b.csv": b"x\n2\n3\n"}

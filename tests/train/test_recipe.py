@@ -86,6 +86,8 @@ def test_going_on_from_a_checkpoint_keeps_its_weights_and_tokenizer(tmp_path):
     given = recipe(tmp_path, tuned, "tuned")
     parts = start.parts(given, claim(given))
     assert parts.tokenizer.fingerprint == start.tokenizer(recipe(tmp_path), tmp_path / "run").fingerprint
+    named = recipe(tmp_path, {"tokenizer": str(base.folder)}, "named")  # by a run
+    assert parts.tokenizer.fingerprint == start.tokenizer(named, tmp_path / "named").fingerprint
     before = weights(base.folder, 6)["model.embed_tokens.weight"]
     assert parts.model.embedding.weight.equal(before)
     after = run(given)

@@ -117,10 +117,11 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
     """Validate `tree`, changed by `overrides`, against `schema`.
 
     An override is `a.b.c=value` or an entry of a dict. Its text is read by the type of the field it names (so
-    3e-4 is a float and 007 stays a path); text that the type cannot take as it stands is read as YAML (`[1, 2]`).
+    3e-4 is a float and 007 stays a path); a section, `{...}`, and text that the type cannot take as it stands are read
+    as YAML (`[1, 2]`).
     """
     given = dict(overrides) if isinstance(overrides, dict) else _given_once(map(_split, overrides))
-    given = {path: None if value == "null" else value for path, value in given.items()}
+    given = {path: _given(path, value) for path, value in given.items()}
     for path, value in given.items():
         tree = overridden(tree, path, value)
     try:
@@ -134,6 +135,13 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
         return schema.model_validate(tree)
     except ValidationError as error:
         raise refusal(error, name or schema.__name__) from None
+
+
+def _given(path: str, value: Any) -> Any:
+    """The value of an override, text where its type is to say what it means."""
+    if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+        return _as_yaml(path, value)
+    return None if value == "null" else value
 
 
 def _as_yaml(path: str, value: str) -> Any:
@@ -168,10 +176,15 @@ def _given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
 
 def _flat(error: ValidationError, above: tuple = ()) -> list[tuple[tuple, str, Any]]:
-    """(where, message, input) of every fault, those inside a Choice included."""
-    faults = []
+    """(where, message, input) of every fault, those inside a Choice included. A list whose items are at fault is not
+    too short besides.
+    """
+    faults, places = [], [fault["loc"] for fault in error.errors()]
     for fault in error.errors():
-        where = (*above, *(str(part) for part in fault["loc"]))
+        at = fault["loc"]
+        if fault["type"] == "too_short" and any(at == place[: len(at)] != place for place in places):
+            continue
+        where = (*above, *(str(part) for part in at))
         inner = fault.get("ctx", {}).get("error")
         if isinstance(inner, ValidationError):
             faults += _flat(inner, where)

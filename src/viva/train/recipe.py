@@ -24,7 +24,7 @@ class Recipe(Config):
     """A run from data to checkpoint, in the folder `out`.
 
     Either `model`, a family and its sizes, starts anew, or `init`, a folder or hub id, goes on from there.
-    `tokenizer`: the folder of one, or how to train one on the data; left out, that of `init`, or a new one.
+    `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
     `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
     held out, unless `held_out` says where other rows for that come from.
     """

@@ -30,7 +30,8 @@ TOKENS = "tokens"  # the folder, in that of the run, of the token cache
 def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
     """The tokenizer that the recipe names, or one trained on the rows that are not held out, kept in `out`."""
     if isinstance(recipe.tokenizer, str):
-        return Tokenizer.load(recipe.tokenizer)
+        is_folder = Path(recipe.tokenizer).is_dir()
+        return Tokenizer.load(checkpoint.located(recipe.tokenizer) if is_folder else recipe.tokenizer)
     if recipe.init is not None and recipe.tokenizer is None:
         return Tokenizer.load(checkpoint.located(recipe.init))
     if not (out / TOKENIZER / "tokenizer.json").is_file():

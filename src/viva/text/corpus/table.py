@@ -52,6 +52,9 @@ class Config(Corpus):
             must = f"the columns of {file} must have names of their own"
             raise Refusal(must, f"{twice[0]!r} {names.count(twice[0])} times", "rename the others")
         for number, fields in numbered:
+            if number == 1 and fields == names:
+                fix = "leave data.columns out: the first line names them"
+                raise Refusal(f"{file} must begin with a row where data.columns names the columns", fields, fix)
             if not fields:
                 continue
             if len(fields) != len(names):

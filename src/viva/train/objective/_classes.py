@@ -32,7 +32,7 @@ def require_same_classes(model: Transformer, form: Format) -> None:
         must = f"rows must have classes for the head {kind(model.spec.head)} to tell apart"
         raise Refusal(must, "values, or none at all", "use the format classes, without values, or tags")
     if len(names) < 2:
-        fix = "give rows of another class"
+        fix = "give rows of another class, and name it in format.labels if that is given"
         raise Refusal("the data must have two classes at least to be told apart", repr(names[0]), fix)
     if len(names) != labels:
         fix = f"set head.labels to {len(names)}, or leave head out"
