@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from viva.infer.given import given
 from viva.infer.sampling import Sampling
 from viva.infer.together import read_together
 from viva.infer.use import require_head, require_one_sequence, require_writer
-from viva.model import folder, hub
+from viva.model import folder, hub, rescale
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text import chat
@@ -191,6 +191,15 @@ class LanguageModel:
         if [] in found:
             raise Refusal("a text must have tokens to have a vector", f"none in text {found.index([])}", "leave it out")
         return found
+
+    def rescaled(self, scaling: str | dict | Config, context: int | None = None) -> "LanguageModel":
+        """The same model, whose weights it shares, with another scaling of its rotary positions, written as in a Spec:
+        {"kind": "yarn", "factor": 4, "trained": 2048}; and made for a longer `context`, in tokens, if one is given.
+
+        What it is saved as transformers reads alike. A model without rotary positions is refused.
+        """
+        config = rescale.rescaled(self.config, scaling, context)
+        return replace(self, config=config, model=rescale.twin(self.model, config))
 
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open.
