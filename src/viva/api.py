@@ -12,14 +12,16 @@ from torch import Tensor
 from viva.base import machine
 from viva.base.config import Config, parse
 from viva.base.errors import Notice, Refusal, nearest
-from viva.infer import classify, generate
+from viva.infer import answers, classify, fill, generate, similar
+from viva.infer.answers import Answer
 from viva.infer.beam import beam_search
 from viva.infer.classify import Prediction
 from viva.infer.decode import require_source
+from viva.infer.fill import Guess
 from viva.infer.given import given
 from viva.infer.sampling import Sampling
 from viva.infer.together import read_together
-from viva.infer.use import require_head, require_one_sequence, require_writer
+from viva.infer.use import require_filler, require_head, require_one_sequence, require_writer
 from viva.model import folder, hub, rescale
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
@@ -160,6 +162,39 @@ class LanguageModel:
         require_head(self.model, "classify")
         texts, pair = require_texts(texts), None if pair is None else require_texts(pair)
         return classify.classify(self.model, self.tokenizer, texts, pair, self._classes)
+
+    def value(self, texts: list[str], pair: list[str] | None = None) -> list[float]:
+        """The number for each text, by a model with the head `regress`; `pair` and what is refused as in `classify`."""
+        require_head(self.model, "regress")
+        texts, pair = require_texts(texts), None if pair is None else require_texts(pair)
+        return classify.values(self.model, self.tokenizer, texts, pair)
+
+    def similarity(self, first: list[str], second: list[str]) -> list[float]:
+        """How alike each text is to the one at its place in `second`, from -1 to 1, by a model with the head `similar`.
+
+        One with the head `embed` gives the vectors themselves. A text longer than the model reads is refused.
+        """
+        require_head(self.model, "similar")
+        return similar.similarities(self.model, self.tokenizer, require_texts(first), require_texts(second))
+
+    def answer(self, questions: list[str], contexts: list[str]) -> list[Answer]:
+        """The answer to each question in the text at its place in `contexts`, by a model with the head `span`.
+
+        Each has the `text`, its `probability`, and its `start` and `end` in the context, in characters. A question and
+        a context that together are longer than the model reads are refused.
+        """
+        require_head(self.model, "span")
+        questions, contexts = require_texts(questions, "questions"), require_texts(contexts)
+        return answers.answer(self.model, self.tokenizer, questions, contexts)
+
+    def fill(self, text: str, top: int = 5) -> list[list[Guess]]:
+        """For each mask token in the text the `top` most likely tokens with their probabilities, by an encoder that
+        scores its vocabulary.
+
+        Other special tokens are plain characters, as in every text. One longer than the model reads is refused.
+        """
+        require_filler(self.model)
+        return fill.fill(self.model, self.tokenizer, text, top)
 
     def tag(self, texts: list[list[str]], spaces: bool = True) -> list[list[str]]:
         """The class of each word of texts that are lists of words, by a model with the head `tag`.
