@@ -32,6 +32,7 @@ from viva.text.tokenizer import Tokenizer
 
 HALVES = ("bfloat16", "float16")
 DTYPES = ("float32", *HALVES)
+COUNTS = {1: "one by one", 2: "in pairs"}
 
 Prompt = str | list[dict]  # a text to go on with, or the messages of a conversation to reply to
 
@@ -39,7 +40,8 @@ Prompt = str | list[dict]  # a text to go on with, or the messages of a conversa
 @dataclass(frozen=True)
 class LanguageModel:
     """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
-    `labels`: the names of the classes that its head tells apart, None where the folder says none.
+    `labels`: the names of the classes that its head tells apart, `texts`: how many texts, 1 or 2, it learned to read as
+    one to tell a class or a value; None where the folder says none.
     """
 
     config: Config
@@ -47,6 +49,7 @@ class LanguageModel:
     own_tokenizer: Tokenizer | None
     source: str
     labels: tuple[str, ...] | None = None
+    texts: int | None = None
 
     @property
     def spec(self) -> Spec:
@@ -160,14 +163,20 @@ class LanguageModel:
         refused. Classes whose names the folder does not know are called by their numbers.
         """
         require_head(self.model, "classify")
-        texts, pair = require_texts(texts), None if pair is None else require_texts(pair)
-        return classify.classify(self.model, self.tokenizer, texts, pair, self._classes)
+        return classify.classify(self.model, self.tokenizer, *self._one_or_two(texts, pair), self._classes)
 
     def value(self, texts: list[str], pair: list[str] | None = None) -> list[float]:
         """The number for each text, by a model with the head `regress`; `pair` and what is refused as in `classify`."""
         require_head(self.model, "regress")
-        texts, pair = require_texts(texts), None if pair is None else require_texts(pair)
-        return classify.values(self.model, self.tokenizer, texts, pair)
+        return classify.values(self.model, self.tokenizer, *self._one_or_two(texts, pair))
+
+    def _one_or_two(self, texts: list[str], pair: list[str] | None) -> tuple[list[str], list[str] | None]:
+        """Texts, and those of their pairs; a Notice says where the model learned from another number of them."""
+        given = 1 if pair is None else 2
+        if self.texts not in (None, given):
+            text = f"the model was trained on texts read {COUNTS[self.texts]}, but is asked about texts {COUNTS[given]}"
+            warnings.warn(Notice(text), stacklevel=3)
+        return require_texts(texts), None if pair is None else require_texts(pair)
 
     def similarity(self, first: list[str], second: list[str]) -> list[float]:
         """How alike each text is to the one at its place in `second`, from -1 to 1, by a model with the head `similar`.
@@ -242,7 +251,8 @@ class LanguageModel:
         A checkpoint that viva wrote there is replaced; anything else there is refused.
         """
         folder.require_room(target)
-        notes = {"parent": self.source} | ({"labels": self.labels} if self.labels else {})
+        known = {"labels": self.labels, "texts": self.texts}
+        notes = {"parent": self.source} | {name: value for name, value in known.items() if value}
         folder.save(target, self.config, self.model, self.own_tokenizer, notes)
 
 
@@ -258,7 +268,8 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels)
+    texts = loaded.manifest.get("texts")
+    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels, texts)
 
 
 def located(name: str | Path) -> Path:
