@@ -240,7 +240,8 @@ class LanguageModel:
         """The same model, whose weights it shares, with another scaling of its rotary positions, written as in a Spec:
         {"kind": "yarn", "factor": 4, "trained": 2048}; and made for a longer `context`, in tokens, if one is given.
 
-        What it is saved as transformers reads alike. A model without rotary positions is refused.
+        Saved, it computes the same in transformers; what the family's files cannot say is refused there, such as a
+        dynamic scaling of another length than the context. A model without rotary positions is refused here.
         """
         config = rescale.rescaled(self.config, scaling, context)
         return replace(self, config=config, model=rescale.twin(self.model, config))
