@@ -73,19 +73,6 @@ def losses(model: Transformer, ids: torch.Tensor) -> torch.Tensor:
     return torch.stack(found).mean(0)
 
 
-def scaled(model: Transformer, scaling) -> Transformer:
-    """The same weights under other angles."""
-    attention = model.spec.decoder.blocks[0].attention
-    position = attention.position.model_copy(update={"scaling": scaling})
-    block = model.spec.decoder.blocks[0].model_copy(
-        update={"attention": attention.model_copy(update={"position": position})}
-    )
-    decoder = model.spec.decoder.model_copy(update={"blocks": (block,)})
-    other = Transformer(model.spec.model_copy(update={"decoder": decoder}))
-    other.load_state_dict(model.state_dict())
-    return other.eval()
-
-
 def scalings(factor: float) -> dict:
     """By their usual names; each stretches what was trained by `factor`."""
     return {
@@ -110,10 +97,10 @@ def main() -> None:
     for name in (*scalings(1), "alibi", "sinusoidal", "learned"):
         row = []
         for length in LENGTHS:
-            model = models[name.split(",")[0]].model
+            model = models[name.split(",")[0]]
             if "," in name:
-                model = scaled(model, scalings(length / TRAINED)[name])
-            curves[name] = losses(model, texts[:, : length + 1])
+                model = model.rescaled(scalings(length / TRAINED)[name])
+            curves[name] = losses(model.model, texts[:, : length + 1])
             row.append(float(curves[name].mean().exp()))
         last = float(curves[name][-256:].mean().exp())
         print(f"{name:24}" + "".join(f"{value:9.1f}" for value in row) + f"{last:14.1f}", flush=True)

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,17 @@ from torch import Tensor
 from viva.base import machine
 from viva.base.config import Config, parse
 from viva.base.errors import Notice, Refusal, nearest
-from viva.infer import classify, generate
+from viva.infer import answers, classify, fill, generate, similar
+from viva.infer.answers import Answer
 from viva.infer.beam import beam_search
 from viva.infer.classify import Prediction
 from viva.infer.decode import require_source
+from viva.infer.fill import Guess
 from viva.infer.given import given
 from viva.infer.sampling import Sampling
 from viva.infer.together import read_together
-from viva.infer.use import require_head, require_one_sequence, require_writer
-from viva.model import folder, hub
+from viva.infer.use import require_filler, require_head, require_one_sequence, require_writer
+from viva.model import folder, hub, rescale
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text import chat
@@ -30,6 +32,7 @@ from viva.text.tokenizer import Tokenizer
 
 HALVES = ("bfloat16", "float16")
 DTYPES = ("float32", *HALVES)
+COUNTS = {1: "one by one", 2: "in pairs"}
 
 Prompt = str | list[dict]  # a text to go on with, or the messages of a conversation to reply to
 
@@ -37,7 +40,8 @@ Prompt = str | list[dict]  # a text to go on with, or the messages of a conversa
 @dataclass(frozen=True)
 class LanguageModel:
     """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
-    `labels`: the names of the classes that its head tells apart, None where the folder says none.
+    `labels`: the names of the classes that its head tells apart, `texts`: how many texts, 1 or 2, it learned to read as
+    one to tell a class or a value; None where the folder says none.
     """
 
     config: Config
@@ -45,6 +49,7 @@ class LanguageModel:
     own_tokenizer: Tokenizer | None
     source: str
     labels: tuple[str, ...] | None = None
+    texts: int | None = None
 
     @property
     def spec(self) -> Spec:
@@ -158,8 +163,47 @@ class LanguageModel:
         refused. Classes whose names the folder does not know are called by their numbers.
         """
         require_head(self.model, "classify")
-        texts, pair = require_texts(texts), None if pair is None else require_texts(pair)
-        return classify.classify(self.model, self.tokenizer, texts, pair, self._classes)
+        return classify.classify(self.model, self.tokenizer, *self._one_or_two(texts, pair), self._classes)
+
+    def value(self, texts: list[str], pair: list[str] | None = None) -> list[float]:
+        """The number for each text, by a model with the head `regress`; `pair` and what is refused as in `classify`."""
+        require_head(self.model, "regress")
+        return classify.values(self.model, self.tokenizer, *self._one_or_two(texts, pair))
+
+    def _one_or_two(self, texts: list[str], pair: list[str] | None) -> tuple[list[str], list[str] | None]:
+        """Texts, and those of their pairs; a Notice says where the model learned from another number of them."""
+        given = 1 if pair is None else 2
+        if self.texts not in (None, given):
+            text = f"the model was trained on texts read {COUNTS[self.texts]}, but is asked about texts {COUNTS[given]}"
+            warnings.warn(Notice(text), stacklevel=3)
+        return require_texts(texts), None if pair is None else require_texts(pair)
+
+    def similarity(self, first: list[str], second: list[str]) -> list[float]:
+        """How alike each text is to the one at its place in `second`, from -1 to 1, by a model with the head `similar`.
+
+        One with the head `embed` gives the vectors themselves. A text longer than the model reads is refused.
+        """
+        require_head(self.model, "similar")
+        return similar.similarities(self.model, self.tokenizer, require_texts(first), require_texts(second))
+
+    def answer(self, questions: list[str], contexts: list[str]) -> list[Answer]:
+        """The answer to each question in the text at its place in `contexts`, by a model with the head `span`.
+
+        Each has the `text`, its `probability`, and its `start` and `end` in the context, in characters. A question and
+        a context that together are longer than the model reads are refused.
+        """
+        require_head(self.model, "span")
+        questions, contexts = require_texts(questions, "questions"), require_texts(contexts)
+        return answers.answer(self.model, self.tokenizer, questions, contexts)
+
+    def fill(self, text: str, top: int = 5) -> list[list[Guess]]:
+        """For each mask token in the text the `top` most likely tokens with their probabilities, by an encoder that
+        scores its vocabulary.
+
+        Other special tokens are plain characters, as in every text. One longer than the model reads is refused.
+        """
+        require_filler(self.model)
+        return fill.fill(self.model, self.tokenizer, text, top)
 
     def tag(self, texts: list[list[str]], spaces: bool = True) -> list[list[str]]:
         """The class of each word of texts that are lists of words, by a model with the head `tag`.
@@ -192,13 +236,24 @@ class LanguageModel:
             raise Refusal("a text must have tokens to have a vector", f"none in text {found.index([])}", "leave it out")
         return found
 
+    def rescaled(self, scaling: str | dict | Config, context: int | None = None) -> "LanguageModel":
+        """The same model, whose weights it shares, with another scaling of its rotary positions, written as in a Spec:
+        {"kind": "yarn", "factor": 4, "trained": 2048}; and made for a longer `context`, in tokens, if one is given.
+
+        Saved, it computes the same in transformers; what the family's files cannot say is refused there, such as a
+        dynamic scaling of another length than the context. A model without rotary positions is refused here.
+        """
+        config = rescale.rescaled(self.config, scaling, context)
+        return replace(self, config=config, model=rescale.twin(self.model, config))
+
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open.
 
         A checkpoint that viva wrote there is replaced; anything else there is refused.
         """
         folder.require_room(target)
-        notes = {"parent": self.source} | ({"labels": self.labels} if self.labels else {})
+        known = {"labels": self.labels, "texts": self.texts}
+        notes = {"parent": self.source} | {name: value for name, value in known.items() if value}
         folder.save(target, self.config, self.model, self.own_tokenizer, notes)
 
 
@@ -214,7 +269,8 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels)
+    texts = loaded.manifest.get("texts")
+    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels, texts)
 
 
 def located(name: str | Path) -> Path:

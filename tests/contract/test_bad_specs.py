@@ -348,7 +348,7 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         bert.TINY,
         lambda model: Decoding(model, {0: [1, 2]}, Sampling()),
         "a model must have a decoder to generate text, but found an encoder alone. To fix it, use a language model; "
-        "this one is used in Python by calling it on ids [B, T].",
+        "this one is used in Python by fill(text).",
     ),
     "a classifier that is to generate": (
         llama.TINY.model_copy(update={"head": classify.Config(labels=3, pool="last")}),
@@ -360,6 +360,11 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         gpt2.TINY,
         lambda model: model.weights(IDS, ("0", "0.cross", "7")),
         "a layer must be one of the model's, but found 0.cross, 7. To fix it, choose of 0, 1.",
+    ),
+    "weights of a layer that would be read letter by letter": (
+        gpt2.TINY,
+        lambda model: model.weights(IDS, "10"),
+        "layers must come in a list, but found '10'. To fix it, give a list of layers.",
     ),
 }
 

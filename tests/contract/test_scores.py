@@ -266,6 +266,8 @@ def test_weights_read_from_any_layer_are_those_of_the_fused_path(name, kv_heads,
         weights = model.weights(ids, **given)
         last = [key for key in weights if key.startswith("2")]
         alone = model.weights(ids, layers=tuple(last), **given)
+        [(called, numbered)] = model.weights(ids, [2], **given).items()
+    assert called == "2" and numbered.equal(alone["2"])
     assert set(weights) == set(found) == {f"{i}{of}" for i in range(3) for of in ("", ".cross")[: 1 + crossing]}
     assert set(alone) == set(last)
     for key, weight in weights.items():

@@ -259,6 +259,8 @@ def test_queries_of_one_sequence_ask_another(T):
         for layer, weight in enumerate(of_layers):
             torch.testing.assert_close(weights[f"{layer}.cross"][row, :, :, :n], weight, atol=1e-5, rtol=1e-5)
             assert (weights[f"{layer}.cross"][row, :, :, n:] == 0).all()
+    assert model.weights(ids, (), memory=memory) == {}
+    assert set(model.weights(ids, ["1.cross"], memory=memory)) == {"1.cross"}
     with pytest.raises(
         Refusal, match=r"a layer must be one of the model's, but found 0\. .*choose of 0\.cross, 1\.cross"
     ):

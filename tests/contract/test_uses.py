@@ -6,7 +6,7 @@ import torch
 import viva
 from viva.model import folder
 from viva.model.arch import bert, clip_text, cnn, electra, llama, original, rnn, roberta, t5, vit
-from viva.model.head import classify, embed, none, regress, tag
+from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
 from viva.text import bpe
 
@@ -19,6 +19,10 @@ CALLS = {
     "embed": lambda m, out: m.embed(["some", "words"]),
     "classify": lambda m, out: m.classify(["some", "words"]),
     "tag": lambda m, out: m.tag([["some", "words"], ["to"]]),
+    "value": lambda m, out: m.value(["some", "words"]),
+    "similarity": lambda m, out: m.similarity(["some", "words"], ["to", "learn"]),
+    "answer": lambda m, out: m.answer(["some", "words"], ["to learn", "to merge"]),
+    "fill": lambda m, out: m.fill("some <|mask|>"),
     "save": lambda m, out: m.save(out),
 }
 THREE = classify.Config(labels=3)
@@ -42,9 +46,11 @@ KINDS = {
     "sentence encoder": (bert, {"head": embed.Config()}, {"call", "embed"}, r"embed\(texts\)"),
     "clip_text": (clip_text, {"head": embed.Config(width=8)}, {"call", "embed"}, r"embed\(texts\)"),
     "clip_text, states": (clip_text, {"head": none.Config()}, {"call"}, ON_IDS),
-    "bert": (bert, {}, {"call"}, ON_IDS),
+    "bert": (bert, {}, {"call", "fill"}, r"fill\(text\)"),
     "electra": (electra, {}, {"call"}, ON_IDS),
-    "bert, values": (bert, {"head": regress.Config()}, {"call"}, ON_IDS),
+    "bert, values": (bert, {"head": regress.Config()}, {"call", "value"}, r"value\(texts\)"),
+    "bert, answers": (bert, {"head": span.Config()}, {"call", "answer"}, r"answer\(questions, contexts\)"),
+    "bert, alike": (bert, {"head": similar.Config()}, {"call", "similarity"}, r"similarity\(first, second\)"),
     "cnn": (cnn, {}, {"call"}, ON_IDS),
     "vit": (vit, {}, {"call"}, ON_IMAGES),
     "t5 classifier": (t5, {"head": THREE}, set(), BOTH),
@@ -120,12 +126,23 @@ def test_what_is_no_list_of_lists_of_words(load):
     ([[]], r"float32 of the shape \[1, 0\]"),
     (torch.empty(1, 0, dtype=torch.long), r"int64 of the shape \[1, 0\]"),
     ([1, 2], r"int64 of the shape \[2\]"),
-    ("text", "invalid data type 'str'"),
+    (["some", "words"], r"text, \['some', 'words'\]"),
     ([[None]], "Could not infer dtype of NoneType"),
 ])  # fmt: skip
 def test_what_is_no_row_of_ids(load, given, found):
     with pytest.raises(viva.Refusal, match=rf"ids must be whole numbers \[B, T\], but found .*{found}.*\. To fix it"):
         load(llama, {})(given)
+
+
+def test_a_text_is_no_row_of_ids(load):
+    with pytest.raises(viva.Refusal) as caught:
+        load(llama, {})("some words")
+    assert str(caught.value) == (
+        "ids must be whole numbers [B, T], but found text, 'some words'. To fix it, encode it with the model's "
+        "tokenizer, or use generate(prompt)."
+    )
+    with pytest.raises(viva.Refusal, match=r"found text, 'some words'\. To fix it, stack and scale the images"):
+        load(vit, {})("some words")
 
 
 def test_ids_and_images_of_any_precision(load):
@@ -180,6 +197,84 @@ def test_the_class_of_two_texts(load, monkeypatch, family, segments):
         model.classify(first, ["one"])
 
 
+@pytest.mark.parametrize("family", [bert, llama])
+def test_the_value_of_a_text(load, family):
+    """The last layer's state of its pooling token times the head's weights; of two texts as for their class."""
+    model = load(family, {"head": regress.Config()})
+    texts, head = ["some", "words to learn", "to"], model.model.head
+    states = [model.model.hidden(torch.tensor([_framed(model.tokenizer, text)]))[0] for text in texts]
+    pooled = torch.stack([state[0 if family is bert else -1] for state in states])
+    if head.dense is not None:
+        pooled = torch.tanh(pooled @ head.dense.weight.T + head.dense.bias)
+    expected = (pooled @ head.out.weight.T + head.out.bias)[:, 0]
+    torch.testing.assert_close(torch.tensor(model.value(texts)), expected, atol=1e-5, rtol=1e-5)
+    assert model.value([]) == [] and model.value(["some"], ["words"]) != model.value(["some"])
+
+
+def test_how_alike_texts_are(load, monkeypatch):
+    """The cosine of the means of their states, each read alone, without segments; each pair in a pass of its own."""
+    monkeypatch.setattr("viva.infer.together.PACK", 8)
+    model = load(bert, {"head": similar.Config()})
+    first, second = ["some", "to learn", "merge"], ["words to merge", "some", "merge"]
+    means = [
+        [model.model.hidden(torch.tensor([_framed(model.tokenizer, text)]))[0].mean(0) for text in texts]
+        for texts in (first, second)
+    ]
+    expected = [(a @ b / (a.norm() * b.norm())).item() for a, b in zip(*means, strict=True)]
+    assert model.similarity(first, second) == pytest.approx(expected, abs=1e-5)
+    assert expected[2] == pytest.approx(1) and expected[0] < 0.99
+    with pytest.raises(viva.Refusal, match="must have the second text of its pair, but found 3 and 1"):
+        model.similarity(first, ["one"])
+    many = ["words " * 32]  # each fits into the context of 64 tokens, though both together do not
+    assert 32 < len(_framed(model.tokenizer, *many)) <= 64
+    assert model.similarity(many, many) == pytest.approx([1])
+    with pytest.raises(viva.Refusal, match=r"a text to be read whole must have at most 64 tokens, but found \d+"):
+        model.similarity(["some"], ["words " * 80])
+
+
+def test_what_has_no_answer(load):
+    model = load(bert, {"head": span.Config()})
+    assert model.answer([], []) == []
+    for question, context in (("", "some words"), ("some", "")):
+        with pytest.raises(viva.Refusal, match="text 0 must have a question, and a text to find its answer in"):
+            model.answer([question], [context])
+    with pytest.raises(viva.Refusal, match="must have the second text of its pair, but found 1 and 2"):
+        model.answer(["some"], ["words", "to"])
+    with torch.no_grad():
+        model.model.head.out.weight[0, 0] = float("nan")
+    with pytest.raises(viva.Refusal, match="a model's scores must be finite"):
+        model.answer(["some"], ["words"])
+
+
+def test_masks_are_filled_each_with_the_others_in_place(load):
+    """Every other special token is plain text; a mask at either end is one too."""
+    model = load(bert, {})
+    mask, [bos, *_, eos] = model.tokenizer.id("<|mask|>"), _framed(model.tokenizer, "some")
+    found = model.fill("<|mask|> words<|endoftext|><|mask|>", top=3)
+    ids = [bos, mask, *model.tokenizer.encode(" words<|endoftext|>"), mask, eos]
+    assert eos not in ids[1:-1]
+    likely = model([ids])[0].softmax(-1)
+    for guesses, at in zip(found, (1, -2), strict=True):
+        assert [guess.id for guess in guesses] == likely[at].argsort(descending=True)[:3].tolist()
+        assert [guess.probability for guess in guesses] == pytest.approx(likely[at].sort().values[-3:].tolist()[::-1])
+        assert [guess.token for guess in guesses] == [model.tokenizer.decode([guess.id]) for guess in guesses]
+
+
+def test_what_cannot_be_filled_in(load):
+    model = load(bert, {})
+    for given in ("some words", ["some <|mask|>"]):
+        with pytest.raises(viva.Refusal, match=r"must have the mask token <\|mask\|> in place of each word"):
+            model.fill(given)
+    with pytest.raises(viva.Refusal, match=r"a text to fill in must have at most 64 tokens, but found \d+"):
+        model.fill("<|mask|>" + " words" * 80)
+    with pytest.raises(viva.Refusal, match=f"top must be from 1 to {model.spec.vocab}, but found 0"):
+        model.fill("<|mask|>", top=0)
+    model.tokenizer.config.pop("mask_token")
+    del model.tokenizer.words
+    with pytest.raises(viva.Refusal, match="a tokenizer must name its mask token for words to be filled in"):
+        model.fill("<|mask|>")
+
+
 def test_a_word_has_the_class_of_its_first_token(load):
     model = load(bert, {"head": tag.Config(labels=3)}, labels=["O", "B", "I"])
     found = model.tag([["some", "unknown", "words"], ["learn"]])
@@ -191,15 +286,15 @@ def test_a_word_has_the_class_of_its_first_token(load):
     firsts = [1, 1 + len(pieces[0]), 1 + len(pieces[0]) + len(pieces[1])]
     assert found[0] == [("O", "B", "I")[best[at]] for at in firsts]
     assert model.tag([]) == []
-    with pytest.raises(viva.Refusal, match="a text must have words to have a class, but found none in text 1"):
+    with pytest.raises(viva.Refusal, match="a text must have words to be read, but found none in text 1"):
         model.tag([["some"], []])
 
 
 def test_texts_that_have_no_class(load):
     model = load(bert, {"head": THREE})
-    with pytest.raises(viva.Refusal, match="a text must have words to have a class, but found none in text 1"):
+    with pytest.raises(viva.Refusal, match="a text must have words to be read, but found none in text 1"):
         model.classify(["some", ""])
-    with pytest.raises(viva.Refusal, match=r"a text to classify must have at most 64 tokens, but found \d+"):
+    with pytest.raises(viva.Refusal, match=r"a text to be read whole must have at most 64 tokens, but found \d+"):
         model.classify(["some", "words " * 80])
     with torch.no_grad():
         model.model.head.out.weight[0, 0] = float("nan")

@@ -8,8 +8,8 @@ import transformers
 
 import viva
 from viva.base.errors import Refusal
-from viva.evaluate import answers
 from viva.evaluate.answers import f1, predicted, scores, words
+from viva.infer import answers
 from viva.model.arch import bert, roberta
 from viva.model.head import span
 from viva.model.init import initialise
@@ -46,6 +46,7 @@ def test_exact_match_and_f1_by_hand():
 @pytest.mark.parametrize("family", [bert, roberta])
 def test_the_best_stretch_of_the_text(family, tokenizer, monkeypatch):
     monkeypatch.setattr(answers, "LONGEST", 4)
+    monkeypatch.setattr("viva.infer.together.PACK", 60)  # so that they go in several passes
     config = family.TINY.model_copy(update={"vocab": 300, "head": span.Config()})
     model = initialise(config.spec().build(), seed=4).eval()
     with torch.no_grad():
@@ -100,3 +101,20 @@ def test_a_recipe_trains_a_model_that_finds_answers(tmp_path, capsys):
     assert read.input_ids[0].tolist() == form.example(given[0], model.tokenizer).ids
     theirs, mine = twin(**read), model.model(read.input_ids, segments=read.token_type_ids)
     torch.testing.assert_close(mine, torch.stack([theirs.start_logits, theirs.end_logits], -1), atol=1e-5, rtol=1e-4)
+    asked = [(row["question"], row["context"]) for row in rows[:5]]
+    told = model.answer([question for question, _ in asked], [context for _, context in asked])
+    assert (told[0].text, told[0].start, told[0].end) == (
+        "ann",
+        6,
+        9,
+    )  # of a token that begins with the space before it
+    for (question, context), said in zip(asked, told, strict=True):
+        read = reader(question, context, return_tensors="pt", return_offsets_mapping=True)
+        spans = read.pop("offset_mapping")[0].tolist()
+        inside = [place for place, of in enumerate(read.sequence_ids(0)) if of == 1]
+        theirs = twin(**read)
+        starts, ends = (logits[0, inside].softmax(-1).tolist() for logits in (theirs.start_logits, theirs.end_logits))
+        stretches = [(i, j) for i in range(len(inside)) for j in range(i, min(i + 30, len(inside)))]
+        i, j = max(stretches, key=lambda stretch: starts[stretch[0]] * ends[stretch[1]])
+        assert said.probability == pytest.approx(starts[i] * ends[j], abs=1e-5)
+        assert said.text == context[said.start : said.end] == context[spans[inside[i]][0] : spans[inside[j]][1]].strip()

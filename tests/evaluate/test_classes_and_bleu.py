@@ -44,7 +44,7 @@ def test_predictions_are_those_of_each_text_alone():
     assert found == alone and expected == [0, 1, 2, 0, 1, 2]
     assert len(set(found)) > 1
     long = [Row({"text": "a dog " * 80, "label": "0"}, "here:1")]
-    with pytest.raises(Refusal, match="a text to classify must have at most 64 tokens"):
+    with pytest.raises(Refusal, match="a text to be read whole must have at most 64 tokens"):
         predicted(model, tokenizer, classes.Config(labels=("0",)), long)
 
 

@@ -126,6 +126,25 @@ def test_the_names_of_classes_are_kept(tuned, tmp_path):
     assert viva.load(tmp_path / "theirs").labels == ("sport", "money")
 
 
+@pytest.mark.filterwarnings("error::viva.base.errors.Notice")
+def test_a_model_of_pairs_is_asked_of_pairs(tuned, tmp_path):
+    """Through a load and a save too; a published folder does not say, and is asked as one likes."""
+    viva.load(tuned.folder).save(tmp_path / "copy")
+    lines(tmp_path, SAME)
+    form = {"format": {"kind": "classes", "pair": "text"}, "train.steps": 1}
+    pairs = viva.load(run(recipe(tmp_path, changes("bert") | form, out="pairs")).folder)
+    for model in (viva.load(tuned.folder), viva.load(tmp_path / "copy")):
+        model.classify(["the ball"])
+        with pytest.warns(Notice, match="was trained on texts read one by one, but is asked about texts in pairs"):
+            model.classify(["the ball"], ["the bank"])
+    pairs.classify(["the ball"], ["the bank"])
+    with pytest.warns(Notice, match="was trained on texts read in pairs, but is asked about texts one by one"):
+        pairs.classify(["the ball"])
+    transformers.AutoModelForSequenceClassification.from_pretrained(tmp_path / "copy").save_pretrained(tmp_path / "hf")
+    pairs.own_tokenizer.save(tmp_path / "hf")
+    viva.load(tmp_path / "hf").classify(["the ball"], ["the bank"])
+
+
 def test_classes_without_names_are_taken_to_be_those_of_the_data(tuned, tmp_path):
     """The names that transformers makes up say nothing."""
     viva.load(tuned.folder).save(tmp_path / "copy")

@@ -8,17 +8,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import torch
-
-from viva.base.errors import Refusal
+from viva.infer.answers import answers
 from viva.model.whole import Whole
-from viva.text.fields import frame_of_two, text
-from viva.text.format.questions import Asked
 from viva.text.format.questions import Config as Format
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
-
-LONGEST = 30  # tokens of an answer that is looked for
 
 
 @dataclass(frozen=True)
@@ -29,28 +23,10 @@ class Scores:
     f1: float
 
 
-@torch.inference_mode()
 def predicted(model: Whole, tokenizer: Tokenizer, form: Format, rows: Sequence[Row]) -> list[str]:
-    """The answer that the model gives to each row, a piece of its text; a row longer than it reads is refused."""
+    """The answer that the model gives to each row, a piece of its text; refused as by `infer.answers`."""
     model.eval()
-    frame = frame_of_two(tokenizer)
-    return [_answer(model, form.asked(row, tokenizer, frame), text(row, form.context)) for row in rows]
-
-
-def _answer(model: Whole, asked: Asked, context: str) -> str:
-    """The stretch of at most LONGEST tokens with the largest sum of the scores of its first and its last."""
-    if len(asked.ids) > model.spec.context:
-        must = f"a question and its text must have at most {model.spec.context} tokens"
-        raise Refusal(must, len(asked.ids), "shorten the text, or use a model with a longer context")
-    ids = torch.tensor([asked.ids], device=model.embedding.weight.device)
-    second = (torch.arange(ids.shape[1], device=ids.device) >= asked.cut).long()[None]
-    scores = model(ids, segments=second if model.tells_segments else None)[
-        0, asked.cut : asked.cut + len(asked.offsets)
-    ]
-    sums = scores[:, :1] + scores[:, 1]  # [first, last]
-    allowed = torch.ones_like(sums, dtype=torch.bool).triu().tril(LONGEST - 1)
-    first, last = divmod(int(sums.masked_fill(~allowed, -torch.inf).argmax()), len(sums))
-    return context[asked.offsets[first][0] : asked.offsets[last][1]].strip()
+    return [answer.text for answer in answers(model, tokenizer, form, rows)]
 
 
 def scores(found: Sequence[str], right: Sequence[Sequence[str]]) -> Scores:

@@ -4,12 +4,17 @@ import torch
 from torch import Tensor
 
 from viva.base.errors import Refusal
+from viva.infer.use import use
 from viva.model.whole import Whole
 
 
 def given(model: Whole, what: Tensor | list) -> Tensor:
     """ids [B, T] or, of a model that reads them, images [B, C, h, w]; refused where they are neither."""
     weight = model.embedding.weight
+    if _has_text(what):
+        must, found, fix = _form(model, f"text, {what!r:.60}")
+        encode = f"encode it with the model's tokenizer, or use {use(model)}"
+        raise Refusal(must, found, fix if model.spec.vocab is None else encode)
     try:
         found = torch.as_tensor(what)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -24,6 +29,10 @@ def given(model: Whole, what: Tensor | list) -> Tensor:
         extremes, fix = f"{int(found.min())} to {int(found.max())}", "use the tokenizer that belongs to the model"
         raise Refusal(f"ids must be in [0, {model.spec.vocab})", extremes, fix)
     return found
+
+
+def _has_text(what: object) -> bool:
+    return isinstance(what, str) or (isinstance(what, list | tuple) and any(map(_has_text, what)))
 
 
 def _form(model: Whole, found: str) -> tuple[str, str, str]:

@@ -5,25 +5,52 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.infer.given import given
 from viva.model.layout import Layout
 from viva.model.whole import Whole
+from viva.text.example import Example
 
 PACK = 4096  # tokens that are read in one pass
 
 
+def read_examples(model: Whole, examples: Sequence[Example | None], apart: bool = False) -> Iterator[Tensor]:
+    """What the head makes of the examples that a format has made of texts, as `read_together` gives it; refused: a text
+    that the format leaves out, and one that is longer than the model reads.
+    """
+    if None in examples:
+        raise Refusal("a text must have words to be read", f"none in text {examples.index(None)}", "leave it out")
+    ids, cuts = [example.ids for example in examples], [example.cut for example in examples]
+    longest = max(_lengths(ids, cuts, apart), default=0)
+    if longest > model.spec.context:
+        fix = "shorten it, or use a model with a longer context"
+        raise Refusal(f"a text to be read whole must have at most {model.spec.context} tokens", longest, fix)
+    yield from read_together(model, ids, cuts, apart)
+
+
 @torch.no_grad()
-def read_together(model: Whole, texts: Sequence[list[int]], cuts: Sequence[int] = ()) -> Iterator[Tensor]:
+def read_together(
+    model: Whole, texts: Sequence[list[int]], cuts: Sequence[int] = (), apart: bool = False
+) -> Iterator[Tensor]:
     """What the head makes of texts in their order, of as many at a time as fill PACK tokens.
 
-    `cuts`: for each text where its second part begins, 0 where it has one part; a model without segments reads on.
+    `cuts`: for each text where its second part begins, 0 where it has one part. The parts are one document, of which a
+    model without segments reads on, or with `apart` two. Refused: numbers that are not finite.
     """
     at = 0
     for pack in _packs(texts):
         ids = given(model, [[number for text in pack for number in text]])
-        layout = Layout.packed((tuple(map(len, pack)),), ids.shape[1], ids.device)
-        yield model(ids, layout, segments=_segments(model, pack, cuts[at : at + len(pack)], ids.device))
+        here = cuts[at : at + len(pack)]
+        layout = Layout.packed((_lengths(pack, here, apart),), ids.shape[1], ids.device)
+        yield _finite(model(ids, layout, segments=None if apart else _segments(model, pack, here, ids.device)))
         at += len(pack)
+
+
+def _lengths(texts: Sequence[list[int]], cuts: Sequence[int], apart: bool) -> tuple[int, ...]:
+    """Those of the documents that texts are."""
+    if not apart:
+        return tuple(map(len, texts))
+    return tuple(n for text, cut in zip(texts, cuts, strict=True) for n in (cut, len(text) - cut))
 
 
 def _segments(model: Whole, pack: list[list[int]], cuts: Sequence[int], device: torch.device) -> Tensor | None:
@@ -46,3 +73,10 @@ def _packs(texts: Sequence[list[int]]) -> Iterator[list[list[int]]]:
         room -= len(text)
     if pack:
         yield pack
+
+
+def _finite(scores: Tensor) -> Tensor:
+    if not bool(scores.isfinite().all()):
+        fix = "load the model in float32, or load an intact one"
+        raise Refusal("a model's scores must be finite", "NaN or infinity", fix)
+    return scores

@@ -10,6 +10,9 @@ CALLS = {
     "embed": ("give vectors", "embed(texts)"),
     "classify": ("tell classes", "classify(texts)"),
     "tag": ("tag words", "tag(texts)"),
+    "regress": ("tell values", "value(texts)"),
+    "similar": ("compare texts", "similarity(first, second)"),
+    "span": ("find answers", "answer(questions, contexts)"),
 }
 
 
@@ -23,6 +26,8 @@ def use(model: Whole) -> str:
         return ".model(ids, memory=.model.encode(source))"
     if spec.vocab is None:
         return "calling it on images [B, C, h, w]"
+    if head in WORDS:
+        return "fill(text)"
     return CALLS[head][1] if head in CALLS else "calling it on ids [B, T]"
 
 
@@ -33,6 +38,15 @@ def require_writer(model: Whole) -> None:
         raise Refusal("a model must have a decoder to generate text", "an encoder alone", fix)
     if head not in WORDS:
         raise Refusal("a model must score its vocabulary to generate text", f"the head {head}", fix)
+
+
+def require_filler(model: Whole) -> None:
+    """Refuse a model that does not score words from both sides of them."""
+    head = kind(model.spec.head)
+    if model.spec.decoder is not None:
+        raise Refusal("a model must be an encoder to fill in words", "one with a decoder", _instead(model))
+    if head not in WORDS:
+        raise Refusal("a model must score its vocabulary to fill in words", f"the head {head}", _instead(model))
 
 
 def require_head(model: Whole, head: str) -> None:

@@ -1,5 +1,6 @@
 """The Transformer (Vaswani et al. 2017, https://arxiv.org/abs/1706.03762), built from a Spec."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -13,6 +14,7 @@ from viva.model.recall import Recall
 from viva.model.spec import Spec
 from viva.model.stack import Stack
 from viva.model.whole import Whole, require_behind, require_crossing, require_encoder, require_whole_text, taken_in
+from viva.text.characters import require_list
 
 
 class Transformer(Whole):
@@ -81,18 +83,20 @@ class Transformer(Whole):
         return Contiguous(self.spec, B, capacity, weight.dtype, weight.device)
 
     def weights(
-        self, ids: Tensor, layers: tuple[str, ...] | None = None, encoder: bool = False, **given
+        self, ids: Tensor, layers: Sequence[str | int] | None = None, encoder: bool = False, **given
     ) -> dict[str, Tensor]:
-        """The attention weights [B, H, T, S] of `layers`: "0", "1", ... of self-attention, "0.cross" of that to the
-        memory; all of them if left out. `given` is what `hidden` takes, or with `encoder` what `encode` takes.
+        """The attention weights [B, H, T, S] of a list of `layers`, by name: "0", "1", ... (or 0, 1, ...) are of
+        self-attention, "0.cross" of that to the memory; left out, of all. `given` is what `hidden` takes, or with
+        `encoder` what `encode` takes.
         """
         stack = (self.encoder if encoder else self.decoder) or self.stacks[0]
         blocks = [stack.spec.block(layer) for layer in range(stack.spec.layers)]
         known = [f"{layer}" for layer, block in enumerate(blocks) if block.attention]
         known += [f"{layer}.cross" for layer, block in enumerate(blocks) if block.cross]
-        if unknown := sorted(set(layers or known) - set(known)):
+        names = known if layers is None else [str(layer) for layer in require_list(layers, "layers")]
+        if unknown := sorted(set(names) - set(known)):
             raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
-        kept: dict[str, Tensor] = dict.fromkeys(layers or known)
+        kept: dict[str, Tensor] = dict.fromkeys(names)
         read = self.encode if encoder else self.hidden
         read(ids, weights=kept, **given)
         return kept

@@ -1,8 +1,11 @@
 """Text that is text: half a surrogate pair, which JSON and shells can smuggle into a string, has no UTF-8."""
 
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
+from typing import TypeVar
 
 from viva.base.errors import Refusal
+
+T, U = TypeVar("T"), TypeVar("U")
 
 
 def require_whole(text: str, where: str = "text") -> str:
@@ -32,6 +35,14 @@ def require_texts(given: object, what: str = "texts") -> list[str]:
             fix = "write it as a string, or leave it out"
             raise Refusal(f"a list of {what} must hold strings alone", f"{_short(text)} at place {number}", fix)
     return texts
+
+
+def couples(first: Sequence[T], second: Sequence[U]) -> list[tuple[T, U]]:
+    """Each text with the second text of its pair; refused where there are more of one than of the other."""
+    if len(first) != len(second):
+        found = f"{len(first)} and {len(second)}"
+        raise Refusal("each text must have the second text of its pair", found, "give two lists of one length")
+    return list(zip(first, second, strict=True))
 
 
 def _short(given: object) -> str:

@@ -41,6 +41,10 @@ class Format(Config):
         """The names of the classes of rows or words, in the order of their numbers; None where there are none."""
         return None
 
+    def texts(self) -> int | None:
+        """How many texts of a row are read as one, where a model must be told to be asked alike; None elsewhere."""
+        return None
+
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         """The marked text of a row and what is learned of it; None for a row without any text."""
         raise NotImplementedError

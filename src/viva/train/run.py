@@ -78,6 +78,8 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
     if labels := parts.form.classes():
         notes["labels"] = labels
+    if texts := parts.form.texts():
+        notes["texts"] = texts
     save = lambda state: checkpoint.save(job, state, parts.config, parts.tokenizer, notes)  # noqa: E731
     return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()
 

@@ -30,6 +30,9 @@ class Config(Format):
     def classes(self) -> tuple[str, ...] | None:
         return self.labels
 
+    def texts(self) -> int:
+        return 1 if self.pair is None else 2
+
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         around = frame(tokenizer) if self.pair is None else frame_of_two(tokenizer)
         return [self._example(row, tokenizer, *around) for row in rows]

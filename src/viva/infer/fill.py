@@ -1,0 +1,56 @@
+"""Words guessed in place of the mask token, as a masked language model does."""
+
+from dataclasses import dataclass
+
+import torch
+
+from viva.base.errors import Refusal
+from viva.infer.together import read_together
+from viva.model.whole import Whole
+from viva.text.fields import frame
+from viva.text.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Guess:
+    """A token, as text and as `id`, with its probability among all."""
+
+    token: str
+    probability: float
+    id: int
+
+
+def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int) -> list[list[Guess]]:
+    """For each mask token in `text` the `top` most likely tokens, the likeliest first; each mask is guessed with the
+    others in place.
+    """
+    if not 1 <= top <= model.spec.vocab:
+        raise Refusal(f"top must be from 1 to {model.spec.vocab}", top, "ask for fewer tokens, one at least")
+    mask = _mask(tokenizer)
+    ids = _read(tokenizer, text, mask)
+    if len(ids) > model.spec.context:
+        fix = "shorten it, or use a model with a longer context"
+        raise Refusal(f"a text to fill in must have at most {model.spec.context} tokens", len(ids), fix)
+    [scores] = read_together(model, [ids])
+    masked = torch.tensor(ids, device=scores.device) == tokenizer.id(mask)
+    best = scores[0, masked].float().softmax(-1).topk(top)
+    rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)
+    return [[Guess(tokenizer.decode([id]), p, id) for p, id in zip(*row, strict=True)] for row in rows]
+
+
+def _mask(tokenizer: Tokenizer) -> str:
+    mask = tokenizer.words.get("mask_token")
+    if mask is None:
+        fix = 'set "mask_token" in tokenizer_config.json to the one it was trained with'
+        raise Refusal("a tokenizer must name its mask token for words to be filled in", "none", fix)
+    return mask
+
+
+def _read(tokenizer: Tokenizer, text: str, mask: str) -> list[int]:
+    """The framed ids of `text`, in which of all special tokens the mask alone counts."""
+    if not isinstance(text, str) or mask not in text:
+        must = f"a text must have the mask token {mask} in place of each word that is to be filled in"
+        raise Refusal(must, repr(text)[:80], "put it there, or give one text")
+    before, after = frame(tokenizer)
+    [inside] = tokenizer.encode_marked([mask.join(map(tokenizer.shield, text.split(mask)))])
+    return [*before, *inside.ids, *after]
