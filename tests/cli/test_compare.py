@@ -10,7 +10,7 @@ from viva.model.folder import FAMILIES
 def rows(printed: str) -> dict[str, list[str]]:
     """The cells of a printed table by the first of each row."""
     cells = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in printed.splitlines()]
-    return {first: rest for first, *rest in cells}
+    return {first: rest for first, *rest in reversed(cells)}  # lines that a cell is wrapped to have no first
 
 
 def test_bert_beside_llama_beside_t5(viva):
@@ -46,6 +46,15 @@ def test_a_folder_is_compared_with_a_family(viva, tiny):
     code, out, err = viva("compare", "llama", tiny)
     assert (code, err, rows(out)["head"]) == (0, "", ["lm (tied)", "lm"])
     assert len(out.splitlines()) == 3  # the heads, a rule, and this row
+
+
+def test_a_narrow_terminal_shows_all_the_same(viva, monkeypatch):
+    wide = viva("compare", "bert", "llama", "t5")[1]
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    narrow = viva("compare", "bert", "llama", "t5")[1]
+    assert max(map(len, narrow.splitlines())) <= 70 < max(map(len, wide.splitlines()))
+    assert rows(wide).keys() == rows(narrow).keys() and "…" not in narrow
 
 
 def test_equal_models_do_not_differ(viva):

@@ -10,8 +10,10 @@ UNBOUNDED = 10_000  # columns, where nobody looks: a file, or the next program, 
 
 
 def show(heads: list[str], rows: list[list[str]]) -> None:
-    """Print rows of cells below their heads; cells are wrapped to the width of a terminal."""
-    table = Table(*heads, box=MARKDOWN, header_style="")
+    """Print rows of cells below their heads; on a terminal those behind the first are wrapped to its width."""
+    table = Table(box=MARKDOWN, header_style="")
+    for number, head in enumerate(heads):
+        table.add_column(head, no_wrap=number == 0, overflow="fold")
     for row in rows:
         table.add_row(*row)
     width = None if sys.stdout.isatty() else UNBOUNDED
