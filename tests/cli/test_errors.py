@@ -31,6 +31,8 @@ VERBS = {
     "generate": [],
     "chat": [],
     "tokenizer": ["train", "encode"],
+    "compare": [],
+    "fields": [],
     "doctor": [],
     "lineage": [],
 }

@@ -17,7 +17,7 @@ from viva.base.choice import names, variant
 from viva.base.config import Config, kind
 from viva.model import folder as checkpoint
 from viva.model import tensors
-from viva.model.arch import electra, gemma2, llama, qwen2_moe, t5, vit
+from viva.model.arch import electra, gemma2, gpt2, llama, qwen2_moe, t5, vit
 from viva.model.arch._family import Keys
 from viva.model.cache import Contiguous
 from viva.model.head import classify, masked, none, span, tag
@@ -65,7 +65,7 @@ def cases() -> dict[str, tuple[str, Config]]:
     """Each family's tiny example, then what a family can vary: heads, tying, scaling, what stands on top."""
     found = {name: (name, variant(FAMILIES, name).TINY) for name in names(FAMILIES) if name not in WITHOUT}
     for name, (_, tiny) in list(found.items()):
-        if tiny.spec().encoder is None and kind(tiny.spec().head) == "lm":
+        if tiny.spec().encoder is None and "tied" in type(tiny).model_fields:
             other = f"{name}-tied" if not tiny.tied else f"{name}-untied"
             found[other] = (name, tiny.model_copy(update={"tied": not tiny.tied}))
         if "kv_heads" in type(tiny).model_fields:
@@ -93,6 +93,17 @@ def cases() -> dict[str, tuple[str, Config]]:
 
 
 CASES = cases()
+
+
+def test_a_family_need_not_be_told_whether_it_is_tied(monkeypatch):
+    class Tied(gpt2.Body):
+        def spec(self):
+            return gpt2.Config(**dict(self)).spec()
+
+    tiny = Tied(**{name: value for name, value in gpt2.TINY if name != "tied"})
+    monkeypatch.setattr(gpt2, "TINY", tiny)
+    assert cases()["gpt2"] == ("gpt2", tiny)
+    assert {"gpt2-tied", "gpt2-untied"} & cases().keys() == set()
 
 
 class Pair:

@@ -3,6 +3,7 @@
 A variant is a module that holds a frozen class named `Config`. A new file is a new choice; no list is kept.
 """
 
+from collections.abc import Iterable
 from functools import cache, partial
 from importlib import import_module
 from pkgutil import iter_modules
@@ -54,6 +55,12 @@ def _resolve(package: str, value: Any) -> Any:
         text = f"must be a known kind; {refusal.fix}"
         raise PydanticCustomError("unknown_kind", "{text}", {"text": text}) from None
     return module.Config.model_validate(fields)
+
+
+def folder_of(metadata: Iterable[Any]) -> str | None:
+    """The folder whose variants a type chooses from, by its annotations; None where it is no Choice."""
+    resolvers = (getattr(each, "func", None) for each in metadata)
+    return next((by.args[0] for by in resolvers if isinstance(by, partial) and by.func is _resolve), None)
 
 
 def Choice(package: str) -> Any:  # noqa: N802 - reads as a type where it is used

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from viva.base.config import refusal
 from viva.base.errors import Notice, Refusal
-from viva.cli import chat, doctor, generate, lineage, quickstart, tokenizer, train
+from viva.cli import chat, compare, doctor, fields, generate, lineage, quickstart, tokenizer, train
 
 app = App(
     name="viva",
@@ -30,7 +30,7 @@ app = App(
 for verb in (quickstart.quickstart, train.train, generate.generate, chat.chat):
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
-for verb in (doctor.doctor, lineage.lineage):
+for verb in (compare.compare, fields.fields, doctor.doctor, lineage.lineage):
     app.command(verb, help_format="plaintext")
 
 

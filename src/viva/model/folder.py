@@ -255,6 +255,11 @@ def load(
     return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named)
 
 
+def architecture(folder: str | Path) -> Spec:
+    """The architecture that a folder's config.json says, without its weights."""
+    return _read(Path(folder))[2]
+
+
 def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
     """The folder's tokenizer; it must be the one of the fingerprint `made_with`, where there is one."""
     tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None

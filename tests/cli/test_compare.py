@@ -1,0 +1,73 @@
+"""What `viva compare` prints: the fields in which Specs differ, and no others."""
+
+import pytest
+
+from viva.base.choice import names
+from viva.cli import compare
+from viva.model.folder import FAMILIES
+
+
+def rows(printed: str) -> dict[str, list[str]]:
+    """The cells of a printed table by the first of each row."""
+    cells = [[cell.strip() for cell in line.strip("|\n").split("|")] for line in printed.splitlines()]
+    return {first: rest for first, *rest in reversed(cells)}  # lines that a cell is wrapped to have no first
+
+
+def test_bert_beside_llama_beside_t5(viva):
+    code, out, err = viva("compare", "bert", "llama", "t5")
+    found = rows(out)
+    assert (code, err, found[""]) == (0, "", ["bert", "llama", "t5"])
+    assert found["encoder"] == ["given", "none", "given"]
+    assert found["decoder"] == ["none", "given", "given"]
+    assert found["blocks.attention.causal"] == ["false", "true", "encoder false; decoder true"]
+    assert found["blocks.attention.score"] == ["dot (scale sqrt)", "dot (scale sqrt)", "dot (scale 1.0)"]
+    assert found["blocks.attention.position"][0] == "none"
+    assert found["blocks.attention.position"][1].startswith("rope (theta 10000.0")
+    assert found["blocks.attention.position"][2] == "t5 (buckets 32, farthest 128)"
+    assert found["blocks.cross"] == ["none", "none", "encoder none; decoder given"]
+    assert found["blocks.ffn"] == ["mlp (activation gelu, bias)", "glu (activation silu)", "mlp (activation relu)"]
+    assert found["blocks.norm"] == ["layernorm (bias)", "rmsnorm", "rmsnorm"]
+    assert found["blocks.norm_at"] == ["post", "pre", "pre"]
+    assert found["entry.position"] == ["learned", "none", "none"]
+    assert found["entry.segments"] == ["2", "0", "0"]
+    assert found["head"][0].startswith("masked (activation gelu") and found["head"][2] == "lm (tied, scaled)"
+    assert not {field for field in found if field.endswith(("heads", "dropout", "layers", "hidden"))}
+    assert len(found) < 20
+
+
+def test_blocks_that_take_turns_are_told_one_by_one(viva):
+    found = rows(viva("compare", "llama", "gemma2", "--sizes")[1])
+    assert found["blocks.attention.window"] == ["none", "block 0 4096; block 1 none"]
+    assert found["layers"] == ["2", "3"]
+    assert found["blocks.norm"] == ["rmsnorm (eps 1e-06)", "rmsnorm (eps 1e-06, centred)"]
+
+
+def test_a_folder_is_compared_with_a_family(viva, tiny):
+    code, out, err = viva("compare", "llama", tiny)
+    assert (code, err, rows(out)["head"]) == (0, "", ["lm (tied)", "lm"])
+    assert len(out.splitlines()) == 3  # the heads, a rule, and this row
+
+
+def test_a_narrow_terminal_shows_all_the_same(viva, monkeypatch):
+    wide = viva("compare", "bert", "llama", "t5")[1]
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    narrow = viva("compare", "bert", "llama", "t5")[1]
+    assert max(map(len, narrow.splitlines())) <= 70 < max(map(len, wide.splitlines()))
+    assert rows(wide).keys() == rows(narrow).keys() and "…" not in narrow
+
+
+def test_equal_models_do_not_differ(viva):
+    assert viva("compare", "bert", "bert") == (0, "they do not differ but in sizes: see --sizes\n", "")
+    assert viva("compare", "bert", "bert", "--sizes") == (0, "they do not differ\n", "")
+
+
+def test_what_cannot_be_compared_is_refused(viva):
+    assert viva("compare", "bert")[2].startswith("viva: at least two models must be given to compare, but found 1.")
+    assert "must be a folder or a hub id such as owner/name, but found 'brt'" in viva("compare", "bert", "brt")[2]
+
+
+@pytest.mark.parametrize("name", sorted(set(names(FAMILIES)) - {"custom"}))
+def test_every_family_can_be_compared(name):
+    found = compare.facts(compare.spec(name).model_dump(mode="json"), compare.SIZES)
+    assert "given" in (found["encoder"], found["decoder"])
