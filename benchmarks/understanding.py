@@ -2,7 +2,7 @@
 and by a frozen one, and what helps where classes are of unequal size.
 
     python benchmarks/understanding.py pretrain --data DIR --out runs/understanding [--minutes 20]
-    python benchmarks/understanding.py classify --data DIR --out runs/understanding [--seeds 3]
+    python benchmarks/understanding.py classify --data DIR --out runs/understanding [--seeds 3] [--sets sst2]
     python benchmarks/understanding.py imbalance --data DIR --out runs/understanding [--seeds 3]
 
 DIR holds gutenberg, wikitext2, clue_corpus_zh, ag_news, sst2 and thucnews_titles. Pretraining reads the first three and
@@ -102,7 +102,7 @@ def said(given: argparse.Namespace, data: Path, labels: list[str], test: list[di
 
 
 def classify(given: argparse.Namespace) -> None:
-    for name in SETS:
+    for name in given.sets:
         train, test = (rows(given.data, name, part) for part in ("train", "test"))
         labels = sorted({row["label"] for row in train}, key=int)
         data = written(given.out / f"{name}.jsonl", train)
@@ -130,6 +130,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     given = parser.parse_args()
     if given.seeds < 2:
         parser.error(f"an interval needs --seeds of at least 2, not {given.seeds}")
