@@ -106,6 +106,7 @@ class LanguageModel:
         chosen = parse(Sampling, sampling, name="sampling")
         require_writer(self.model)
         require_one_sequence(self.model)
+        before, after = require_texts([before, after])
         parts = (self.tokenizer.encode(text) for text in (before, "", after))
         turned = infill.Config().reading(self.tokenizer).told(*parts, spm)
         return "".join(self._reply(self._begun(turned.tolist()), None, chosen))
@@ -269,7 +270,7 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageMo
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    texts = loaded.manifest.get("texts")
+    texts = next((count for count in COUNTS if loaded.manifest.get("texts") == count), None)
     return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels, texts)
 
 

@@ -44,6 +44,16 @@ def test_a_section_is_read_as_one_where_text_would_do():
     assert parse(Either, {}, ["tokenizer=runs/x", "template=[MASK]"]) == Either(tokenizer="runs/x", template="[MASK]")
 
 
+def test_what_only_begins_like_a_section_is_text():
+    assert parse(Inner, {}, {"name": "{abc}"}).name == "{abc}"
+
+
+@pytest.mark.parametrize("given", [["inner.rate=2", "inner={steps: 3}"], ["inner={steps: 3}", "inner.rate=2"]])
+def test_a_section_and_a_field_of_it_are_refused_together(given):
+    assert "must not be of a field of another override's section, but found inner and inner.rate" in refused({}, *given)
+    assert "must name each key once" in refused({}, "inner={steps: 3, steps: 4}")
+
+
 def test_a_list_with_a_wrong_item_is_not_said_to_be_too_short():
     class Several(Config):
         inners: tuple[Inner, ...] = Field(min_length=1)

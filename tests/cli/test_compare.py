@@ -4,6 +4,7 @@ import pytest
 
 from viva.base.choice import names
 from viva.cli import compare
+from viva.model.arch import albert, bert, llama, qwen
 from viva.model.folder import FAMILIES
 
 
@@ -28,7 +29,7 @@ def test_bert_beside_llama_beside_t5(viva):
     assert found["blocks.ffn"] == ["mlp (activation gelu, bias)", "glu (activation silu)", "mlp (activation relu)"]
     assert found["blocks.norm"] == ["layernorm (bias)", "rmsnorm", "rmsnorm"]
     assert found["blocks.norm_at"] == ["post", "pre", "pre"]
-    assert found["entry.position"] == ["learned", "none", "none"]
+    assert found["entry.position"] == ["learned (offset 0)", "none", "none"]
     assert found["entry.segments"] == ["2", "0", "0"]
     assert found["head"][0].startswith("masked (activation gelu") and found["head"][2] == "lm (tied, scaled)"
     assert not {field for field in found if field.endswith(("heads", "dropout", "layers", "hidden"))}
@@ -42,10 +43,26 @@ def test_blocks_that_take_turns_are_told_one_by_one(viva):
     assert found["blocks.norm"] == ["rmsnorm (eps 1e-06)", "rmsnorm (eps 1e-06, centred)"]
 
 
+def test_what_stands_inside_a_choice_is_told():
+    """Groups and factors are mechanisms, not sizes; a section inside a choice has its fields too."""
+
+    def told(family, **fields):
+        made = family.TINY.model_copy(update=fields)
+        return compare.facts(made.spec().model_dump(mode="json"), compare.SIZES)
+
+    heads = [told(llama, kv_heads=n)["blocks.attention.kv_heads"] for n in (1, 2, 4)]
+    assert llama.TINY.heads == 4 and heads == ["one", "fewer than heads", "as heads"]
+    assert told(albert)["entry.inner"] != told(bert)["entry.inner"] == "none"
+    position = qwen.TINY.position.model_copy(update={"theta": 1e6})
+    rows = compare.differing([told(qwen), told(qwen, position=position)])
+    assert [row[0] for row in rows] == ["blocks.attention.position"] and "theta 1000000.0" in rows[0][2]
+
+
 def test_a_folder_is_compared_with_a_family(viva, tiny):
     code, out, err = viva("compare", "llama", tiny)
     assert (code, err, rows(out)["head"]) == (0, "", ["lm (tied)", "lm"])
-    assert len(out.splitlines()) == 3  # the heads, a rule, and this row
+    assert rows(out)["blocks.attention.kv_heads"] == ["as heads", "fewer than heads"]
+    assert len(out.splitlines()) == 4  # the heads, a rule, and these rows
 
 
 def test_a_narrow_terminal_shows_all_the_same(viva, monkeypatch):

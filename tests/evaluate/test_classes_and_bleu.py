@@ -99,6 +99,8 @@ def test_bleu_of_chinese_needs_tokens_of_its_own():
     assert by_length(["a b"], said, expected, (), "zh") == {"0+": (1, pytest.approx(70.7107, abs=1e-3))}
     with pytest.raises(Refusal, match="tokenize must be known to sacrebleu, but found 'cn'"):
         bleu(said, expected, tokenize="cn")
+    with pytest.raises(Refusal, match="found references mostly in Han or kana"):
+        bleu(["我"], ["“我们今天去公园玩，好吗？”他说"])
     apart = ["我 喜欢 红色 的 猫 。"]
     assert bleu(apart, apart, resamples=2).score == pytest.approx(100)
     with pytest.raises(Refusal, match="tokenize must be known to sacrebleu, but found None"):

@@ -30,7 +30,7 @@ def row(**data) -> Row:
 
 
 def test_a_first_line_that_names_the_given_columns_is_no_row(tmp_path):
-    (tmp_path / "a.tsv").write_text("text\tlabel\na dog\t1\n", encoding="utf-8")
+    (tmp_path / "a.tsv").write_text("\n Label\ttext\na dog\t1\n", encoding="utf-8")  # swapped
     with pytest.raises(Refusal, match=r"must begin with a row where data.columns names .* leave data.columns out"):
         list(table.Config(path=str(tmp_path / "a.tsv"), columns=("text", "label")).rows())
 

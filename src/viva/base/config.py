@@ -3,6 +3,7 @@
 An unknown key, a repeated key, a wrong type or a NaN is refused; nothing is ignored.
 """
 
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,6 +16,7 @@ from pydantic_core import PydanticCustomError
 from viva.base.errors import Refusal, nearest
 
 C = TypeVar("C", bound="Config")
+SECTION = re.compile(r"\{\s*[\w.\-]+\s*:.*\}", re.DOTALL)  # in YAML, such as {kind: bert, width: 64}
 
 
 class Config(BaseModel):
@@ -117,10 +119,11 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
     """Validate `tree`, changed by `overrides`, against `schema`.
 
     An override is `a.b.c=value` or an entry of a dict. Its text is read by the type of the field it names (so
-    3e-4 is a float and 007 stays a path); a section, `{...}`, and text that the type cannot take as it stands are read
-    as YAML (`[1, 2]`).
+    3e-4 is a float and 007 stays a path); a section, `{key: ...}`, and text that the type cannot take as it stands are
+    read as YAML (`[1, 2]`).
     """
     given = dict(overrides) if isinstance(overrides, dict) else _given_once(map(_split, overrides))
+    _require_apart(given)
     given = {path: _given(path, value) for path, value in given.items()}
     for path, value in given.items():
         tree = overridden(tree, path, value)
@@ -139,14 +142,14 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
 
 def _given(path: str, value: Any) -> Any:
     """The value of an override, text where its type is to say what it means."""
-    if isinstance(value, str) and value.startswith("{") and value.endswith("}"):
+    if isinstance(value, str) and SECTION.fullmatch(value):
         return _as_yaml(path, value)
     return None if value == "null" else value
 
 
 def _as_yaml(path: str, value: str) -> Any:
     try:
-        return yaml.safe_load(value)
+        return yaml.load(value, Loader=_OneKeyOnce)  # a SafeLoader
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         found = f"{value!r} ({' '.join(str(error).split())})"
         raise Refusal(f"{path} must have a value that can be read", found, "write it as YAML") from None
@@ -173,6 +176,14 @@ def _given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
             raise Refusal("an override must be given once", found, "remove one of them")
         given[path] = value
     return given
+
+
+def _require_apart(given: dict[str, Any]) -> None:
+    """Refuse a section together with a field of it: one would undo the other, whichever comes last."""
+    for path in given:
+        if above := next((other for other in given if path.startswith(f"{other}.")), None):
+            must = "an override must not be of a field of another override's section"
+            raise Refusal(must, f"{above} and {path}", f"write {path} into that of {above}")
 
 
 def _flat(error: ValidationError, above: tuple = ()) -> list[tuple[tuple, str, Any]]:

@@ -8,7 +8,7 @@ if TYPE_CHECKING:
     from viva.base.config import Config
 
 # what two models of one architecture may have otherwise
-SIZES = {"vocab", "width", "inner", "context", "layers", "heads", "kv_heads", "head_dim", "hidden"}
+SIZES = {"vocab", "width", "context", "layers", "heads", "head_dim", "hidden"}
 SIZES |= {"eps", "dropout", "ffn_dropout"}
 
 
@@ -76,8 +76,12 @@ def _facts(section: dict[str, Any], left_out: set[str]) -> dict[str, str]:
     for name, value in section.items():
         if name in left_out:
             continue
-        found[name] = _shown(value, left_out)
-        found |= {f"{name}.{field}": text for field, text in _inside(value, left_out).items()}
+        inside = _inside(value, left_out)
+        if name == "kv_heads":
+            found[name] = _groups(value, section["heads"], left_out)
+        else:
+            found[name] = "given" if inside or value == {} else _shown(value, left_out)
+        found |= {f"{name}.{field}": text for field, text in inside.items()}
     return found
 
 
@@ -93,12 +97,18 @@ def _shown(value: Any, left_out: set[str]) -> str:
     if value is None or isinstance(value, bool):
         return {None: "none", True: "true", False: "false"}[value]
     if not isinstance(value, dict):
-        return "given" if isinstance(value, list) and isinstance(value[0], dict) else str(value)
-    if "kind" not in value:
-        return "given"
-    fields = {name: inner for name, inner in value.items() if inner and name not in {"kind", *left_out}}
-    told = [name if inner is True else f"{name} {_shown(inner, left_out)}" for name, inner in fields.items()]
-    return f"{value['kind']} ({', '.join(told)})" if told else value["kind"]
+        return str(value)
+    fields = {name: inner for name, inner in value.items() if name not in {"kind", *left_out}}
+    fields = {name: inner for name, inner in fields.items() if inner is not None and inner is not False}
+    told = ", ".join(name if inner is True else f"{name} {_shown(inner, left_out)}" for name, inner in fields.items())
+    return " ".join(filter(None, (value.get("kind"), told and f"({told})")))
+
+
+def _groups(kv_heads: int, heads: int, left_out: set[str]) -> str:
+    """The number of key heads; without sizes, whether they are as many as the heads, one, or something between."""
+    if "heads" not in left_out:
+        return str(kv_heads)
+    return "as heads" if kv_heads == heads else "one" if kv_heads == 1 else "fewer than heads"
 
 
 def _together(parts: dict[str, dict[str, str]]) -> dict[str, str]:

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from viva.base.errors import Refusal, nearest
+from viva.text.characters import require_texts
 
 UNSPACED = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"
 )  # kana and Han, of words without spaces
-LONG = 6  # letters; hardly a word of these has more
+LONG = 3  # letters; words of these that are set apart have fewer on average
 
 
 @dataclass(frozen=True)
@@ -54,14 +55,16 @@ def _metric(said: Sequence[str], expected: Sequence[str], tokenize: str):
     """sacrebleu's metric, where it can measure these texts."""
     from sacrebleu.metrics import BLEU
 
+    said, expected = require_texts(said, "translations"), require_texts(expected, "references")
     if len(said) != len(expected) or not said:
         found = f"{len(said)} and {len(expected)}"
         raise Refusal("translations must have a reference each", found, "give two lists of one length")
-    if tokenize not in BLEU.TOKENIZERS:
+    if str(tokenize) not in BLEU.TOKENIZERS:
         fix = nearest(str(tokenize), list(BLEU.TOKENIZERS))
         raise Refusal("tokenize must be known to sacrebleu", repr(tokenize), fix)
     words = " ".join(expected).split()
-    if tokenize == "13a" and sum(len(word) > LONG and bool(UNSPACED.match(word)) for word in words) * 2 > len(words):
+    letters = "".join(words)
+    if tokenize == "13a" and 2 * len(UNSPACED.findall(letters)) > len(letters) > LONG * len(words):
         fix = 'give tokenize "zh", "ja-mecab" or "char"'
         raise Refusal("words must be set apart by spaces for BLEU by 13a", "references mostly in Han or kana", fix)
     try:

@@ -24,8 +24,10 @@ def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int) -> list[list[G
     """For each mask token in `text` the `top` most likely tokens, the likeliest first; each mask is guessed with the
     others in place.
     """
-    if not 1 <= top <= model.spec.vocab:
-        raise Refusal(f"top must be from 1 to {model.spec.vocab}", top, "ask for fewer tokens, one at least")
+    if type(top) is not int or not 1 <= top <= model.spec.vocab:
+        raise Refusal(
+            f"top must be a whole number from 1 to {model.spec.vocab}", top, "ask for fewer tokens, one at least"
+        )
     mask = _mask(tokenizer)
     ids = _read(tokenizer, text, mask)
     if len(ids) > model.spec.context:

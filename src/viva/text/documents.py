@@ -124,7 +124,8 @@ def build(
 
     Built with bounded memory in a temporary folder that is renamed at the end: a kill leaves nothing half.
     """
-    parts = [VERSION, corpus.digest(), tagged(form), part, valid, tokenizer.fingerprint.model_dump(mode="json")]
+    made_by = tokenizer.fingerprint.model_dump(mode="json", exclude={"frame"})  # not of old names; `open` compares it
+    parts = [VERSION, corpus.digest(), tagged(form), part, valid, made_by]
     place = Path(folder) / digest(parts)[:24]
     if not place.exists():
         with whole_folder(place) as temporary:

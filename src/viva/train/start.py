@@ -206,6 +206,6 @@ def _require_same(begun: Path, documents: Documents) -> None:
     """A run goes on with the documents it began with, or it would be neither the old run nor a new one."""
     before = folder.manifest(begun)["data"]
     if before != documents.name:
-        fix = "restore the data as it was, or give another `out` to begin a new run"
+        fix = "restore the data, or the viva, as it was, or give another `out` to begin a new run"
         must = f"the data must be what {begun} was made with (the hash of its documents is {before})"
         raise Refusal(must, documents.name, fix)

@@ -46,17 +46,16 @@ class Config(Corpus):
         quoting = {"quoting": csv.QUOTE_NONE} if separator(file) == "\t" else {}
         csv.field_size_limit(MOST)  # of all readers: it can be set for no single one
         reader = csv.reader(lines, delimiter=separator(file), strict=not quoting, **quoting)
-        numbered = _numbered(reader, file)
+        numbered = (found for found in _numbered(reader, file) if found[1])  # without empty lines
         names = list(self.columns or next(numbered, (0, ()))[1])
         if twice := [name for name in names if name and names.count(name) > 1]:
             must = f"the columns of {file} must have names of their own"
             raise Refusal(must, f"{twice[0]!r} {names.count(twice[0])} times", "rename the others")
-        for number, fields in numbered:
-            if number == 1 and fields == names:
+        named = sorted(map(_plain, names))
+        for place, (number, fields) in enumerate(numbered):
+            if self.columns and not place and sorted(map(_plain, fields)) == named:
                 fix = "leave data.columns out: the first line names them"
                 raise Refusal(f"{file} must begin with a row where data.columns names the columns", fields, fix)
-            if not fields:
-                continue
             if len(fields) != len(names):
                 found = f"{len(fields)} for {', '.join(names)}"
                 fix = "mend the line, or name the columns in data.columns"
@@ -74,6 +73,11 @@ def _numbered(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, li
             return
         except csv.Error as error:
             raise Refusal(f"{file}:{number} must be a line of csv", error, "mend its quotes") from None
+
+
+def _plain(name: str) -> str:
+    """The name of a column, however it is written."""
+    return name.strip().lower()
 
 
 def separator(file: Path) -> str | None:
