@@ -15,6 +15,7 @@ from viva.text import bpe, documents
 from viva.text.corpus import files
 from viva.text.documents import Documents, build
 from viva.text.format import alpaca, prompt, text
+from viva.text.tokenizer import Tokenizer
 
 ROWS = [{"prompt": f"{i} + 1 =", "completion": f" {i + 1} 是"} for i in range(40)]
 
@@ -58,6 +59,19 @@ def test_another_content_format_part_or_tokenizer_has_another_cache(ours, corpus
         place(corpus=files.Config(path=str(tmp_path / "other.jsonl"))),
     ]  # fmt: skip
     assert len(set(places)) == len(places)
+
+
+def test_another_frame_is_refused_and_one_that_was_not_written_down_is_any(ours, corpus, tmp_path):
+    """Caches that were made before tokenizers told their frame keep their names, by which runs know their data."""
+    made = build(corpus, prompt.Config(), ours, tmp_path / "cache")
+    framed = Tokenizer(ours.core, ours.config | {"cls_token": "<|im_start|>", "sep_token": "<|im_end|>"})
+    with pytest.raises(Refusal, match=r"the token cache .* needs its own tokenizer: its frame must be"):
+        build(corpus, prompt.Config(), framed, tmp_path / "cache")
+    header = json.loads((made.folder / "header.json").read_text())
+    (made.folder / "header.json").write_text(
+        json.dumps(header | {"fingerprint": header["fingerprint"] | {"frame": None}})
+    )
+    assert build(corpus, prompt.Config(), framed, tmp_path / "cache").name == made.name
 
 
 def test_rows_are_all_accounted_for(ours, tmp_path):
