@@ -80,8 +80,10 @@ def test_equal_models_do_not_differ(viva):
 
 
 def test_what_cannot_be_compared_is_refused(viva):
-    assert viva("compare", "bert")[2].startswith("viva: at least two models must be given to compare, but found 1.")
-    assert "must be a folder or a hub id such as owner/name, but found 'brt'" in viva("compare", "bert", "brt")[2]
+    assert viva("compare", "bert")[2].startswith("viva: two models at least must be named to compare, but found 1.")
+    unknown = "must be a family, a folder or a hub id, but found 'brt'. To fix it, use 'bert'"
+    assert unknown in viva("compare", "bert", "brt")[2]
+    assert "must have a Spec to be compared, but found custom" in viva("compare", "bert", "custom")[2]
 
 
 @pytest.mark.parametrize("name", sorted(set(names(FAMILIES)) - {"custom"}))

@@ -1,8 +1,9 @@
 """`viva compare`: what differs between architectures, out of their Specs."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from viva.base.errors import Refusal
+from viva.base.errors import Refusal, nearest
 
 if TYPE_CHECKING:
     from viva.base.config import Config
@@ -32,7 +33,7 @@ def compare(*models: str, sizes: bool = False) -> None:
     from viva.cli import table
 
     if len(models) < 2:
-        raise Refusal("at least two models must be given to compare", len(models), "name another: viva compare bert t5")
+        raise Refusal("two models at least must be named to compare", len(models), "name another: viva compare bert t5")
     rows = differing([facts(spec(name).model_dump(mode="json"), set() if sizes else SIZES) for name in models])
     if not rows:
         print("they do not differ" if sizes else "they do not differ but in sizes: see --sizes")
@@ -46,8 +47,14 @@ def spec(name: str) -> "Config":
     from viva.base.choice import names, variant
     from viva.model import folder
 
-    if name not in names(folder.FAMILIES):
+    families = names(folder.FAMILIES)
+    if name not in families:
+        if "/" not in name and not Path(name).exists():
+            raise Refusal("a model must be a family, a folder or a hub id", repr(name), nearest(name, families))
         return folder.architecture(api.located(name))
+    if name == "custom":
+        fix = "give a run, or a folder, of such a model"
+        raise Refusal("a model must have a Spec to be compared", "custom, which is nothing by itself", fix)
     family = variant(folder.FAMILIES, name)
     sizes = {field for field, info in family.Config.model_fields.items() if info.is_required()} | {"vocab"}
     return family.Config(**{field: value for field, value in family.TINY if field in sizes}).spec()

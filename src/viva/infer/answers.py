@@ -51,7 +51,7 @@ def answers(model: Whole, tokenizer: Tokenizer, form: Config, rows: Sequence[Row
 
 
 def _require_readable(model: Whole, form: Config, row: Row, asked: Asked) -> None:
-    if not (asked.offsets and text(row, form.question)):
+    if not (text(row, form.context).strip() and text(row, form.question).strip()):
         raise Refusal(f"{row.where} must have a question, and a text to find its answer in", "nothing", "leave it out")
     if len(asked.ids) > model.spec.context:
         must = f"a question and its text must have at most {model.spec.context} tokens"
