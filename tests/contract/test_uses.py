@@ -267,7 +267,7 @@ def test_what_cannot_be_filled_in(load):
             model.fill(given)
     with pytest.raises(viva.Refusal, match=r"a text to fill in must have at most 64 tokens, but found \d+"):
         model.fill("<|mask|>" + " words" * 80)
-    with pytest.raises(viva.Refusal, match=f"top must be from 1 to {model.spec.vocab}, but found 0"):
+    with pytest.raises(viva.Refusal, match=f"top must be a whole number from 1 to {model.spec.vocab}, but found 0"):
         model.fill("<|mask|>", top=0)
     model.tokenizer.config.pop("mask_token")
     del model.tokenizer.words
