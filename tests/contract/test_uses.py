@@ -235,7 +235,7 @@ def test_how_alike_texts_are(load, monkeypatch):
 def test_what_has_no_answer(load):
     model = load(bert, {"head": span.Config()})
     assert model.answer([], []) == []
-    for question, context in (("", "some words"), ("some", "")):
+    for question, context in (("", "some words"), ("some", ""), ("some", " \n")):
         with pytest.raises(viva.Refusal, match="text 0 must have a question, and a text to find its answer in"):
             model.answer([question], [context])
     with pytest.raises(viva.Refusal, match="must have the second text of its pair, but found 1 and 2"):
