@@ -162,7 +162,7 @@ def test_classes_without_names_are_taken_to_be_those_of_the_data(tuned, tmp_path
 
 def test_the_classes_that_were_found_are_said(data, capsys):
     """A first line that is read as a row is seen by its class."""
-    (data / "data.tsv").write_text("Text\tlabel\n" + "a ball\tsport\na bank\tmoney\n" * 3)
+    (data / "data.tsv").write_text("texts\tlabel\n" + "a ball\tsport\na bank\tmoney\n" * 3)
     table = {"data": {"kind": "table", "path": str(data / "data.tsv"), "columns": ["text", "label"]}, "valid": 0}
     show(recipe(data, changes("bert") | table))
     said = "3 classes: 'label' 1, 'money' 3, 'sport' 3\n"

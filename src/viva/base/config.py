@@ -123,7 +123,7 @@ def parse(schema: type[C], tree: dict[str, Any], overrides: Iterable[str] | dict
     read as YAML (`[1, 2]`).
     """
     given = dict(overrides) if isinstance(overrides, dict) else _given_once(map(_split, overrides))
-    _require_apart(given)
+    _require_in_order(given)
     given = {path: _given(path, value) for path, value in given.items()}
     for path, value in given.items():
         tree = overridden(tree, path, value)
@@ -178,12 +178,13 @@ def _given_once(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
     return given
 
 
-def _require_apart(given: dict[str, Any]) -> None:
-    """Refuse a section together with a field of it: one would undo the other, whichever comes last."""
-    for path in given:
-        if above := next((other for other in given if path.startswith(f"{other}.")), None):
-            must = "an override must not be of a field of another override's section"
-            raise Refusal(must, f"{above} and {path}", f"write {path} into that of {above}")
+def _require_in_order(given: dict[str, Any]) -> None:
+    """Refuse a section behind a field of it, which it would undo."""
+    paths = list(given)
+    for place, path in enumerate(paths):
+        if above := next((later for later in paths[place:] if path.startswith(f"{later}.")), None):
+            found = f"{path} before {above}"
+            raise Refusal("a section must be set before a field of it", found, f"write {path} behind {above}")
 
 
 def _flat(error: ValidationError, above: tuple = ()) -> list[tuple[tuple, str, Any]]:
