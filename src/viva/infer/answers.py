@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from viva.base.errors import Refusal
-from viva.infer.together import read_together
+from viva.infer.together import read_together, require_fit
 from viva.model.whole import Whole
 from viva.text.characters import couples
 from viva.text.fields import frame_of_two, text
@@ -53,9 +53,7 @@ def answers(model: Whole, tokenizer: Tokenizer, form: Config, rows: Sequence[Row
 def _require_readable(model: Whole, form: Config, row: Row, asked: Asked) -> None:
     if not (text(row, form.context).strip() and text(row, form.question).strip()):
         raise Refusal(f"{row.where} must have a question, and a text to find its answer in", "nothing", "leave it out")
-    if len(asked.ids) > model.spec.context:
-        must = f"a question and its text must have at most {model.spec.context} tokens"
-        raise Refusal(must, len(asked.ids), "shorten the text, or use a model with a longer context")
+    require_fit(model, "a question and its text", len(asked.ids))
 
 
 def _best(scores: Tensor, asked: Asked, context: str) -> Answer:

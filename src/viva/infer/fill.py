@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from viva.base.errors import Refusal
-from viva.infer.together import read_together
+from viva.infer.together import read_together, require_fit
 from viva.model.whole import Whole
 from viva.text.fields import frame
 from viva.text.tokenizer import Tokenizer
@@ -30,9 +30,7 @@ def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int) -> list[list[G
         )
     mask = _mask(tokenizer)
     ids = _read(tokenizer, text, mask)
-    if len(ids) > model.spec.context:
-        fix = "shorten it, or use a model with a longer context"
-        raise Refusal(f"a text to fill in must have at most {model.spec.context} tokens", len(ids), fix)
+    require_fit(model, "a text to fill in", len(ids))
     [scores] = read_together(model, [ids])
     masked = torch.tensor(ids, device=scores.device) == tokenizer.id(mask)
     best = scores[0, masked].float().softmax(-1).topk(top)

@@ -21,11 +21,15 @@ def read_examples(model: Whole, examples: Sequence[Example | None], apart: bool 
     if None in examples:
         raise Refusal("a text must have words to be read", f"none in text {examples.index(None)}", "leave it out")
     ids, cuts = [example.ids for example in examples], [example.cut for example in examples]
-    longest = max(_lengths(ids, cuts, apart), default=0)
-    if longest > model.spec.context:
-        fix = "shorten it, or use a model with a longer context"
-        raise Refusal(f"a text to be read whole must have at most {model.spec.context} tokens", longest, fix)
+    require_fit(model, "a text to be read whole", max(_lengths(ids, cuts, apart), default=0))
     yield from read_together(model, ids, cuts, apart)
+
+
+def require_fit(model: Whole, what: str, length: int) -> None:
+    """Refuse `what` if it has more tokens than the model reads at once."""
+    if length > model.spec.context:
+        fix = "shorten it, or use a model with a longer context"
+        raise Refusal(f"{what} must have at most {model.spec.context} tokens", length, fix)
 
 
 @torch.no_grad()
