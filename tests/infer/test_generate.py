@@ -196,6 +196,8 @@ def test_scores_that_are_not_finite_are_refused(model):
 class Script(torch.nn.Module):
     """A model that says what it is told, whatever it reads."""
 
+    recalls = False
+
     def __init__(self, tokens: list[int], vocab: int):
         super().__init__()
         self.spec = llama.TINY.model_copy(update={"vocab": vocab}).spec()

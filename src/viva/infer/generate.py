@@ -7,7 +7,6 @@ from typing import Literal
 
 from viva.base.errors import Notice, Refusal
 from viva.infer.decode import Decoding
-from viva.infer.reader import recalls
 from viva.infer.sampling import Sampling
 from viva.infer.stop import Guard
 from viva.model.transformer import Transformer
@@ -76,7 +75,7 @@ def generate_batch(
         raise Refusal("stop strings must be left out for a batch of tokens", list(sampling.stop), fix)
     replies: dict[int, list[int]] = {i: [] for i in range(len(prompts))}
     filled = 0
-    for taken in groups(prompts, sources, rows, alike=recalls(model)):
+    for taken in groups(prompts, sources, rows, alike=model.recalls):
         read = sources and {i: sources[i] for i in taken}
         decoding = Decoding(model, {i: prompts[i] for i in taken}, sampling, read)
         filled += _together(decoding, replies, stops)

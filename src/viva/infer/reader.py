@@ -80,17 +80,12 @@ class Recalled:
 
 def reader(model: Transformer, memory: Memory | None, prefix: bool) -> Cached | Recalled:
     """The one for `model`; reading the prompt both ways is refused where a model could not have learned it."""
-    if prefix and (memory is not None or recalls(model)):
+    if prefix and (memory is not None or model.recalls):
         found = "an encoder and a decoder" if memory is not None else "a decoder that recalls segments"
         raise Refusal("a model must read its prompt at once to read it both ways", found, "leave prefix out")
-    return Recalled(model, memory) if recalls(model) else Cached(model, memory, prefix)
-
-
-def recalls(model: Transformer) -> bool:
-    """Whether a model with a decoder recalls the segment before."""
-    return getattr(model.spec.decoder, "recall", 0) > 0
+    return Recalled(model, memory) if model.recalls else Cached(model, memory, prefix)
 
 
 def reach(model: Transformer) -> float:
     """How many tokens of a row a model with a decoder can read."""
-    return math.inf if recalls(model) else model.spec.context
+    return math.inf if model.recalls else model.spec.context

@@ -33,6 +33,11 @@ class Whole(nn.Module):
         return []
 
     @property
+    def recalls(self) -> bool:
+        """Whether it reads a segment at a time, with what it recalls of the one before."""
+        return bool(self.stacks) and self.stacks[-1].spec.recall > 0
+
+    @property
     def tells_segments(self) -> bool:
         """Whether it has vectors by which to tell the second of two texts from the first."""
         return any(stack.spec.entry.segments > 1 for stack in self.stacks[:1])

@@ -23,9 +23,9 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         super().require(model)
-        if recalls(model) != (self.segment is not None):
-            found = f"{'a' if recalls(model) else 'no'} recall, and segment {self.segment}"
-            fix = "set objective.segment" if recalls(model) else "leave segment out, or use a model such as transfo_xl"
+        if model.recalls != (self.segment is not None):
+            found = f"{'a' if model.recalls else 'no'} recall, and segment {self.segment}"
+            fix = "set objective.segment" if model.recalls else "leave segment out, or use a model such as transfo_xl"
             raise Refusal("a model must recall segments to learn by segments, and only then", found, fix)
 
     def build(self, documents: Documents | None = None) -> Objective:
@@ -39,11 +39,6 @@ class Config(Base):
             return Loss(by_segments(model, batch, self.segment, smoothing), batch.count)
 
         return causal
-
-
-def recalls(model: Transformer) -> bool:
-    """Whether a model reads a segment at a time, with what it recalls of the one before."""
-    return bool(model.stacks) and model.stacks[-1].spec.recall > 0
 
 
 def by_segments(model: nn.Module, batch: Batch, segment: int, smoothing: float) -> Tensor:

@@ -30,7 +30,7 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         super().require(model)
-        if causal.recalls(model):
+        if model.recalls:
             found, fix = "one that reads by segments", "use a model without recall, such as llama"
             raise Refusal("a model must read a row at once to see its prefix both ways", found, fix)
 
