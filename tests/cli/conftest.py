@@ -6,13 +6,13 @@ from viva.cli import main
 from viva.model import folder
 from viva.model.arch import llama
 from viva.model.init import initialise
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 
 
 @pytest.fixture(scope="session")
 def tiny_of(tmp_path_factory):
     """Makes a checkpoint folder of a random model of a family, with a tokenizer and chat template."""
-    tokenizer = bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300))
+    tokenizer = byte_bpe.train(["some words to merge, some words to learn\n" * 3], byte_bpe.Config(vocab_size=300))
 
     def made(family, **changes):
         path = tmp_path_factory.mktemp("models") / "tiny"

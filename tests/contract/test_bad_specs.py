@@ -33,7 +33,7 @@ from viva.model.position.scaling import yarn
 from viva.model.score import additive, linear
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 
 
 def attention(**fields) -> Attention:
@@ -385,7 +385,7 @@ def test_a_source_may_be_read_once_for_many_rows():
 
 @pytest.mark.parametrize("asked", ["generate", "stream", "chat"])
 def test_a_folder_of_bert_says_that_it_does_not_generate_before_anything_is_computed(asked, tmp_path, monkeypatch):
-    tokenizer = bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300))
+    tokenizer = byte_bpe.train(["some words to merge, some words to learn\n" * 3], byte_bpe.Config(vocab_size=300))
     config = bert.TINY.model_copy(update={"vocab": tokenizer.vocab_size})
     folder.save(tmp_path / "bert", config, Transformer(config.spec()), tokenizer)
     model = viva.load(tmp_path / "bert")

@@ -16,7 +16,8 @@ from viva.model import folder
 from viva.model.arch import llama, qwen2
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import bpe, chat
+from viva.text import chat
+from viva.text.learn import byte_bpe
 
 TALK = [{"role": "user", "content": "2 + 3"}]
 
@@ -40,7 +41,7 @@ def test_unknown_names_are_attribute_errors():
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300))
+    return byte_bpe.train(["some words to merge, some words to learn\n" * 3], byte_bpe.Config(vocab_size=300))
 
 
 @pytest.fixture(scope="module")

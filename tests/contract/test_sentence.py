@@ -17,8 +17,8 @@ from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.transformer import Transformer
-from viva.text import bpe
 from viva.text.documents import Documents
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "and", "slept"]
@@ -208,7 +208,7 @@ def test_a_text_is_read_as_in_training_here_and_by_transformers(kind, pool, tmp_
 
 def test_a_model_that_writes_keeps_its_tokenizer(tmp_path):
     """Its prompts must not end in an end token when transformers reads them."""
-    plain = bpe.train(["some words"], bpe.Config(vocab_size=270))
+    plain = byte_bpe.train(["some words"], byte_bpe.Config(vocab_size=270))
     config = llama.TINY.model_copy(update={"vocab": 270})
     folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())), plain)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")

@@ -8,7 +8,7 @@ from viva.model import folder
 from viva.model.arch import bert, clip_text, cnn, electra, llama, original, rnn, roberta, t5, vit
 from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 
 TALK = [{"role": "user", "content": "hi"}]
 CALLS = {
@@ -59,7 +59,9 @@ KINDS = {
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return bpe.train(["some words to merge, some words to learn\n" * 3], bpe.Config(vocab_size=300, mask=True))
+    return byte_bpe.train(
+        ["some words to merge, some words to learn\n" * 3], byte_bpe.Config(vocab_size=300, mask=True)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -13,9 +13,9 @@ from viva.infer import answers
 from viva.model.arch import bert, roberta
 from viva.model.head import span
 from viva.model.init import initialise
-from viva.text import bpe
 from viva.text.fields import frame_of_two
 from viva.text.format import questions
+from viva.text.learn import byte_bpe
 from viva.text.row import Row
 
 CONTEXT = "the old cat sleeps in the sun and a small dog runs to the red house"
@@ -23,7 +23,7 @@ CONTEXT = "the old cat sleeps in the sun and a small dog runs to the red house"
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return bpe.train([CONTEXT, "who sleeps where does it run to"] * 3, bpe.Config(vocab_size=300))
+    return byte_bpe.train([CONTEXT, "who sleeps where does it run to"] * 3, byte_bpe.Config(vocab_size=300))
 
 
 def test_words_are_what_squad_compares():

@@ -9,9 +9,9 @@ from viva.evaluate.classes import interval, predicted, scores
 from viva.model.arch import bert, distilbert, llama, roberta
 from viva.model.head import classify
 from viva.model.init import initialise
-from viva.text import bpe
 from viva.text.fields import frame
 from viva.text.format import classes
+from viva.text.learn import byte_bpe
 from viva.text.row import Row
 
 
@@ -31,7 +31,7 @@ def test_an_interval_by_hand():
 
 
 def test_predictions_are_those_of_each_text_alone():
-    tokenizer = bpe.train(["a dog runs and a cat sleeps in the sun"] * 3, bpe.Config(vocab_size=300))
+    tokenizer = byte_bpe.train(["a dog runs and a cat sleeps in the sun"] * 3, byte_bpe.Config(vocab_size=300))
     config = bert.TINY.model_copy(update={"vocab": 300, "head": classify.Config(labels=24, pool="mean")})
     model = initialise(config.spec().build(), seed=4)
     with torch.no_grad():
@@ -51,7 +51,7 @@ def test_predictions_are_those_of_each_text_alone():
 @pytest.mark.parametrize("family", [bert, roberta, distilbert, llama])
 def test_predictions_of_two_texts_are_those_of_training(family):
     """The second text is the second segment where a model has two, and only there."""
-    tokenizer = bpe.train(["a dog runs and a cat sleeps in the sun"] * 3, bpe.Config(vocab_size=300))
+    tokenizer = byte_bpe.train(["a dog runs and a cat sleeps in the sun"] * 3, byte_bpe.Config(vocab_size=300))
     config = family.TINY.model_copy(update={"vocab": 300, "head": classify.Config(labels=24, pool="mean")})
     model = initialise(config.spec().build(), seed=4).eval()
     with torch.no_grad():
@@ -72,7 +72,7 @@ def test_predictions_of_two_texts_are_those_of_training(family):
 
 
 def test_a_row_without_text_is_no_row_to_measure_by():
-    tokenizer = bpe.train(["a dog"], bpe.Config(vocab_size=300))
+    tokenizer = byte_bpe.train(["a dog"], byte_bpe.Config(vocab_size=300))
     model = bert.TINY.model_copy(update={"vocab": 300, "head": classify.Config(labels=2)}).spec().build()
     rows = [Row({"text": text, "label": "0"}, f"test.tsv:{n}") for n, text in enumerate(["a dog", "", "a"])]
     with pytest.raises(Refusal, match=r"test\.tsv:1 must have a text to be told a class, but found none"):

@@ -10,7 +10,7 @@ import viva
 from viva.model import folder
 from viva.model.arch import bert, roberta
 from viva.model.init import initialise
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 
 TEXT = "the old cat sleeps in the sun and a small dog runs home"
@@ -29,7 +29,7 @@ def wordpiece() -> Tokenizer:
 
 def bytes_level() -> Tokenizer:
     """As RoBERTa has it: the mask takes the space in front of it."""
-    made = bpe.train([TEXT] * 3, bpe.Config(vocab_size=290))
+    made = byte_bpe.train([TEXT] * 3, byte_bpe.Config(vocab_size=290))
     mask = AddedToken("<mask>", lstrip=True, special=True, normalized=False)
     made.core.add_special_tokens([mask])
     return Tokenizer(made.core, {**made.config, "mask_token": "<mask>"})

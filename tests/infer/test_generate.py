@@ -19,7 +19,7 @@ from viva.model.mask.full import Full
 from viva.model.mask.prefix import Prefix
 from viva.model.recall import Recall
 from viva.model.transformer import Transformer
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 
 TWINS = [
     n for n in names("viva.model.arch") if hasattr(transformers, variant("viva.model.arch", n).HEADS.get("lm", ""))
@@ -216,7 +216,7 @@ class Script(torch.nn.Module):
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return bpe.train(["nothing to merge"], bpe.Config(vocab_size=300))
+    return byte_bpe.train(["nothing to merge"], byte_bpe.Config(vocab_size=300))
 
 
 def said(tokenizer, text: str, *ids: int, **sampling):

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from viva.base.choice import names
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.train.job import Train
 from viva.train.recipe import Recipe
 
@@ -34,7 +34,7 @@ def test_defaults_are_those_of_the_code(field):
 
 
 def test_the_tokenizers_fields_are_named():
-    assert all(f"{field}:" in TEXT for field in bpe.Config.model_fields)
+    assert all(f"{field}:" in TEXT for field in byte_bpe.Config.model_fields)
 
 
 @pytest.mark.parametrize("name", names("viva.model.arch"))

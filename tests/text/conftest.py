@@ -3,7 +3,7 @@
 import pytest
 from hypothesis import HealthCheck, settings
 
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 
 # A busy machine is slow, not wrong.
@@ -20,7 +20,7 @@ TEXTS = [
 
 @pytest.fixture(scope="session")
 def ours() -> Tokenizer:
-    return bpe.train(TEXTS, bpe.Config(vocab_size=420))
+    return byte_bpe.train(TEXTS, byte_bpe.Config(vocab_size=420))
 
 
 @pytest.fixture(scope="session")

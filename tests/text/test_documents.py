@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text import bpe, documents
+from viva.text import documents
 from viva.text.corpus import files
 from viva.text.documents import Documents, build
 from viva.text.format import alpaca, prompt, text
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 
 ROWS = [{"prompt": f"{i} + 1 =", "completion": f" {i + 1} 是"} for i in range(40)]
@@ -52,7 +53,7 @@ def test_another_content_format_part_or_tokenizer_has_another_cache(ours, corpus
         return build(corpus, form, tokenizer, tmp_path / "cache", part, 0.5).folder
 
     (tmp_path / "other.jsonl").write_text(json.dumps({"prompt": "a", "completion": "b"}) + "\n")
-    other = bpe.train(["other words altogether"] * 3, bpe.Config(vocab_size=270))
+    other = byte_bpe.train(["other words altogether"] * 3, byte_bpe.Config(vocab_size=270))
     swapped = prompt.Config(prompt="completion", completion="prompt")
     places = [
         place(), place(form=swapped), place(tokenizer=other), place(part="train"), place(part="valid"),
@@ -85,7 +86,7 @@ def test_rows_are_all_accounted_for(ours, tmp_path):
 
 def test_the_files_are_not_opened_for_another_tokenizer(ours, corpus, tmp_path):
     folder = build(corpus, prompt.Config(), ours, tmp_path / "cache").folder
-    other = bpe.train(["other words altogether"] * 3, bpe.Config(vocab_size=270))
+    other = byte_bpe.train(["other words altogether"] * 3, byte_bpe.Config(vocab_size=270))
     with pytest.raises(Refusal, match=r"the token cache .* needs its own tokenizer: the id at place \d+ of the probe"):
         Documents.open(folder, other)
 

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text import bpe
 from viva.text.fingerprint import Fingerprint
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 
 
@@ -26,7 +26,7 @@ def test_it_survives_json(ours):
 
 
 def test_another_vocabulary_is_refused_with_the_first_differing_id(ours):
-    other = bpe.train(["The other quick fox the other"] * 5, bpe.Config(vocab_size=280))
+    other = byte_bpe.train(["The other quick fox the other"] * 5, byte_bpe.Config(vocab_size=280))
     pairs = zip(ours.fingerprint.probe, other.fingerprint.probe, strict=False)
     place, (a, b) = next((i, pair) for i, pair in enumerate(pairs) if pair[0] != pair[1])
     says = rf"runs/x needs its own tokenizer: the id at place {place} of the probe text must be {a}, but found {b}\."

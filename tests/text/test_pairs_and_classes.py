@@ -11,18 +11,19 @@ from tokenizers.processors import RobertaProcessing, TemplateProcessing
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.text import bpe, documents
+from viva.text import documents
 from viva.text.corpus import files, parallel, table
 from viva.text.example import UNTAGGED
 from viva.text.format import classes, pairs, questions, tags
 from viva.text.format import parallel as two
+from viva.text.learn import byte_bpe
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return bpe.train(["ein Hund läuft", "a dog runs", "das Wetter ist gut"] * 3, bpe.Config(vocab_size=300))
+    return byte_bpe.train(["ein Hund läuft", "a dog runs", "das Wetter ist gut"] * 3, byte_bpe.Config(vocab_size=300))
 
 
 def row(**data) -> Row:

@@ -13,7 +13,7 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 
 SAMPLES = [
@@ -54,7 +54,7 @@ def test_each_digit_is_a_token(ours):
 
 
 def test_three_digits_may_be_one_token():
-    grouped = bpe.train(["123 123 123 123"] * 9, bpe.Config(vocab_size=300, digits="three"))
+    grouped = byte_bpe.train(["123 123 123 123"] * 9, byte_bpe.Config(vocab_size=300, digits="three"))
     assert [grouped.decode([i]) for i in grouped.encode("1234")] == ["123", "4"]
 
 
@@ -67,8 +67,9 @@ def test_ours_names_distinct_tokens_for_pad_and_end(ours, twin):
 
 def test_training_is_deterministic_in_another_process_on_one_thread(ours):
     code = (
-        "import sys; sys.path.insert(0, 'tests/text'); from conftest import TEXTS; from viva.text import bpe;"
-        "print(bpe.train(TEXTS, bpe.Config(vocab_size=420)).fingerprint.merges)"
+        "import sys; sys.path.insert(0, 'tests/text'); from conftest import TEXTS;"
+        "from viva.text.learn import byte_bpe;"
+        "print(byte_bpe.train(TEXTS, byte_bpe.Config(vocab_size=420)).fingerprint.merges)"
     )
     env = {**os.environ, "RAYON_NUM_THREADS": "1", "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
     made = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, check=True)
@@ -177,7 +178,7 @@ def test_refusals(ours, tmp_path):
     with pytest.raises(Refusal, match=r"must hold the token, but found '<\|im_stop\|>'.*use '<\|im_start\|>'"):
         ours.id("<|im_stop|>")
     with pytest.raises(Refusal, match="must have text to learn from, but found none"):
-        bpe.train(["", ""])
+        byte_bpe.train(["", ""])
     _foreign(ours, tmp_path)
     (tmp_path / "tokenizer_config.json").write_text("{")
     with pytest.raises(Refusal, match=r"tokenizer_config\.json must be valid JSON"):

@@ -6,7 +6,7 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from viva.base.errors import Refusal
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 from viva.text.words import borders, spoken
 
@@ -21,7 +21,7 @@ def told(tokenizer, text):
 @pytest.fixture(scope="module")
 def bytewise():
     """Nothing to merge: every token is one byte."""
-    return bpe.train(["x"], bpe.Config(vocab_size=260))
+    return byte_bpe.train(["x"], byte_bpe.Config(vocab_size=260))
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_wordpiece_and_sentencepiece():
 
 
 def test_special_tokens_stand_alone():
-    tokenizer = bpe.train(["some words"], bpe.Config(vocab_size=280, mask=True))
+    tokenizer = byte_bpe.train(["some words"], byte_bpe.Config(vocab_size=280, mask=True))
     mask = tokenizer.id(tokenizer.words["mask_token"])
     [letter] = tokenizer.encode("x")
     assert borders(tokenizer)(np.array([letter, letter, mask, letter])).tolist() == [True, False, True, True]
@@ -89,7 +89,7 @@ def test_special_tokens_stand_alone():
 
 def test_special_tokens_for_objectives(tmp_path):
     """They have roles, count in the vocabulary, come back from a folder, and are no part of a person's text."""
-    made = bpe.train(["some words"], bpe.Config(vocab_size=300, mask=True, sentinels=2, gap=True))
+    made = byte_bpe.train(["some words"], byte_bpe.Config(vocab_size=300, mask=True, sentinels=2, gap=True))
     names = ["<|mask|>", "<extra_id_0>", "<extra_id_1>", "<|fim_prefix|>", "<|fim_middle|>", "<|fim_suffix|>"]
     assert list(made.specials.items())[4:] == [(name, 4 + i) for i, name in enumerate(names)]
     made.save(tmp_path)
@@ -107,12 +107,12 @@ def test_special_tokens_for_objectives(tmp_path):
 
 
 def test_without_them_the_vocabulary_is_what_it_was():
-    plain = bpe.train(["some words"], bpe.Config(vocab_size=260))
+    plain = byte_bpe.train(["some words"], byte_bpe.Config(vocab_size=260))
     assert list(plain.specials) == ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"]
     assert plain.vocab_size == 260 and "mask_token" not in plain.words
 
 
 def test_a_vocabulary_without_room_for_them_is_refused():
-    assert bpe.Config(vocab_size=263, mask=True, sentinels=2)
+    assert byte_bpe.Config(vocab_size=263, mask=True, sentinels=2)
     with pytest.raises(Refusal, match="vocab_size must be at least 263, but found 262"):
-        bpe.Config(vocab_size=262, mask=True, sentinels=2)
+        byte_bpe.Config(vocab_size=262, mask=True, sentinels=2)

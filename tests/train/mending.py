@@ -8,7 +8,7 @@ import torch
 from viva.model.arch import bart, bert, electra, llama
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.text.tokenizer import Tokenizer
 from viva.train.data import Batching, Data
 from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans
@@ -30,8 +30,8 @@ FAMILIES = {
 
 @cache
 def tokenizer() -> Tokenizer:
-    config = bpe.Config(vocab_size=320, mask=True, sentinels=8, gap=True)
-    return bpe.train(["the cat sees the dog. the dog sees a bird! who sees the bird?\n"] * 9, config)
+    config = byte_bpe.Config(vocab_size=320, mask=True, sentinels=8, gap=True)
+    return byte_bpe.train(["the cat sees the dog. the dog sees a bird! who sees the bird?\n"] * 9, config)
 
 
 def model(objective, seed=0):

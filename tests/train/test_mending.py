@@ -13,7 +13,7 @@ from viva.model.arch import bart, bert, llama, transfo_xl
 from viva.model.head import tag
 from viva.model.position import alibi, learned, none, rope, t5
 from viva.model.transformer import Transformer
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.train import start
 from viva.train.loss import IGNORE
 from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans
@@ -178,7 +178,7 @@ def test_a_model_of_another_shape_is_refused(objective, spec, says):
     ],
 )
 def test_a_tokenizer_without_the_tokens_is_refused(objective, says):
-    plain = bpe.train(["some words"] * 3, bpe.Config(vocab_size=270))
+    plain = byte_bpe.train(["some words"] * 3, byte_bpe.Config(vocab_size=270))
     with pytest.raises(Refusal, match=says):
         objective.Config().reading(plain)
 

@@ -14,7 +14,7 @@ from viva.model import folder
 from viva.model.arch import bert, llama
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.text.pack import Span
 from viva.train.loss import IGNORE
 from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans
@@ -338,7 +338,7 @@ def test_a_gap_is_filled_as_it_was_learned(spm):
 
 
 def test_who_cannot_fill_a_gap():
-    plain = bpe.train(["some words"] * 3, bpe.Config(vocab_size=270))
+    plain = byte_bpe.train(["some words"] * 3, byte_bpe.Config(vocab_size=270))
     with pytest.raises(Refusal, match="a tokenizer must have a prefix_token for this objective"):
         LanguageModel(None, mending.model(infill), plain, "here").infill("a", "b")
     with pytest.raises(Refusal, match="a model must have a decoder to generate text"):
@@ -533,7 +533,7 @@ def test_a_generator_sees_masks_where_it_guesses(tmp_path):
 
 
 def test_a_generator_that_is_no_masked_model_or_of_another_tokenizer_is_refused(tmp_path):
-    other = bpe.train(["other words"] * 3, bpe.Config(vocab_size=320, mask=True))
+    other = byte_bpe.train(["other words"] * 3, byte_bpe.Config(vocab_size=320, mask=True))
     for name, family, tokens in (("llama", llama, tokenizer()), ("bert", bert, other)):
         config = family.Config(vocab=tokenizer().vocab_size, **mending.SIZES)
         folder.save(tmp_path / name, config, Transformer(config.spec()), tokens)

@@ -7,7 +7,7 @@ import yaml
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 from viva.train import start
 from viva.train.recipe import Recipe, claim
 from viva.train.run import run
@@ -72,10 +72,10 @@ def test_a_model_with_too_few_rows_for_the_tokenizer_is_refused(tmp_path):
 
 def test_a_tokenizer_changed_between_two_halves_of_a_run_is_refused(tmp_path):
     folder = tmp_path / "tokenizer"
-    bpe.train(WORDS * 9, bpe.Config(vocab_size=280)).save(folder)
+    byte_bpe.train(WORDS * 9, byte_bpe.Config(vocab_size=280)).save(folder)
     changes = {"tokenizer": str(folder), "train.save_every": 3}
     run(recipe(tmp_path, changes))
-    bpe.train(["quick brown foxes jump"] * 9, bpe.Config(vocab_size=280)).save(folder)
+    byte_bpe.train(["quick brown foxes jump"] * 9, byte_bpe.Config(vocab_size=280)).save(folder)
     with refuses("step-00000006 needs its own tokenizer: the id at place"):
         run(recipe(tmp_path, changes))
 

@@ -38,11 +38,13 @@ def tagged(config: Config | None) -> dict[str, Any] | None:
     return None if config is None else {"kind": kind(config), **config.model_dump(mode="json")}
 
 
-def _resolve(package: str, value: Any) -> Any:
+def _resolve(package: str, value: Any, usual: str | None = None) -> Any:
     """Turn `rope` or `{kind: rope, theta: 1e4}` into `rope.Config(theta=1e4)`; configs pass through."""
     if value is None or isinstance(value, Config):
         return value
     fields = {"kind": value} if isinstance(value, str) else dict(value) if isinstance(value, dict) else {}
+    if usual is not None and isinstance(value, dict):
+        fields = {"kind": usual, **fields}
     if "kind" not in fields:
         raise PydanticCustomError(
             "no_kind",
@@ -63,6 +65,8 @@ def folder_of(metadata: Iterable[Any]) -> str | None:
     return next((by.args[0] for by in resolvers if isinstance(by, partial) and by.func is _resolve), None)
 
 
-def Choice(package: str) -> Any:  # noqa: N802 - reads as a type where it is used
-    """The type of a config field whose value is one of the variants in the folder of `package`."""
-    return Annotated[Config, BeforeValidator(partial(_resolve, package)), PlainSerializer(tagged)]
+def Choice(package: str, usual: str | None = None) -> Any:  # noqa: N802 - reads as a type where it is used
+    """The type of a config field whose value is one of the variants in the folder of `package`; a section that names no
+    kind is of the `usual` one, if there is.
+    """
+    return Annotated[Config, BeforeValidator(partial(_resolve, package, usual=usual)), PlainSerializer(tagged)]

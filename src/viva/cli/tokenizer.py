@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from viva.text import bpe
+from viva.text.learn import byte_bpe
 
 app = App(name="tokenizer", help="Train a tokenizer, or see how one splits a text.", help_format="plaintext")
 
@@ -16,7 +16,7 @@ def train(
     *,
     out: Path,
     field: str = "text",
-    config: Annotated[bpe.Config, Parameter(name="*")] = bpe.Config(),  # noqa: B008
+    config: Annotated[byte_bpe.Config, Parameter(name="*")] = byte_bpe.Config(),  # noqa: B008
 ) -> None:
     """Learn a byte-level BPE tokenizer from files.
 
@@ -34,7 +34,7 @@ def train(
     from viva.text.corpus import files
     from viva.text.fields import text
 
-    learned = bpe.train((text(row, field) for row in files.Config(path=path).rows()), config)
+    learned = byte_bpe.train((text(row, field) for row in files.Config(path=path).rows()), config)
     learned.save(out)
     print(f"{learned.vocab_size} tokens, saved in {out}")
 

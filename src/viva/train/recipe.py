@@ -11,7 +11,6 @@ from viva.base.choice import Choice
 from viva.base.config import Config, read_yaml
 from viva.base.errors import Refusal
 from viva.base.files import write_text
-from viva.text import bpe
 from viva.text.format import text
 from viva.train.job import Train
 from viva.train.objective import causal
@@ -34,7 +33,7 @@ class Recipe(Config):
     model: Choice("viva.model.arch") | None = None
     init: str | None = None
     head: Choice("viva.model.head") | None = None
-    tokenizer: str | bpe.Config | None = None
+    tokenizer: str | Choice("viva.text.learn", usual="byte_bpe") | None = None
     data: Choice("viva.text.corpus")
     format: Choice("viva.text.format") = text.Config()
     valid: float = Field(0.02, ge=0, lt=1)

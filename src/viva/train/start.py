@@ -14,10 +14,11 @@ from viva.base.files import whole_folder
 from viva.model import folder
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import bpe, documents
+from viva.text import documents
 from viva.text.documents import Documents
 from viva.text.fields import Format
 from viva.text.format import parallel
+from viva.text.learn import byte_bpe
 from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
 from viva.train import checkpoint
@@ -36,7 +37,8 @@ def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
         return Tokenizer.load(checkpoint.located(recipe.init))
     if not (out / TOKENIZER / "tokenizer.json").is_file():
         rows = split(recipe.data.rows(), "train", recipe.valid)
-        made = bpe.train((string for row in rows for string in strings(row.data)), recipe.tokenizer or bpe.Config())
+        config = recipe.tokenizer or byte_bpe.Config()
+        made = config.learn(string for row in rows for string in strings(row.data))
         with whole_folder(out / TOKENIZER) as new:
             made.save(new)
     return Tokenizer.load(out / TOKENIZER)

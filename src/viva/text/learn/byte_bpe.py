@@ -50,6 +50,10 @@ class Config(Base):
             raise Refusal(f"vocab_size must be at least {least}", self.vocab_size, "raise it, or add fewer tokens")
         return self
 
+    def learn(self, texts: Iterable[str]) -> Tokenizer:
+        """The tokenizer of these texts; the same ones in the same order give the same."""
+        return train(texts, self)
+
 
 def train(texts: Iterable[str], config: Config | None = None) -> Tokenizer:
     """Learn the merges from `texts`; the same texts in the same order give the same tokenizer."""

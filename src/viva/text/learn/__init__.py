@@ -1,0 +1,1 @@
+"""Algorithms that learn a tokenizer from text, one file each."""
