@@ -1,0 +1,105 @@
+"""Rules by which a text is cut into words before tokens are learned; no token reaches over the border of one."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+from tokenizers import Regex, pre_tokenizers
+from tokenizers.pre_tokenizers import PreTokenizer
+
+from viva.base.errors import Refusal
+from viva.text.learn._learner import Learner
+
+DIGITS = {"single": r"\p{N}", "three": r"\p{N}{1,3}", "any": r"\p{N}+"}
+SPACE = r"\s+(?!\S)|\s+"  # its last character is left to the word it precedes
+WHITESPACE = rf" ?\S+|{SPACE}"
+GPT2 = rf"'(?:[sdmt]|ll|ve|re)| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|{SPACE}"
+HAN = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)")
+
+Rule = Literal["whitespace", "gpt2", "gpt4", "script", "jieba", "none"]
+Digits = Literal["single", "three", "any"]
+
+
+class Words(Learner):
+    """words: the rule by which a text is cut into words.
+
+    whitespace: at spaces, each of which goes with what follows it. gpt2: letters, digits and signs are apart (Radford et
+    al. 2019). gpt4: as the pattern cl100k of tiktoken, but an accent stays with its letter. script: at spaces, and where
+    one script follows on another. none: at line ends alone, so that tokens may hold several words, as sentencepiece
+    does when it is told not to split at whitespace. jieba: Chinese is cut by jieba (the extra `chinese`) while tokens
+    are learned; a tokenizer.json cannot hold its dictionary, so a text that is encoded is cut as by gpt4, and the
+    words have only guided what is in the vocabulary.
+
+    digits: "single" makes each digit a word, so that a number's value can be read off its tokens (as in LLaMA and
+    Qwen2); "three" takes up to three together (as in GPT-4), which is shorter and harder to add up; "any" all.
+    """
+
+    words: Rule = Field("gpt4", description="the rule by which a text is cut into words")
+    digits: Digits = Field("any", description="whether a token holds one digit, up to three, or as many as there are")
+
+    @property
+    def cut(self) -> list[PreTokenizer]:
+        """The steps that cut a text into words."""
+        if self.words in ("gpt4", "jieba"):
+            return [_split(gpt4(DIGITS[self.digits]))]
+        steps = {
+            "whitespace": [_split(WHITESPACE)],
+            "gpt2": [_split(GPT2)],
+            "script": [_split(WHITESPACE), pre_tokenizers.UnicodeScripts()],
+            "none": [pre_tokenizers.Split("\n", "merged_with_previous")],
+        }[self.words]
+        return steps if self.digits == "any" else [*steps, _split(DIGITS[self.digits])]
+
+    def guide(self, texts: Iterable[str]) -> Iterable[str]:
+        """The texts; cut into pieces by jieba, if it is to guide what is learned."""
+        return _by_jieba(texts) if self.words == "jieba" else texts
+
+
+class PlacedWords(Words):
+    """For algorithms whose tokens say whether they begin a word: a saved tokenizer must find the very same words."""
+
+    @model_validator(mode="after")
+    def _found_again(self) -> Self:
+        if self.words == "jieba":
+            must = "words must be cut by a rule that a tokenizer.json can hold, for tokens that say where they stand"
+            raise Refusal(must, "jieba", "use another rule, or the kind byte_bpe, bpe or unigram, which jieba may guide")
+        for token in self.specials:
+            if len(pre_tokenizers.Sequence(self.cut).pre_tokenize_str(token)) == 1:
+                must = "a special token must have a sign in it, so that no word of a text is taken for it"
+                raise Refusal(must, repr(token), f"write it as <|{token}|>")
+        return self
+
+    @property
+    def cut(self) -> list[PreTokenizer]:
+        """As BERT does: space is between words, not in them, and each sign is a word."""
+        return [*super().cut, pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+
+
+def gpt4(digits: str) -> str:
+    """No merge crosses the border of a match.
+
+    In order: an English contraction; letters with their accents, and one sign or space before them (` is`, `.join`,
+    `_name`); digits; signs with the line ends that follow; line ends with the space before them; and other space,
+    whose last character is left to the word it precedes, so that indentation and code are apart.
+    """
+    letters = r"[^\r\n\p{L}\p{M}\p{N}]?[\p{L}\p{M}]+"
+    signs = r" ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*"
+    return rf"(?i:'(?:s|t|re|ve|m|ll|d))|{letters}|{digits}|{signs}|\s*[\r\n]+|{SPACE}"
+
+
+def _split(pattern: str) -> PreTokenizer:
+    return pre_tokenizers.Split(Regex(pattern), "isolated")
+
+
+def _by_jieba(texts: Iterable[str]) -> Iterator[str]:
+    """Each Chinese word that jieba finds, and what is between runs of Chinese, as texts of their own."""
+    try:
+        import jieba
+    except ImportError:
+        fix = "pip install 'viva[chinese]', or use another rule"
+        raise Refusal("`words: jieba` needs the package jieba", "none", fix) from None
+    jieba.setLogLevel("WARNING")  # it tells of its dictionary on stderr
+    for text in texts:
+        for place, run in enumerate(HAN.split(text)):
+            yield from jieba.cut(run) if place % 2 else [run]
