@@ -49,7 +49,7 @@ def test_the_recipe_and_its_sections(viva):
     ("blocks", "norm_at", ["pre or post or sandwich", "pre"]),
     ("attention", "qk_norm", ["a kind of norm or none", "none"]),
     ("encoder", "entry", ["the fields of Entry", "Entry"]),
-    ("tokenizer byte_bpe", "digits", ["single or three", "single", "whether a token holds one digit, or up to three"]),
+    ("tokenizer byte_bpe", "digits", ["single or three or any", "single", "how many digits a token may hold"]),
     ("head", "none", ["No head: the states themselves."]),
 ])  # fmt: skip
 def test_a_field_with_its_type_and_default(viva, words, field, cells):

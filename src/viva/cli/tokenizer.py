@@ -1,42 +1,100 @@
 """`viva tokenizer`: learn one, and look at what it does."""
 
+import re
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import App, Parameter
 
-from viva.text.learn import byte_bpe
+from viva.base.choice import names, variant
+from viva.base.errors import Refusal, nearest
+
+if TYPE_CHECKING:
+    from viva.text.row import Corpus
+
+ALGORITHMS = "viva.text.learn"
+DATA_SET = re.compile(r"[\w.-]+/[\w.-]+")  # a name on the hub
 
 app = App(name="tokenizer", help="Train a tokenizer, or see how one splits a text.", help_format="plaintext")
 
 
-@app.command
+@app.command(help_flags=[])
 def train(
-    path: str,
-    *,
-    out: Path,
-    field: str = "text",
-    config: Annotated[byte_bpe.Config, Parameter(name="*")] = byte_bpe.Config(),  # noqa: B008
+    *words: Annotated[str, Parameter(allow_leading_hyphen=True, show=False)], algorithm: str = "byte-bpe"
 ) -> None:
-    """Learn a byte-level BPE tokenizer from files.
+    """Learn a tokenizer by an algorithm, whose fields are the options of the verb."""
+    if (kind := algorithm.replace("-", "_")) not in names(ALGORITHMS):
+        known = [name.replace("_", "-") for name in names(ALGORITHMS)]
+        raise Refusal("--algorithm must be a known one", repr(algorithm), nearest(algorithm, known))
+    config = variant(ALGORITHMS, kind).Config
 
-    Example: viva tokenizer train docs/ --out tokenizers/mine --vocab-size 8192
+    def learn(
+        path: str,
+        *,
+        out: Path,
+        field: str = "text",
+        algorithm: str = algorithm,
+        config: Annotated[config, Parameter(name="*")] = config(),  # noqa: B008
+    ) -> None:
+        """Learn a tokenizer from text; the options that `--algorithm` has of its own are shown with it.
 
-    Parameters
-    ----------
-    path
-        a file, a folder or a glob of txt, md, py, jsonl (also .gz) or parquet files
-    out
-        the folder to write tokenizer.json and tokenizer_config.json into
-    field
-        where the text is in the rows of jsonl and parquet files
-    """
-    from viva.text.corpus import files
-    from viva.text.fields import text
+        Example: viva tokenizer train docs/ --out tokenizers/mine --vocab-size 8192
 
-    learned = byte_bpe.train((text(row, field) for row in files.Config(path=path).rows()), config)
-    learned.save(out)
-    print(f"{learned.vocab_size} tokens, saved in {out}")
+        Example: viva tokenizer train --algorithm unigram --help
+
+        Parameters
+        ----------
+        path
+            a file, a folder or a glob of txt, md, py, jsonl (also .gz) or parquet files, or a data set of the hub
+        out
+            the folder to write tokenizer.json and tokenizer_config.json into
+        field
+            where the text is in the rows of jsonl and parquet files and of data sets
+        algorithm
+            byte-bpe, bpe, wordpiece, unigram, word or char
+        """
+        from viva.text.fields import text
+        from viva.text.reread import Reread
+
+        rows = _corpus(path)
+        learned = config.learn(Reread(lambda: _told(text(row, field) for row in rows.rows())))
+        learned.save(out)
+        print(f"{learned.vocab_size} tokens, saved in {out}")
+
+    inner = App(
+        name="viva tokenizer train",
+        default_command=learn,
+        help_format="plaintext",
+        version_flags=[],
+        result_action="return_value",
+        print_error=False,
+        exit_on_error=False,
+    )
+    return inner(words)
+
+
+def _corpus(path: str) -> "Corpus":
+    """The files at `path` or, where there are none and it is the name of one, a data set of the hub."""
+    from viva.text.corpus import files, hub
+
+    if DATA_SET.fullmatch(path) and not Path(path).exists():
+        return hub.Config(name=path)
+    return files.Config(path=path)
+
+
+def _told(texts: Iterable[str]) -> Iterator[str]:
+    """The texts; how much of them was read is shown on a terminal."""
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = SpinnerColumn(), TextColumn("{task.completed:,} characters read"), TimeElapsedColumn()
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, disable=not console.is_terminal, transient=True) as progress:
+        task = progress.add_task("", total=None)
+        for text in texts:
+            progress.advance(task, len(text))
+            yield text
 
 
 @app.command

@@ -60,6 +60,8 @@ def _texts(tokenizer: Tokenizer) -> list[bytes]:
     if parts["model"]["type"] == "WordPiece":
         mark = parts["model"]["continuing_subword_prefix"]
         return [(token[len(mark) :] or "\n" if token.startswith(mark) else f" {token}").encode() for token in tokens]
+    if parts["model"]["type"] == "WordLevel":
+        return [f" {token}".encode() for token in tokens]
     return [_plain(token) for token in tokens]
 
 

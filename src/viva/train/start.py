@@ -19,6 +19,7 @@ from viva.text.documents import Documents
 from viva.text.fields import Format
 from viva.text.format import parallel
 from viva.text.learn import byte_bpe
+from viva.text.reread import Reread
 from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
 from viva.train import checkpoint
@@ -36,12 +37,17 @@ def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
     if recipe.init is not None and recipe.tokenizer is None:
         return Tokenizer.load(checkpoint.located(recipe.init))
     if not (out / TOKENIZER / "tokenizer.json").is_file():
-        rows = split(recipe.data.rows(), "train", recipe.valid)
         config = recipe.tokenizer or byte_bpe.Config()
-        made = config.learn(string for row in rows for string in strings(row.data))
+        made = config.learn(Reread(partial(_strings_to_learn, recipe)))
         with whole_folder(out / TOKENIZER) as new:
             made.save(new)
     return Tokenizer.load(out / TOKENIZER)
+
+
+def _strings_to_learn(recipe: Recipe) -> Iterator[str]:
+    """Every text in the rows that are not held out."""
+    for row in split(recipe.data.rows(), "train", recipe.valid):
+        yield from strings(row.data)
 
 
 def strings(data: Any) -> Iterator[str]:

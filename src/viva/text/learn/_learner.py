@@ -52,7 +52,7 @@ class Learner(Config):
         raise NotImplementedError
 
     def learn(self, texts: Iterable[str]) -> Tokenizer:
-        """The tokenizer of these texts; the same ones in the same order give the same."""
+        """The tokenizer of these texts; the same ones in the same order give the same (but see `unigram`)."""
         core = self.fitted(_Read(texts, self._normalizer))
         if self._normalizer:
             core.normalizer = self._normalizer
@@ -60,9 +60,7 @@ class Learner(Config):
         if core.get_vocab_size() < self.vocab_size:
             said = f"the text fills {core.get_vocab_size()} of {self.vocab_size} ids: nothing in it is left to learn"
             warnings.warn(Notice(said), stacklevel=2)
-        return Tokenizer(
-            core, {**self.roles, "clean_up_tokenization_spaces": False, "chat_template": DEFAULT_TEMPLATE}
-        )
+        return Tokenizer(core, {**self.roles, "clean_up_tokenization_spaces": False, "chat_template": DEFAULT_TEMPLATE})
 
     @property
     def specials(self) -> list[str]:

@@ -15,6 +15,15 @@ DIGITS = {"single": r"\p{N}", "three": r"\p{N}{1,3}", "any": r"\p{N}+"}
 SPACE = r"\s+(?!\S)|\s+"  # its last character is left to the word it precedes
 WHITESPACE = rf" ?\S+|{SPACE}"
 GPT2 = rf"'(?:[sdmt]|ll|ve|re)| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|{SPACE}"
+# Chinese characters and Japanese syllables are written side by side, as one script
+SCRIPTS = (
+    *(r"\p{Han}\p{Hiragana}\p{Katakana}ー", r"\p{Latin}", r"\p{Greek}", r"\p{Cyrillic}", r"\p{Arabic}", r"\p{Hebrew}"),
+    *(r"\p{Devanagari}", r"\p{Bengali}", r"\p{Tamil}", r"\p{Telugu}", r"\p{Gujarati}", r"\p{Gurmukhi}", r"\p{Kannada}"),
+    *(r"\p{Malayalam}", r"\p{Sinhala}", r"\p{Thai}", r"\p{Lao}", r"\p{Khmer}", r"\p{Myanmar}", r"\p{Tibetan}"),
+    *(r"\p{Hangul}", r"\p{Armenian}", r"\p{Georgian}", r"\p{Ethiopic}", r"\p{Mongolian}"),
+)
+BY_SCRIPT = "|".join(rf" ?[{script}][{script}\p{{M}}]*" for script in SCRIPTS)
+SCRIPT = rf"{BY_SCRIPT}| ?\p{{N}}+| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+| ?[\p{{L}}\p{{M}}]+|{SPACE}"
 HAN = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)")
 
 Rule = Literal["whitespace", "gpt2", "gpt4", "script", "jieba", "none"]
@@ -25,8 +34,8 @@ class Words(Learner):
     """words: the rule by which a text is cut into words.
 
     whitespace: at spaces, each of which goes with what follows it. gpt2: letters, digits and signs are apart (Radford et
-    al. 2019). gpt4: as the pattern cl100k of tiktoken, but an accent stays with its letter. script: at spaces, and where
-    one script follows on another. none: at line ends alone, so that tokens may hold several words, as sentencepiece
+    al. 2019). gpt4: as the pattern cl100k of tiktoken, but an accent stays with its letter. script: letters, digits and
+    signs are apart, and letters of one script from those of another. none: at line ends alone, so that tokens may hold several words, as sentencepiece
     does when it is told not to split at whitespace. jieba: Chinese is cut by jieba (the extra `chinese`) while tokens
     are learned; a tokenizer.json cannot hold its dictionary, so a text that is encoded is cut as by gpt4, and the
     words have only guided what is in the vocabulary.
@@ -36,7 +45,7 @@ class Words(Learner):
     """
 
     words: Rule = Field("gpt4", description="the rule by which a text is cut into words")
-    digits: Digits = Field("any", description="whether a token holds one digit, up to three, or as many as there are")
+    digits: Digits = Field("any", description="how many digits a token may hold")
 
     @property
     def cut(self) -> list[PreTokenizer]:
@@ -46,7 +55,7 @@ class Words(Learner):
         steps = {
             "whitespace": [_split(WHITESPACE)],
             "gpt2": [_split(GPT2)],
-            "script": [_split(WHITESPACE), pre_tokenizers.UnicodeScripts()],
+            "script": [_split(SCRIPT)],
             "none": [pre_tokenizers.Split("\n", "merged_with_previous")],
         }[self.words]
         return steps if self.digits == "any" else [*steps, _split(DIGITS[self.digits])]
@@ -63,7 +72,9 @@ class PlacedWords(Words):
     def _found_again(self) -> Self:
         if self.words == "jieba":
             must = "words must be cut by a rule that a tokenizer.json can hold, for tokens that say where they stand"
-            raise Refusal(must, "jieba", "use another rule, or the kind byte_bpe, bpe or unigram, which jieba may guide")
+            raise Refusal(
+                must, "jieba", "use another rule, or the kind byte_bpe, bpe or unigram, which jieba may guide"
+            )
         for token in self.specials:
             if len(pre_tokenizers.Sequence(self.cut).pre_tokenize_str(token)) == 1:
                 must = "a special token must have a sign in it, so that no word of a text is taken for it"

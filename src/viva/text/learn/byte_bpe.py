@@ -15,7 +15,7 @@ from viva.text.tokenizer import Tokenizer
 class Config(Words):
     """The 256 bytes are in the vocabulary, so that nothing is unknown and every text comes back as it was."""
 
-    digits: Digits = Field("single", description="whether a token holds one digit, up to three, or as many as there are")
+    digits: Digits = Field("single", description="how many digits a token may hold")
 
     own_roles: ClassVar[dict[str, str]] = {}
 

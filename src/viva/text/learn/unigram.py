@@ -11,19 +11,19 @@ from pydantic import Field
 from tokenizers import models, pre_tokenizers, trainers
 
 from viva.text.learn import _characters
-from viva.text.learn._characters import BYTES, Bytes
+from viva.text.learn._characters import Bytes
 from viva.text.learn._learner import UNKNOWN
 from viva.text.learn._words import Rule, Words
 
 STEP = 1e-4  # by which the trainer sets apart the scores of characters that no best split needs
-DIGITS = 8  # of a score; the last ones hang on the order in which a sum was taken
+DIGITS = 6  # of a score; the last ones hang on the order in which a sum was taken
 
 
 class Config(Bytes, Words):
     """A "▁" in a text comes back as a space.
 
-    Where two pieces are worth the same to their last digits, which of them is pruned is not determined: the sums of the
-    trainer are taken in an order that differs from process to process.
+    The trainer takes its sums in an order that differs from process to process. Scores are rounded, so that it seldom
+    shows; but where two pieces are worth the same to the last digit, which of them is pruned is not determined.
     """
 
     words: Rule = Field("whitespace", description="the rule by which a text is cut into words")
@@ -57,7 +57,9 @@ def _ordered(core: tokenizers.Tokenizer) -> list[tuple[str, float]]:
     steps = {piece: (score - lowest) / STEP for piece, score in pieces.items() if len(piece) == 1}
     idle = sorted(piece for piece, step in steps.items() if abs(step - round(step)) < STEP and step < len(steps))
     pieces |= {piece: lowest + STEP * place for place, piece in enumerate(idle)}
-    return sorted(((piece, round(score, DIGITS)) for piece, score in pieces.items()), key=lambda each: (-each[1], each[0]))
+    return sorted(
+        ((piece, round(score, DIGITS)) for piece, score in pieces.items()), key=lambda each: (-each[1], each[0])
+    )
 
 
 def _unspelled(fixed: list[str], pieces: list[tuple[str, float]]) -> list[tuple[str, float]]:
