@@ -50,8 +50,8 @@ class Characters(Learner):
 
 
 class Bytes(Characters):
-    """byte_fallback: a character that is not in the vocabulary is written as its bytes in UTF-8, 256 more tokens, so that
-    nothing is unknown; without it, it becomes the unknown token.
+    """byte_fallback: a character that is not in the vocabulary is written as its bytes in UTF-8, 256 more tokens, so
+    that nothing is unknown; without it, it becomes the unknown token.
     """
 
     byte_fallback: bool = Field(True, description="write characters that are not in the vocabulary as their bytes")

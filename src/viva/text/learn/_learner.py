@@ -1,4 +1,4 @@
-"""What every algorithm shares: the special tokens with their roles, normalisation, and the tokenizer made at the end."""
+"""What every algorithm shares: special tokens with their roles, normalisation, the tokenizer made at the end."""
 
 import warnings
 from collections.abc import Iterable, Iterator

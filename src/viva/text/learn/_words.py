@@ -1,6 +1,7 @@
 """Rules by which a text is cut into words before tokens are learned; no token reaches over the border of one."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from typing import Literal, Self
 
@@ -8,7 +9,7 @@ from pydantic import Field, model_validator
 from tokenizers import Regex, pre_tokenizers
 from tokenizers.pre_tokenizers import PreTokenizer
 
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.text.learn._learner import Learner
 
 DIGITS = {"single": r"\p{N}", "three": r"\p{N}{1,3}", "any": r"\p{N}+"}
@@ -26,31 +27,30 @@ BY_SCRIPT = "|".join(rf" ?[{script}][{script}\p{{M}}]*" for script in SCRIPTS)
 SCRIPT = rf"{BY_SCRIPT}| ?\p{{N}}+| ?[^\s\p{{L}}\p{{M}}\p{{N}}]+| ?[\p{{L}}\p{{M}}]+|{SPACE}"
 HAN = re.compile(r"([\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]+)")
 
-Rule = Literal["whitespace", "gpt2", "gpt4", "script", "jieba", "none"]
+Rule = Literal["whitespace", "gpt2", "gpt4", "script", "none"]
 Digits = Literal["single", "three", "any"]
+RULE, DIGIT = "the rule by which a text is cut into words", "how many digits a token may hold"
 
 
 class Words(Learner):
     """words: the rule by which a text is cut into words.
 
-    whitespace: at spaces, each of which goes with what follows it. gpt2: letters, digits and signs are apart (Radford et
-    al. 2019). gpt4: as the pattern cl100k of tiktoken, but an accent stays with its letter. script: letters, digits and
-    signs are apart, and letters of one script from those of another. none: at line ends alone, so that tokens may hold several words, as sentencepiece
-    does when it is told not to split at whitespace. jieba: Chinese is cut by jieba (the extra `chinese`) while tokens
-    are learned; a tokenizer.json cannot hold its dictionary, so a text that is encoded is cut as by gpt4, and the
-    words have only guided what is in the vocabulary.
+    whitespace: at spaces, each of which goes with what follows it. gpt2: letters, digits and signs are apart (Radford
+    et al. 2019). gpt4: as the pattern cl100k of tiktoken, but an accent stays with its letter. script: letters, digits
+    and signs are apart, and letters of one script from those of another. none: at line ends alone, so that tokens may
+    hold several words, as sentencepiece does when it is told not to split at whitespace.
 
     digits: "single" makes each digit a word, so that a number's value can be read off its tokens (as in LLaMA and
     Qwen2); "three" takes up to three together (as in GPT-4), which is shorter and harder to add up; "any" all.
     """
 
-    words: Rule = Field("gpt4", description="the rule by which a text is cut into words")
-    digits: Digits = Field("any", description="how many digits a token may hold")
+    words: Rule = Field("gpt4", description=RULE)
+    digits: Digits = Field("any", description=DIGIT)
 
     @property
     def cut(self) -> list[PreTokenizer]:
         """The steps that cut a text into words."""
-        if self.words in ("gpt4", "jieba"):
+        if self.words not in ("whitespace", "gpt2", "script", "none"):
             return [_split(gpt4(DIGITS[self.digits]))]
         steps = {
             "whitespace": [_split(WHITESPACE)],
@@ -60,31 +60,43 @@ class Words(Learner):
         }[self.words]
         return steps if self.digits == "any" else [*steps, _split(DIGITS[self.digits])]
 
+
+class GuidedWords(Words):
+    """There is one rule more, jieba: Chinese is cut by jieba (the extra `chinese`) while tokens are learned. A
+    tokenizer.json cannot hold its dictionary, so a text that is encoded is cut as by gpt4, and the words have only
+    guided what is in the vocabulary. Other algorithms have no such rule: the tokens of `wordpiece` and `word` say where
+    a word begins, and `unigram` looks for its pieces by what follows on them.
+    """
+
+    words: Rule | Literal["jieba"] = Field("gpt4", description=RULE)
+
     def guide(self, texts: Iterable[str]) -> Iterable[str]:
         """The texts; cut into pieces by jieba, if it is to guide what is learned."""
-        return _by_jieba(texts) if self.words == "jieba" else texts
+        if self.words != "jieba":
+            return texts
+        said = "jieba guides what is learned; a text that is encoded is cut as by `gpt4`, for want of its dictionary"
+        warnings.warn(Notice(said), stacklevel=4)
+        return _by_jieba(texts)
 
 
 class PlacedWords(Words):
-    """For algorithms whose tokens say whether they begin a word: a saved tokenizer must find the very same words."""
+    """For algorithms whose tokens say whether they begin a word. Space is between words, not in them, and each sign is
+    a word, as in BERT.
+    """
+
+    words: Rule = Field("whitespace", description=RULE)
+
+    @property
+    def cut(self) -> list[PreTokenizer]:
+        return [*super().cut, pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
 
     @model_validator(mode="after")
-    def _found_again(self) -> Self:
-        if self.words == "jieba":
-            must = "words must be cut by a rule that a tokenizer.json can hold, for tokens that say where they stand"
-            raise Refusal(
-                must, "jieba", "use another rule, or the kind byte_bpe, bpe or unigram, which jieba may guide"
-            )
+    def _specials_are_no_words(self) -> Self:
         for token in self.specials:
             if len(pre_tokenizers.Sequence(self.cut).pre_tokenize_str(token)) == 1:
                 must = "a special token must have a sign in it, so that no word of a text is taken for it"
                 raise Refusal(must, repr(token), f"write it as <|{token}|>")
         return self
-
-    @property
-    def cut(self) -> list[PreTokenizer]:
-        """As BERT does: space is between words, not in them, and each sign is a word."""
-        return [*super().cut, pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
 
 
 def gpt4(digits: str) -> str:

@@ -5,6 +5,7 @@ that the text can be put together again.
 """
 
 from collections.abc import Iterable
+from typing import Literal
 
 import tokenizers
 from pydantic import Field
@@ -13,13 +14,13 @@ from tokenizers import models, pre_tokenizers, trainers
 from viva.text.learn import _characters, _merges
 from viva.text.learn._characters import Bytes
 from viva.text.learn._learner import UNKNOWN
-from viva.text.learn._words import Rule, Words
+from viva.text.learn._words import RULE, GuidedWords, Rule
 
 
-class Config(Bytes, Words):
+class Config(Bytes, GuidedWords):
     """Merges are learned while a pair occurs at least twice. A "▁" in a text comes back as a space."""
 
-    words: Rule = Field("whitespace", description="the rule by which a text is cut into words")
+    words: Rule | Literal["jieba"] = Field("whitespace", description=RULE)
 
     def fitted(self, texts: Iterable[str]) -> tokenizers.Tokenizer:
         alphabet, fixed = self.alphabet(texts), [*self.specials, *self.byte_tokens]

@@ -8,14 +8,14 @@ from pydantic import Field
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from viva.text.learn import _merges
-from viva.text.learn._words import Digits, Words
+from viva.text.learn._words import DIGIT, Digits, GuidedWords
 from viva.text.tokenizer import Tokenizer
 
 
-class Config(Words):
+class Config(GuidedWords):
     """The 256 bytes are in the vocabulary, so that nothing is unknown and every text comes back as it was."""
 
-    digits: Digits = Field("single", description="how many digits a token may hold")
+    digits: Digits = Field("single", description=DIGIT)
 
     own_roles: ClassVar[dict[str, str]] = {}
 

@@ -1,4 +1,4 @@
-"""Unigram (Kudo 2018), in the form of sentencepiece: each piece has a probability, and a text is split as is most probable.
+"""Unigram (Kudo 2018), in the form of sentencepiece: pieces have probabilities; the most probable split is taken.
 
 The pieces are learned by expectation maximisation, and pruned by what the text's likelihood loses without them.
 """
@@ -13,7 +13,7 @@ from tokenizers import models, pre_tokenizers, trainers
 from viva.text.learn import _characters
 from viva.text.learn._characters import Bytes
 from viva.text.learn._learner import UNKNOWN
-from viva.text.learn._words import Rule, Words
+from viva.text.learn._words import RULE, Rule, Words
 
 STEP = 1e-4  # by which the trainer sets apart the scores of characters that no best split needs
 DIGITS = 6  # of a score; the last ones hang on the order in which a sum was taken
@@ -26,7 +26,7 @@ class Config(Bytes, Words):
     shows; but where two pieces are worth the same to the last digit, which of them is pruned is not determined.
     """
 
-    words: Rule = Field("whitespace", description="the rule by which a text is cut into words")
+    words: Rule = Field("whitespace", description=RULE)
     longest: int = Field(16, gt=0, description="characters of a piece, at most")
 
     def fitted(self, texts: Iterable[str]) -> tokenizers.Tokenizer:
@@ -40,7 +40,7 @@ class Config(Bytes, Words):
             max_piece_length=self.longest,
             show_progress=False,
         )
-        core.train_from_iterator(self.guide(_characters.known(texts, alphabet)), trainer)
+        core.train_from_iterator(_characters.known(texts, alphabet), trainer)
         vocab = [*_unspelled(fixed, pieces := _ordered(core)), *pieces]
         made = tokenizers.Tokenizer(models.Unigram(vocab, fixed.index(UNKNOWN), self.byte_fallback))
         made.pre_tokenizer, made.decoder = core.pre_tokenizer, _characters.joined()

@@ -3,17 +3,14 @@
 from collections.abc import Iterable
 
 import tokenizers
-from pydantic import Field
 from tokenizers import models, pre_tokenizers, trainers
 
 from viva.text.learn._learner import UNKNOWN
-from viva.text.learn._words import PlacedWords, Rule
+from viva.text.learn._words import PlacedWords
 
 
 class Config(PlacedWords):
     """Decoding sets a space between words, so that a text comes back but for its spaces."""
-
-    words: Rule = Field("whitespace", description="the rule by which a text is cut into words")
 
     def fitted(self, texts: Iterable[str]) -> tokenizers.Tokenizer:
         core = tokenizers.Tokenizer(models.WordLevel(unk_token=UNKNOWN))

@@ -1,4 +1,4 @@
-"""WordPiece (Schuster and Nakajima 2012; Wu et al. 2016), encoded as in BERT: from the left, the longest piece that fits.
+"""WordPiece (Schuster and Nakajima 2012), encoded as in BERT: from the left, the longest piece that fits.
 
 The papers choose the merge that raises the likelihood of the text most, and their trainer was never published. Here, as
 in the library `tokenizers`, pieces are learned by the most frequent pair, which is byte-pair encoding with pieces
@@ -15,7 +15,7 @@ from tokenizers import decoders, models, pre_tokenizers, trainers
 from viva.text.learn import _characters
 from viva.text.learn._characters import Characters
 from viva.text.learn._learner import UNKNOWN
-from viva.text.learn._words import PlacedWords, Rule
+from viva.text.learn._words import PlacedWords
 
 GOES_ON = "##"
 
@@ -26,7 +26,6 @@ class Config(Characters, PlacedWords):
     Decoding sets a space between words, so that a text comes back but for its spaces.
     """
 
-    words: Rule = Field("whitespace", description="the rule by which a text is cut into words")
     longest: int = Field(100, gt=0, description="characters of a word; a longer one is unknown")
 
     own_roles: ClassVar[dict[str, str]] = {"unk_token": UNKNOWN, "cls_token": "[CLS]", "sep_token": "[SEP]"}

@@ -1,1 +1,1 @@
-"""The algorithms of `text/learn` in plain Python, to be read: slow, and equal to the fast ones. Nothing else calls them."""
+"""The algorithms of `text/learn` in plain Python, to be read: slow, equal to the fast ones, called by tests alone."""

@@ -21,8 +21,8 @@ def learn(
 ) -> tuple[list[str], list[Pair]]:
     """The vocabulary of `size` symbols, in the order of their ids, and the merges in the order they were learned.
 
-    words: each with how often it occurs; alphabet: the first symbols. A pair that occurs fewer than `least` times is not
-    merged. Of pairs equally frequent that one is, whose first symbol, then whose second, has the lower id.
+    words: each with how often it occurs; alphabet: the first symbols. A pair that occurs fewer than `least` times is
+    not merged. Of pairs equally frequent that one is, whose first symbol, then whose second, has the lower id.
     """
     ids = {symbol: number for number, symbol in enumerate(alphabet)}
     merges = []

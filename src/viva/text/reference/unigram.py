@@ -1,13 +1,15 @@
 """Unigram (Kudo 2018, section 3.2): pieces with probabilities; a text is split as is most probable.
 
-Learning begins with many pieces. Expectation and maximisation (two rounds) give their probabilities, then those that the
-likelihood can best do without are taken out, a quarter at a time. Where the paper leaves something open, this does what
-sentencepiece and `tokenizers` do. Scores are log probabilities.
+Learning begins with many pieces. Expectation and maximisation (two rounds) give their probabilities, then those that
+the likelihood can best do without are taken out, a quarter at a time. Where the paper leaves something open, this does
+what sentencepiece and `tokenizers` do. Scores are log probabilities.
 """
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from math import exp, inf, log
+
+from numpy import logaddexp
 
 LONGEST, KEPT, SPARE = 16, 0.75, 1.1  # characters of a piece; the share a pruning keeps; of the size, before the end
 UNKNOWN, PENALTY = None, 10.0  # a character without a piece, and how much below all others its score is
@@ -28,8 +30,8 @@ def learn(words: Mapping[str, int], size: int) -> Scores:
 
 
 def seeds(words: Mapping[str, int]) -> Scores:
-    """All characters, and substrings that several characters follow (the inner nodes of a suffix tree), by how much text
-    they would save: how often they occur, times their length.
+    """All characters, and substrings that several characters follow (the inner nodes of a suffix tree), by how much
+    text they would save: how often they occur, times their length.
     """
     characters, follows, often = Counter(), defaultdict(set), Counter()
     for word, count in words.items():
@@ -51,9 +53,9 @@ def expected(words: Mapping[str, int], scores: Scores) -> Scores:
         nodes = list(lattice(word, scores))
         before, after = [0.0] + [-inf] * len(word), [-inf] * len(word) + [0.0]
         for start, end, _, score in nodes:
-            before[end] = log_add(before[end], before[start] + score)
+            before[end] = logaddexp(before[end], before[start] + score)
         for start, end, _, score in reversed(nodes):
-            after[start] = log_add(after[start], after[end] + score)
+            after[start] = logaddexp(after[start], after[end] + score)
         for start, end, piece, score in nodes:
             if piece is not UNKNOWN:
                 counts[piece] += count * exp(before[start] + score + after[end] - before[-1])
@@ -71,20 +73,20 @@ def maximised(counts: Scores) -> Scores:
 
 def pruned(words: Mapping[str, int], scores: Scores, size: int) -> Scores:
     """The `size` pieces without which the likelihood of the text would fall most; characters stay."""
-    often, within = Counter(), Counter()  # how often a piece is used, and in how many words' occurrences
+    often = Counter()
     for word, count in words.items():
-        pieces = split(word, scores)
-        often.update({piece: count * times for piece, times in Counter(pieces).items()})
-        within.update(dict.fromkeys(pieces, count))
+        for piece in split(word, scores):
+            often[piece] += count
     total, kept, losses = sum(often.values()), [], {}
     for piece, score in scores.items():
-        instead = split(piece, {**scores, piece: -inf}) if len(piece) > 1 else []
+        instead = split(piece, scores, apart=True) if len(piece) > 1 else []
         better = sum(scores.get(part, unknown(scores)) for part in instead) > score
         if not instead or (better and often[piece]):
             kept.append(piece)
         elif often[piece]:
-            share = within[piece] / sum(words.values())
-            left = log(total + often[piece] * (len(instead) - 1))
+            share = often[piece] / sum(words.values())
+            # sentencepiece has `len(instead) - 1` in place of `len(scores)`, which the paper does not say
+            left = log(total + often[piece] * len(scores))
             parts = sum(log(often[part] + often[piece]) - left for part in instead)
             losses[piece] = share * (log(often[piece]) - log(total) - parts)
     kept += sorted(losses, key=lambda piece: -losses[piece])[: max(0, size - len(kept))]
@@ -101,11 +103,11 @@ def completed(words: Mapping[str, int], scores: Scores, size: int) -> Scores:
     return {**found, **{piece: scores[piece] for piece in longer}}
 
 
-def split(word: str, scores: Scores) -> list[str | None]:
-    """The most probable pieces of a word (Viterbi), UNKNOWN for a character without one."""
+def split(word: str, scores: Scores, apart: bool = False) -> list[str | None]:
+    """The most probable pieces of a word (Viterbi), UNKNOWN for a character without one; `apart`, of two or more."""
     best: list[tuple[float, int, str | None]] = [(0.0, 0, "")] + [(-inf, 0, "")] * len(word)
     for start, end, piece, score in lattice(word, scores):
-        if best[start][0] + score > best[end][0]:
+        if best[start][0] + score > best[end][0] and not (apart and piece == word):
             best[end] = (best[start][0] + score, start, piece)
     found, at = [], len(word)
     while at:
@@ -127,12 +129,6 @@ def lattice(word: str, scores: Scores) -> Iterator[tuple[int, int, str | None, f
 def unknown(scores: Scores) -> float:
     """The score of a character without a piece."""
     return min(scores.values()) - PENALTY
-
-
-def log_add(a: float, b: float) -> float:
-    """log(exp(a) + exp(b))"""
-    high, low = max(a, b), min(a, b)
-    return high if low == -inf else high + log(1 + exp(low - high))
 
 
 def digamma(x: float) -> float:
