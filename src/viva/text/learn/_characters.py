@@ -10,9 +10,9 @@ from pydantic import Field
 from tokenizers import decoders, pre_tokenizers
 
 from viva.base.errors import Notice, Refusal
+from viva.text.byte_tokens import BYTES
 from viva.text.learn._learner import Learner
 
-BYTES = [f"<0x{byte:02X}>" for byte in range(256)]
 SPACE = "▁"  # how sentencepiece writes a space
 
 
