@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from viva.base.choice import names
-from viva.text.learn import byte_bpe
+from viva.base.choice import names, variant
 from viva.train.job import Train
 from viva.train.recipe import Recipe
 
-TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
+DOCS = Path(__file__).parents[2] / "docs"
+TEXT = (DOCS / "recipes.md").read_text(encoding="utf-8")
+TOKENIZERS = (DOCS / "text.md").read_text(encoding="utf-8")
 FOLDERS = ("viva.text.corpus", "viva.text.format", "viva.train.optim", "viva.train.schedule", "viva.train.objective")
 
 
@@ -20,8 +21,6 @@ def test_every_field_and_kind_of_a_recipe_is_described(name):
 
 @pytest.mark.parametrize("package", FOLDERS[:2])
 def test_every_field_of_data_and_format_is_described(package):
-    from viva.base.choice import variant
-
     for name in names(package):
         for field in variant(package, name).Config.model_fields:
             assert f"`{field}`" in TEXT
@@ -33,8 +32,10 @@ def test_defaults_are_those_of_the_code(field):
     assert float(row.split("|")[3]) == Train.model_fields[field].default
 
 
-def test_the_tokenizers_fields_are_named():
-    assert all(f"{field}:" in TEXT for field in byte_bpe.Config.model_fields)
+@pytest.mark.parametrize("name", names("viva.text.learn"))
+def test_every_algorithm_of_tokenizers_is_described_with_its_fields(name):
+    assert f"`{name}`" in TOKENIZERS
+    assert all(f"`{field}`" in TOKENIZERS for field in variant("viva.text.learn", name).Config.model_fields)
 
 
 @pytest.mark.parametrize("name", names("viva.model.arch"))

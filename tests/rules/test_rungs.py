@@ -40,3 +40,9 @@ def test_forbidden_imports(file):
     assert not tops & {"transformers", "pickle", "dill", "trl", "peft"}
     if rung(file) in ("text",):
         assert "torch" not in tops
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
+def test_the_readable_algorithms_are_called_by_tests_alone(file):
+    if file.parent.name != "reference":
+        assert not {name for name in imported(file) if name.startswith("viva.text.reference")}

@@ -2,7 +2,7 @@
 
 import argparse
 import inspect
-import json.encoder
+import json.decoder
 from itertools import product
 
 ENGLISH = (
@@ -10,7 +10,7 @@ ENGLISH = (
     + "\n"
     + "\n".join(line for line in inspect.getsource(argparse).splitlines() if line.strip().startswith("#"))
 )
-CODE = inspect.getsource(json.encoder)[:9000]
+CODE = inspect.getsource(json.decoder)[:9000]
 STORY = """\
 语言模型读一段文本，预测下一个词元。词元不是词，也不是字，而是训练出来的片段：常见的片段成为一个词元，少见的片段由几个词元组成。
 分词器先数一数文本里的字，再把最常见的一对字合成一个片段，然后再数，再合，直到词表满了为止。

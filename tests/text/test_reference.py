@@ -1,9 +1,7 @@
 """The readable algorithms against the library `tokenizers`: the same vocabularies, merges, scores and ids."""
 
-import ast
 import json
 from collections import Counter
-from pathlib import Path
 
 import pytest
 import tokenizers
@@ -139,15 +137,3 @@ def _likelihood(word: str, scores: unigram.Scores) -> float:
 @pytest.mark.parametrize("x", [0.5, 1, 3.3, 7, 1000])
 def test_digamma(x):
     assert unigram.digamma(x) == pytest.approx(digamma(x), abs=1e-9)
-
-
-def test_nothing_in_production_calls_them():
-    root = Path(unigram.__file__).parents[2]
-    for file in root.rglob("*.py"):
-        if file.parent.name != "reference":
-            tree = ast.parse(file.read_text(encoding="utf-8"))
-            found = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-            found += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-            names = [a.name for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) for a in n.names]
-            assert not any(name.startswith("viva.text.reference") for name in found), file
-            assert not ("viva.text" in found and "reference" in names), file

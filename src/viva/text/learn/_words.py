@@ -68,7 +68,7 @@ class GuidedWords(Words):
     a word begins, and `unigram` looks for its pieces by what follows on them.
     """
 
-    words: Rule | Literal["jieba"] = Field("gpt4", description=RULE)
+    words: Literal[Rule, "jieba"] = Field("gpt4", description=RULE)
 
     def guide(self, texts: Iterable[str]) -> Iterable[str]:
         """The texts; cut into pieces by jieba, if it is to guide what is learned."""

@@ -20,7 +20,7 @@ from viva.text.learn._words import RULE, GuidedWords, Rule
 class Config(Bytes, GuidedWords):
     """Merges are learned while a pair occurs at least twice. A "▁" in a text comes back as a space."""
 
-    words: Rule | Literal["jieba"] = Field("whitespace", description=RULE)
+    words: Literal[Rule, "jieba"] = Field("whitespace", description=RULE)
 
     def fitted(self, texts: Iterable[str]) -> tokenizers.Tokenizer:
         alphabet, fixed = self.alphabet(texts), [*self.specials, *self.byte_tokens]
