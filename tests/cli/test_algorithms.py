@@ -63,7 +63,10 @@ def test_a_data_set_of_the_hub_is_asked_for(viva, tmp_path, monkeypatch):
         (["--coverage", "1"], "Unknown option: --coverage"),
         (["--algorithm", "bpe", "--coverage", "2"], "coverage: Input should be less than or equal to 1 (given '2')"),
         (["--words", "spaces"], "words: Input should be 'whitespace', 'gpt2', 'gpt4', 'script', 'none' or 'jieba'"),
-        (["--algorithm", "unigram", "--words", "jieba"], "words: Input should be 'whitespace', 'gpt2', 'gpt4', 'script'"),
+        (
+            ["--algorithm", "unigram", "--words", "jieba"],
+            "words: Input should be 'whitespace', 'gpt2', 'gpt4', 'script'",
+        ),
         (["--algorithm", "char", "--vocab-size", "262"], "vocab_size must be at least 2"),
     ],
 )

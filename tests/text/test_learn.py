@@ -6,6 +6,7 @@ import subprocess
 import sys
 import unicodedata
 import warnings
+from itertools import product
 
 import jieba
 import numpy as np
@@ -77,7 +78,8 @@ def test_a_text_cannot_forge_a_special_token(learned, kind):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_special_token_that_fills_the_texts_is_no_piece_of_them(kind):
     """Merges and pieces are learned of what occurs often; a name of a special token, or of a byte, is none of them."""
-    spelled = "<|endoftext|><0x41>" * 50 + ENGLISH
+    names = "<|endoftext|>", "<0x41>"
+    spelled = "".join(a + name + b for a, b in product("abcdefgh", repeat=2) for name in names) + ENGLISH
     rule = {} if kind == "char" else {"words": "none"}
     ours = config(kind, **rule).learn([spelled])
     forbidden = {number for token, number in ours.specials.items() if token != "<|unk|>"}
