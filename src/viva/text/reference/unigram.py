@@ -85,7 +85,7 @@ def pruned(words: Mapping[str, int], scores: Scores, size: int) -> Scores:
             kept.append(piece)
         elif often[piece]:
             share = often[piece] / sum(words.values())
-            # sentencepiece has `len(instead) - 1` in place of `len(scores)`, which the paper does not say
+            # so in `tokenizers`; sentencepiece has the number of the pieces that are added, `len(instead) - 1`
             left = log(total + often[piece] * len(scores))
             parts = sum(log(often[part] + often[piece]) - left for part in instead)
             losses[piece] = share * (log(often[piece]) - log(total) - parts)
