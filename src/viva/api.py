@@ -25,7 +25,7 @@ from viva.infer.use import require_filler, require_head, require_one_sequence, r
 from viva.model import folder, hub, rescale
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
-from viva.text import chat
+from viva.text import chat, read
 from viva.text.characters import require_list, require_texts
 from viva.text.format import parallel
 from viva.text.tokenizer import Tokenizer
@@ -284,10 +284,13 @@ def located(name: str | Path) -> Path:
     return checkpoint.located(path)
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer in a folder, in a tokenizer.json, of a run, or of a model on the hub."""
-    holds_one = Path(path).is_file() or (Path(path) / "tokenizer.json").is_file()
-    return Tokenizer.load(path if holds_one else located(path))
+def load_tokenizer(path: str | Path, **told: Any) -> Tokenizer:
+    """The tokenizer in a file or a folder of any form that text/read knows, of a run, or of a model on the hub.
+
+    `told` is what a form leaves open and no file beside it says: `pattern="llama3"`, `do_lower_case=False`.
+    """
+    here = Path(path).is_file() or read.holds_one(path)
+    return Tokenizer.load(path if here else located(path), **told)
 
 
 def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:

@@ -30,13 +30,10 @@ def core(
     merges: Iterable[tuple[str, str]],
     known: Known,
     specials: Mapping[str, int] = MappingProxyType({}),
-    whole: bool = False,
 ) -> tokenizers.Tokenizer:
-    """The tokenizer of these tokens and merges, which splits texts as the known one does. `whole`: a word that is a
-    token becomes it whatever the merges say, as in tiktoken.
-    """
+    """The tokenizer of these tokens and merges, which splits texts as the known one does."""
     everything = {**vocab, **specials}  # there, a special token gets its own id and not the next one
-    made = tokenizers.Tokenizer(models.BPE(vocab=everything, merges=list(merges), ignore_merges=whole))
+    made = tokenizers.Tokenizer(models.BPE(vocab=everything, merges=list(merges), ignore_merges=known.whole))
     made.normalizer = normalizers.NFC() if known.nfc else None
     made.pre_tokenizer = patterns.byte_level(known.pattern)
     made.decoder = decoders.ByteLevel()

@@ -7,7 +7,8 @@ from viva.base.errors import Refusal, nearest
 
 @dataclass(frozen=True)
 class Known:
-    """`pattern`: its name in text/patterns.py; `nfc`: whether texts are brought to the form NFC first.
+    """`pattern`: its name in text/patterns.py; `nfc`: whether texts are brought to the form NFC first;
+    `whole`: whether a word that is a token becomes it whatever the merges say, as in tiktoken.
 
     `ranks`: how many ids are given by merges; `specials`: token -> id; `roles`: what tokenizer_config.json says of them.
     """
@@ -17,6 +18,7 @@ class Known:
     specials: dict[str, int] = field(default_factory=dict)
     roles: dict[str, str] = field(default_factory=dict)
     nfc: bool = False
+    whole: bool = False
 
 
 END = "<|endoftext|>"
@@ -54,6 +56,7 @@ KNOWN = {
         128000,
         _from(128000, _LLAMA3),
         {"bos_token": "<|begin_of_text|>", "eos_token": "<|end_of_text|>"},
+        whole=True,
     ),
     "qwen": Known("qwen2", 151643, _from(151643, _QWEN), {"eos_token": END, "pad_token": END}, nfc=True),
     "qwen2": Known("qwen2", 151643, _from(151643, _QWEN[:3]), {"eos_token": END, "pad_token": END}, nfc=True),

@@ -1,6 +1,7 @@
 """SentencePiece's two algorithms, as its own code computes them, from a list of pieces (Kudo and Richardson 2018)."""
 
 import re
+import warnings
 from collections import Counter
 from dataclasses import dataclass
 from enum import IntEnum
@@ -8,7 +9,7 @@ from enum import IntEnum
 import tokenizers
 from tokenizers import AddedToken, Regex, decoders, models, normalizers, pre_tokenizers
 
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.text.read._merges import recovered
 
 SPACE = "\u2581"
@@ -47,6 +48,9 @@ class Pieces:
     def core(self) -> tokenizers.Tokenizer:
         """The tokenizer of these pieces; CONTROL and UNKNOWN ones are special."""
         self._require_usable()
+        if self.trim and any(piece.kind is Kind.USER for piece in self.all):
+            text = "a space before one of the model's own symbols is left out, where SentencePiece keeps it"
+            warnings.warn(Notice(text), stacklevel=6)
         made = tokenizers.Tokenizer(self._unigram() if self.unigram else self._bpe())
         made.normalizer = self._normalizer()
         made.pre_tokenizer = self._pre_tokenizer()
@@ -86,23 +90,30 @@ class Pieces:
         )
 
     def _normalizer(self) -> normalizers.Normalizer | None:
+        """Applied to each part between two special tokens, as all of this library are."""
         steps = [normalizers.Precompiled(self.charsmap)] if self.charsmap else []
-        if self.trim:  # a space at the start stays: it is the one that `prefix` would put there
-            steps += [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Replace(Regex(r" \z"), "")]
-        if self.trim and not self.prefix:
-            steps += [normalizers.Replace(Regex(r"\A "), "")]
-        return normalizers.Sequence(steps) if steps else None
+        if not self.trim:
+            return normalizers.Sequence([*steps, normalizers.Replace(" ", SPACE)])
+        # a space at the start stays where it is the one that `prefix` would put there
+        ends = rf"[ {SPACE}]+\z" if self.prefix else rf"[ {SPACE}]+\z|\A "
+        runs = [normalizers.Replace(Regex(" {2,}"), " "), normalizers.Replace(Regex(ends), "")]
+        return normalizers.Sequence([*steps, *runs])
 
     def _pre_tokenizer(self) -> pre_tokenizers.PreTokenizer:
         # cut into words, which the library remembers, where no piece goes beyond one
         words = not any(SPACE in piece.text[1:] for piece in self.all)
-        spaces = pre_tokenizers.Metaspace(SPACE, "first" if self.prefix else "never", split=words)
+        # the first puts a space before a text that has none, and where it is not trimmed before every text
+        steps = [pre_tokenizers.Metaspace(" ", "first", split=False)] if self.prefix else []
+        steps += [pre_tokenizers.Metaspace(SPACE, "never", split=words)]
+        return pre_tokenizers.Sequence([*steps, self._apart()] if self.unigram else steps)
+
+    def _apart(self) -> pre_tokenizers.PreTokenizer:
+        """Keeps the pieces that no text may have from being found in one, as Unigram of this library would: a border
+        before their last character.
+        """
         hidden = [piece.text for piece in self.all if piece.kind in (Kind.CONTROL, Kind.UNKNOWN, Kind.BYTE)]
-        if not self.unigram:
-            return spaces
-        # Unigram of this library would find these in a person's text: no piece may hold their first two characters
-        apart = "|".join(rf"(?<={re.escape(text[0])})(?={re.escape(text[1:])})" for text in hidden if len(text) > 1)
-        return pre_tokenizers.Sequence([spaces, pre_tokenizers.Split(Regex(apart), "isolated")])
+        borders = [rf"(?<={re.escape(text[:-1])})(?={re.escape(text[-1])})" for text in hidden if len(text) > 1]
+        return pre_tokenizers.Split(Regex("|".join(borders)), "isolated")
 
     def _require_usable(self) -> None:
         texts, fix = Counter(piece.text for piece in self.all), "use a model of another form"

@@ -4,10 +4,11 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import AddedToken, processors
+from tokenizers import AddedToken
 
 from viva.base.errors import Refusal, nearest
 from viva.text.read import _byte_level, _files, _gguf, _wordpiece
+from viva.text.read._frame import set_frame
 from viva.text.read._known import Known
 from viva.text.read._pieces import SPACE, Kind, Piece, Pieces
 
@@ -44,7 +45,6 @@ PRE = {  # the names by which llama.cpp calls a way to split texts, where it is 
     "codeshell": "starcoder",
     "exaone": "starcoder",
 }
-NFC = ("qwen2",)  # normalised by their tokenizers, of which a GGUF file says nothing
 
 
 class Fields:
@@ -79,7 +79,11 @@ def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict
     ids = {f"{ours}_token": fields.get(f"{theirs}_token_id") for theirs, ours in ROLES.items()}
     roles = {role: tokens[number] for role, number in ids.items() if number is not None and number < len(tokens)}
     core, more = MODELS[model](fields, tokens)
-    _begin(core, fields, roles)
+    if core.post_processor is None:
+        before, after = (
+            roles.get(f"{role}_token") if fields.get(f"add_{role}_token") else None for role in ("bos", "eos")
+        )
+        set_frame(core, before, after)
     return core, {**roles, **more, "chat_template": fields.keys.get("tokenizer.chat_template")} | config
 
 
@@ -92,8 +96,11 @@ def _byte_bpe(fields: Fields, tokens: list[str]) -> tuple[tokenizers.Tokenizer, 
     merges = [tuple(pair.split(" ")) for pair in fields.need("merges")]
     kinds = fields.get("token_type", [Kind.NORMAL] * len(tokens))
     special = {token: number for number, token in enumerate(tokens) if kinds[number] == Kind.CONTROL}
-    core = _byte_level.core(vocab, merges, Known(PRE[pre], nfc=pre in NFC), special, whole=PRE[pre] == "llama3")
-    core.add_tokens([AddedToken(t, normalized=False) for t, kind in zip(tokens, kinds, strict=True) if kind == Kind.USER])
+    known = Known(PRE[pre], nfc=PRE[pre] == "qwen2", whole=PRE[pre] == "llama3")
+    core = _byte_level.core(vocab, merges, known, special)
+    core.add_tokens(
+        [AddedToken(t, normalized=False) for t, kind in zip(tokens, kinds, strict=True) if kind == Kind.USER]
+    )
     return core, {}
 
 
@@ -119,17 +126,6 @@ def _unmarked(token: str) -> str:
     if token.startswith("[") and token.endswith("]"):
         return token
     return token[1:] if token.startswith(SPACE) else f"##{token}"
-
-
-def _begin(core: tokenizers.Tokenizer, fields: Fields, roles: dict[str, str]) -> None:
-    """Set the first and last token around a text where the file says so."""
-    before = roles.get("bos_token") if fields.get("add_bos_token") else None
-    after = roles.get("eos_token") if fields.get("add_eos_token") else None
-    ends = {token: core.token_to_id(token) for token in (before, after) if token}
-    if ends and core.post_processor is None:
-        one = [*([before] if before else []), "$A", *([after] if after else [])]
-        two = [*one, *(part.replace("$A", "$B") + ":1" for part in one)]
-        core.post_processor = processors.TemplateProcessing(single=one, pair=two, special_tokens=list(ends.items()))
 
 
 MODELS = {

@@ -52,7 +52,9 @@ def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict
         return _clip.core(vocab, merges), _clip.ROLES | config
     if told is None and kind is None:
         fix = 'say which one it is, as in `viva.load_tokenizer(path, pattern="gpt2")`: ' + ", ".join(_known.KNOWN)
-        must = f"a file beside {file.name} must name the tokenizer's class or the model's type, one of {', '.join(KINDS)}"
+        must = (
+            f"a file beside {file.name} must name the tokenizer's class or the model's type, one of {', '.join(KINDS)}"
+        )
         raise Refusal(must, config.get("tokenizer_class", "none"), fix)
     known = _known.told(told or {"roberta": "gpt2"}.get(kind, kind))
     if kind == "roberta":

@@ -1,14 +1,17 @@
 """SentencePiece's .model files, Unigram and BPE (https://github.com/google/sentencepiece, sentencepiece_model.proto)."""
 
 import dataclasses
+import warnings
 from pathlib import Path
 from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, processors
 
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
+from viva.text import special
 from viva.text.read import _files
+from viva.text.read._frame import set_frame
 from viva.text.read._pieces import Kind, Piece, Pieces
 
 FILES = "a SentencePiece .model file"
@@ -56,6 +59,9 @@ def _pieces(file: Path, model: Any) -> Pieces:
     if trained.treat_whitespace_as_suffix or not normal.escape_whitespaces:
         found = "spaces that follow their words, or stay spaces"
         raise Refusal(f"{file} must write the space before a word as part of it", found, "use a model that does")
+    if normal.name.endswith("_cf"):
+        text = f"{file} folds cases by rules of which the library applies one to a letter: of its marks some are lost"
+        warnings.warn(Notice(text), stacklevel=6)
     listed = [Piece(piece.piece, piece.score, Kind(piece.type)) for piece in model.pieces]
     return Pieces(
         listed,
@@ -70,9 +76,7 @@ def _specials(pieces: Pieces) -> set[str]:
     return {piece.text for piece in pieces.all if piece.kind in (Kind.CONTROL, Kind.UNKNOWN)}
 
 
-def _of_class(
-    file: Path, pieces: Pieces, config: dict[str, Any]
-) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
+def _of_class(file: Path, pieces: Pieces, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     """What the class of a family's tokenizer makes of the pieces; one that is not known here is refused, for many give
     other ids.
     """
@@ -94,11 +98,9 @@ def _plain(pieces: Pieces, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer
 def _begun(pieces: Pieces, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     """LLaMA's: a text begins with <s>, and ends with </s> where the file beside it says so."""
     core, config = pieces.core(), {"add_bos_token": True, "add_eos_token": False} | config
-    return _framed(core, config, config["add_bos_token"], config["add_eos_token"]), config
-
-
-def _framed(core: tokenizers.Tokenizer, config: dict[str, Any], before: bool, after: bool) -> tokenizers.Tokenizer:
-    return core
+    before, after = (config[f"{role}_token"] if config[f"add_{role}_token"] else None for role in ("bos", "eos"))
+    set_frame(core, special.word(before), special.word(after))
+    return core, config
 
 
 def _with_sentinels(pieces: Pieces, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
@@ -106,9 +108,7 @@ def _with_sentinels(pieces: Pieces, config: dict[str, Any]) -> tuple[tokenizers.
     core, count = pieces.core(), int(config.get("extra_ids") or 100)
     sentinels = [f"<extra_id_{i}>" for i in reversed(range(count))]
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in sentinels])
-    core.post_processor = processors.TemplateProcessing(
-        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", core.token_to_id("</s>"))]
-    )
+    set_frame(core, None, "</s>")
     return core, {"eos_token": "</s>", "unk_token": "<unk>", "pad_token": "<pad>"} | config
 
 

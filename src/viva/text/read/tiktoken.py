@@ -6,6 +6,7 @@ The file says neither how a text is split into words nor what the special tokens
 import base64
 import re
 import warnings
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -29,11 +30,12 @@ def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict
     known, ranks = _named(file, config.pop("pattern", None)), _ranks(file)
     vocab = {_byte_level.written(token): rank for token, rank in ranks.items() if token}  # Whisper's has an empty one
     merges = [(_byte_level.written(a), _byte_level.written(b)) for a, b in recovered(ranks)]
+    known = replace(known, whole=True)
     if len(ranks) != known.ranks:
         text = f"{file} has {len(ranks)} ranks where the vocabulary that is named has {known.ranks}: no special tokens"
         warnings.warn(Notice(text), stacklevel=5)
-        return _byte_level.core(vocab, merges, known, whole=True), config
-    return _byte_level.core(vocab, merges, known, known.specials, whole=True), known.roles | config
+        return _byte_level.core(vocab, merges, known), config
+    return _byte_level.core(vocab, merges, known, known.specials), known.roles | config
 
 
 def _named(file: Path, told: str | None) -> _known.Known:

@@ -48,5 +48,7 @@ def _shown(file: Path, vocab: dict[str, int]) -> bool:
     lower, seen = not capitals, f"such as {capitals[0]!r}" if capitals else "none"
     case = "lower case" if lower else "their own case"
     fix = f"do_lower_case={not lower}"
-    warnings.warn(Notice(f"{file} has tokens with capitals: {seen}; texts are read in {case} (else tell {fix})"), stacklevel=5)
+    warnings.warn(
+        Notice(f"{file} has tokens with capitals: {seen}; texts are read in {case} (else tell {fix})"), stacklevel=5
+    )
     return lower
