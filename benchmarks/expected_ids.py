@@ -2,10 +2,10 @@
 
     python benchmarks/expected_ids.py --data DIR [--code BYTES]
 
-DIR holds tok_gpt2, tok_llama3, tok_whisper, tok_qwen, tok_clip, tok_bert, tok_minimind, tok_gguf, tok_expected, udhr and
-xquad. The first table compares each line of the expected files, the second each text with transformers' (and, where it
-has none, tiktoken's) tokenizer of the same files, and with transformers' reading of what viva saves. Code is as much of the
-standard library as `--code` says, whole files.
+DIR holds tok_gpt2, tok_llama3, tok_whisper, tok_qwen, tok_clip, tok_bert, tok_minimind, tok_gguf, tok_expected, udhr
+and xquad. The first table compares each line of the expected files, the second each text with transformers' (and, where
+it has none, tiktoken's) tokenizer of the same files, and with transformers' reading of what viva saves. Code is as much
+of the standard library as `--code` says, whole files.
 """
 
 import argparse

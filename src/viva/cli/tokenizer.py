@@ -5,6 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
+from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff
 from viva.text.learn import byte_bpe
 
 app = App(name="tokenizer", help="Train a tokenizer, or see how one splits a text.", help_format="plaintext")
@@ -59,3 +60,7 @@ def encode(tokenizer: str, text: str) -> None:
     for number in ids:
         print(f"{number:>8}  {loaded.decode([number])!r}")
     print(f"{len(ids)} tokens for {len(text.encode())} bytes")
+
+
+for verb in (tokenizer_diff.diff, tokenizer_convert.convert, tokenizer_add.add):
+    app.command(verb)

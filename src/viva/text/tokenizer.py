@@ -157,6 +157,7 @@ class Tokenizer:
             roles={"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
             probe=tuple(self.encode(PROBE)),
             template=None if self.template is None else digest(self.template),
+            added={token["content"]: token["id"] for token in parts["added_tokens"] if not token["special"]},
             frame=digest([probe.ids for probe in self.encode_framed([PROBE, (PROBE, PROBE)])]),
         )
 

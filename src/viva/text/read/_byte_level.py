@@ -1,4 +1,4 @@
-"""A byte-level BPE from its vocabulary and merges (Radford et al. 2019, section 2.2), and how its tokens are written."""
+"""A byte-level BPE from its vocabulary and merges (Radford et al. 2019, section 2.2), and how tokens are written."""
 
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType

@@ -1,5 +1,4 @@
-"""CLIP's BPE (Radford et al. 2021, section 2.4): lower case, and a mark at the end of each word in place of a space before
-it.
+"""CLIP's BPE (Radford et al. 2021, section 2.4): lower case, and a mark at the end of each word, not a space before it.
 
 Its own code repairs broken Unicode and HTML before (ftfy, html.unescape); neither is done here, as in transformers.
 """

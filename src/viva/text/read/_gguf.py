@@ -1,5 +1,5 @@
 """What a GGUF file says of itself: its keys and values, without the tensors
-(https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The library gguf reads 50,000 tokens in seconds; this, at once.
+(https://github.com/ggml-org/ggml/blob/master/docs/gguf.md). The library gguf takes seconds for 50,000 tokens.
 """
 
 import struct

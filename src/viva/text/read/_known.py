@@ -10,7 +10,7 @@ class Known:
     """`pattern`: its name in text/patterns.py; `nfc`: whether texts are brought to the form NFC first;
     `whole`: whether a word that is a token becomes it whatever the merges say, as in tiktoken.
 
-    `ranks`: how many ids are given by merges; `specials`: token -> id; `roles`: what tokenizer_config.json says of them.
+    `ranks`: how many ids are given by merges; `specials`: token -> id; `roles`: what tokenizer_config.json says.
     """
 
     pattern: str

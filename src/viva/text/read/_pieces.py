@@ -35,8 +35,8 @@ class Piece:
 
 @dataclass(frozen=True)
 class Pieces:
-    """`charsmap`: SentencePiece's compiled rules of normalisation, b"" for none. `prefix`: a space is put before a text;
-    `trim`: spaces at its ends go, and several become one.
+    """`charsmap`: SentencePiece's compiled rules of normalisation, b"" for none. `prefix`: a space is put before a
+    text; `trim`: spaces at its ends go, and several become one.
     """
 
     all: list[Piece]

@@ -1,6 +1,6 @@
 """The one file of OpenAI's CLIP, bpe_simple_vocab_16e6.txt: a header, then merges, of which the first 48,894 are used.
 
-The vocabulary follows from them: the 256 bytes, the same at the end of a word, what each merge makes, two special tokens.
+The vocabulary follows from them: 256 bytes, the same at the end of a word, what each merge makes, two special tokens.
 """
 
 from pathlib import Path

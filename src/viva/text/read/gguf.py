@@ -1,4 +1,4 @@
-"""The tokenizer inside a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, the keys tokenizer.ggml)."""
+"""The tokenizer in a GGUF file (https://github.com/ggml-org/ggml/blob/master/docs/gguf.md, the keys tokenizer.ggml)."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""SentencePiece's .model files, Unigram and BPE (https://github.com/google/sentencepiece, sentencepiece_model.proto)."""
+"""SentencePiece's .model files, Unigram and BPE (github.com/google/sentencepiece, sentencepiece_model.proto)."""
 
 import dataclasses
 import warnings
@@ -104,7 +104,7 @@ def _begun(pieces: Pieces, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer
 
 
 def _with_sentinels(pieces: Pieces, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
-    """T5's: 100 more tokens, the last id the first of them (Raffel et al. 2020, section 3.1.4), and </s> after a text."""
+    """T5's: 100 more tokens, the first of them the last id (Raffel et al. 2020, section 3.1.4); </s> after a text."""
     core, count = pieces.core(), int(config.get("extra_ids") or 100)
     sentinels = [f"<extra_id_{i}>" for i in reversed(range(count))]
     core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in sentinels])
