@@ -12,8 +12,8 @@ import pytest
 import sentencepiece
 import tiktoken
 import transformers
-from conftest import TEXTS
 
+from conftest import TEXTS
 from viva.base.errors import Notice, Refusal
 from viva.text.learn import byte_bpe
 from viva.text.patterns import PATTERNS
@@ -122,7 +122,7 @@ def test_merges_whose_words_are_not_said_are_refused(bytes_bpe, tmp_path):
     written(tmp_path, *bytes_bpe)
     with pytest.raises(Refusal, match=r'must name the tokenizer.s class.*found none\. .*pattern="gpt2"'):
         Tokenizer.load(tmp_path)
-    with pytest.raises(Refusal, match="pattern must be that of a known vocabulary, but found 'gpt3'.*use 'gpt2'"):
+    with pytest.raises(Refusal, match=r"pattern must be that of a known vocabulary, but found 'gpt3'.*use 'gpt2'"):
         Tokenizer.load(tmp_path, pattern="gpt3")
     (tmp_path / "merges.txt").write_text("a b\na b c\n")
     with pytest.raises(Refusal, match=r"must hold two tokens a line, but found .*'c'.* in merge 1"):
@@ -186,7 +186,7 @@ def test_a_wordpiece_file_that_cannot_be(tmp_path):
     (tmp_path / "vocab.txt").write_text("a\nb\n")
     with pytest.raises(Refusal, match=r"must hold BERT's special tokens, but found no \[UNK\] and no \[CLS\]"):
         quiet(tmp_path)
-    with pytest.raises(Refusal, match="do_lower_case of .* must be true or false, but found 'yes'"):
+    with pytest.raises(Refusal, match=r"do_lower_case of .* must be true or false, but found 'yes'"):
         Tokenizer.load(tmp_path, do_lower_case="yes")
 
 
@@ -219,7 +219,7 @@ def test_recovered_merges_are_those_that_were_learned(bytes_bpe):
 
 
 def test_tiktoken_files_that_cannot_be_read(ranks, tmp_path):
-    with pytest.raises(Refusal, match="the name of mine.tiktoken must tell how it splits a text, but found 'mine'"):
+    with pytest.raises(Refusal, match=r"the name of mine\.tiktoken must tell how it splits a text, but found 'mine'"):
         Tokenizer.load(tiktoken_file(tmp_path / "mine.tiktoken", ranks))
     few = dict(list(ranks.items())[3:])
     with pytest.raises(Refusal, match="must hold every byte, but found 3 missing"):
@@ -314,7 +314,7 @@ def test_the_class_of_a_sentencepiece_tokenizer_says_what_is_added(tmp_path):
     t5 = Tokenizer.load(tmp_path, tokenizer_class="T5Tokenizer")
     assert t5.id("<extra_id_0>") == t5.vocab_size - 1 and t5.id("<extra_id_99>") == t5.vocab_size - 100
     assert t5.encode_framed(["a"])[0].ids == [*t5.encode("a"), t5.eos_id]
-    with pytest.raises(Refusal, match="the class of .* must be one of LlamaTokenizer, .* but found 'MBartTokenizer'"):
+    with pytest.raises(Refusal, match=r"the class of .* must be one of LlamaTokenizer, .* but found 'MBartTokenizer'"):
         Tokenizer.load(tmp_path, tokenizer_class="MBartTokenizer")
 
 
@@ -428,7 +428,7 @@ def test_of_two_forms_in_a_folder_one_is_read_and_said(ours, tmp_path):
 
 def test_what_a_form_does_not_leave_open_is_not_told(ours, tmp_path):
     ours.save(tmp_path)
-    with pytest.raises(Refusal, match="must be what tokenizer.json may leave open, but found pattern"):
+    with pytest.raises(Refusal, match=r"must be what tokenizer\.json may leave open, but found pattern"):
         Tokenizer.load(tmp_path, pattern="gpt2")
 
 

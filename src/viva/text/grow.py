@@ -53,7 +53,7 @@ def grow(tokenizer: Tokenizer, config: Config) -> Grown:
     first = max(core.get_vocab(with_added_tokens=True).values()) + 1
     pieces = {}
     for token, special in [*((token, False) for token in config.tokens), *((token, True) for token in config.special)]:
-        if (there := core.token_to_id(token)) is not None:
+        if (there := _there(tokenizer, core, token)) is not None:
             raise Refusal("a token that is added must be new", f"{token!r}, which has the id {there}", "leave it out")
         pieces[first + len(pieces)] = _pieces(tokenizer, token)
         core.add_tokens([AddedToken(token, special=special, normalized=not special)])
@@ -61,6 +61,13 @@ def grow(tokenizer: Tokenizer, config: Config) -> Grown:
             fix = "give the vocabulary's ids one after another"
             raise Refusal(f"the next new token must get the id {number}", core.token_to_id(token), fix)
     return Grown(Tokenizer(core, tokenizer.config), pieces)
+
+
+def _there(tokenizer: Tokenizer, core: Core, token: str) -> int | None:
+    """The id of a token that is there, by its name or, where the vocabulary writes it otherwise, by its text."""
+    ids = tokenizer.encode(token)
+    by_text = ids[0] if len(ids) == 1 and tokenizer.decode(ids) == token else None
+    return core.token_to_id(token) if by_text is None else by_text
 
 
 def _pieces(tokenizer: Tokenizer, token: str) -> list[int]:
