@@ -119,6 +119,21 @@ def test_an_added_token_is_part_of_the_fingerprint(tokenizer):
     old.require(tokenizer.fingerprint, "an older checkpoint")
 
 
+def test_a_folder_of_another_form_has_its_tokenizer(folder, tokenizer, tmp_path):
+    """As GPT-2's first folders were: vocab.json and merges.txt beside the model, and no tokenizer.json."""
+    config, model = built("gpt2", tokenizer.vocab_size)
+    LanguageModel(config, model, None, "none").save(tmp_path / "gpt2")
+    with pytest.raises(Refusal, match="a model must have its tokenizer"):
+        viva.load(tmp_path / "gpt2").tokenizer  # noqa: B018
+    parts = json.loads(tokenizer.core.to_str())["model"]
+    (tmp_path / "gpt2" / "vocab.json").write_text(json.dumps(parts["vocab"]))
+    (tmp_path / "gpt2" / "merges.txt").write_text("".join(f"{a} {b}\n" for a, b in parts["merges"]))
+    assert viva.load(tmp_path / "gpt2").tokenizer.decode(viva.load(tmp_path / "gpt2").tokenizer.encode("é a")) == "é a"
+    (tmp_path / "gpt2" / "merges.txt").write_text("a b c\n")
+    with pytest.warns(Notice, match=r"is loaded without its tokenizer: .*merges\.txt must hold two tokens a line"):
+        viva.load(tmp_path / "gpt2")
+
+
 REFUSED = {
     "by name": (["the quick", "a"], "must be new, but found 'a', which has the id"),
     "by its text": ([" tor"], "must be new, but found ' tor', which has the id"),

@@ -22,7 +22,7 @@ ROLES = ("unk", "bos", "eos", "pad")
 
 
 def find(place: Path) -> Path | None:
-    file = _files.the_file(place, "*.model", "*.spm")
+    file = _files.the_file(place, "*.model")
     return file if file and _files.content(file).startswith(FIRST) else None
 
 
