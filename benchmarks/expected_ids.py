@@ -5,7 +5,7 @@
 DIR holds tok_gpt2, tok_llama3, tok_whisper, tok_qwen, tok_clip, tok_bert, tok_minimind, tok_gguf, tok_expected, udhr
 and xquad. The first table compares each line of the expected files, the second each text with transformers' (and, where
 it has none, tiktoken's) tokenizer of the same files, and with transformers' reading of what viva saves. Code is as much
-of the standard library as `--code` says, whole files.
+of the standard library as `--code` says, whole files. The third trains SentencePiece models and asks sentencepiece.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from pathlib import Path
 
 import tiktoken
 import transformers
+from sentencepiece import SentencePieceProcessor, SentencePieceTrainer
 from tiktoken.load import load_tiktoken_bpe
 from transformers.convert_slow_tokenizer import TikTokenConverter, bytes_to_unicode
 from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
@@ -37,6 +38,18 @@ LLAMA3 = (  # of Meta's own tokenizer.py
     r"\s+(?!\S)|\s+"
 )
 GGUF = {"gpt2": "gpt-2", "llama": "llama-spm"}
+SENTENCEPIECE = {
+    "Unigram": {"model_type": "unigram"},
+    "Unigram, byte fallback": {"model_type": "unigram", "byte_fallback": True},
+    "BPE": {"model_type": "bpe"},
+    "BPE as LLaMA's": {
+        "model_type": "bpe",
+        "byte_fallback": True,
+        "normalization_rule_name": "identity",
+        "remove_extra_whitespaces": False,
+        "allow_whitespace_only_pieces": True,
+    },
+}
 SPLIT = "\n__ggml_vocab_test__\n"
 FRENCH = {  # the vocabulary, and how many special tokens the file sets before and after the text
     "gpt2_encoded_tokens": ("gpt2", 0, 0),
@@ -196,6 +209,13 @@ def _plain(twin) -> Ids:
     return lambda text: twin.encode(text, add_special_tokens=False, split_special_tokens=True)
 
 
+def _saved(tokenizer: Tokenizer) -> Ids:
+    """What transformers makes of the files that viva saves."""
+    with tempfile.TemporaryDirectory() as folder:
+        tokenizer.save(folder)
+        return _plain(transformers.AutoTokenizer.from_pretrained(folder))
+
+
 def corpora(data: Path, code: int) -> Iterator[tuple[str, list[str]]]:
     """(name, texts): the declaration in every language, passages and questions in twelve, code."""
     with gzip.open(data / "udhr/udhr.jsonl.gz", "rt", encoding="utf-8") as lines:
@@ -215,9 +235,7 @@ def compare_twins(data: Path, known: dict[str, Tokenizer], code: int) -> None:
     rows, texts = [], dict(corpora(data, code))
     others = twins(data, known)
     for name, tokenizer in known.items():
-        with tempfile.TemporaryDirectory() as folder:
-            tokenizer.save(folder)
-            saved = _plain(transformers.AutoTokenizer.from_pretrained(folder))
+        saved = _saved(tokenizer)
         for corpus, each in texts.items():
             ours = [tokenizer.encode(text) for text in each]
             by_twin = [others[name](text) for text in each]
@@ -229,6 +247,28 @@ def compare_twins(data: Path, known: dict[str, Tokenizer], code: int) -> None:
     show(["vocabulary", "corpus", "texts", "equal to the twin", "equal as saved", "others"], rows)
 
 
+def compare_sentencepiece(data: Path) -> None:
+    """Models trained here on a sixth of the declarations, asked about every declaration and the first lines of each."""
+    with gzip.open(data / "udhr/udhr.jsonl.gz", "rt", encoding="utf-8") as lines:
+        whole = [json.loads(line)["text"] for line in lines]
+    parts = [[part for part in text.split("\n") if part.strip()] for text in whole]
+    texts, rows = [*whole, *(part for each in parts for part in each[:20])], []
+    for name, options in SENTENCEPIECE.items():
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder) / "m.model"
+            learn = {**options, "vocab_size": 3300, "hard_vocab_limit": False, "minloglevel": 2, "num_threads": 1}
+            with file.open("wb") as made:
+                sentences = (part for each in parts[::6] for part in each)
+                SentencePieceTrainer.train(sentence_iterator=sentences, model_writer=made, **learn)
+            ours, twin = viva.load_tokenizer(file), SentencePieceProcessor(model_file=str(file))
+            saved = _saved(ours)
+        both = [(text, ours.encode(text), twin.encode(text)) for text in texts]
+        unlike = [_difference(ours, text, theirs) for text, mine, theirs in both if mine != theirs]
+        opened = sum(mine == saved(text) for text, mine, _ in both)
+        rows.append([name, str(len(texts)), str(len(texts) - len(unlike)), str(opened), "; ".join(unlike[:2])])
+    show(["sentencepiece", "texts", "equal to the twin", "equal as saved", "others"], rows)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
@@ -238,6 +278,8 @@ def main() -> None:
     compare_expected(options.data, known)
     print()
     compare_twins(options.data, known, options.code)
+    print()
+    compare_sentencepiece(options.data)
 
 
 if __name__ == "__main__":
