@@ -162,6 +162,16 @@ def test_a_token_of_unknown_pieces_is_said(tmp_path):
         assert text_grow.grow(words, text_grow.Config(tokens=("我",))).pieces == {4: [0]}
 
 
+def test_an_added_token_is_read_as_texts_are_and_a_special_one_to_the_letter(tmp_path):
+    """In lower case where texts are."""
+    (tmp_path / "vocab.txt").write_text("[UNK]\n[CLS]\n[SEP]\nn\n##a\n##s\n")
+    words = Tokenizer.load(tmp_path, do_lower_case=True)
+    grown = text_grow.grow(words, text_grow.Config(tokens=("NASA",), special=("NAS",)))
+    assert grown.pieces == {6: [3, 4, 5, 4], 7: [3, 4, 5]}
+    assert grown.tokenizer.encode("nasa") == grown.tokenizer.encode("Nasa") == [6]
+    assert [each.ids for each in grown.tokenizer.encode_marked(["NAS", "nas"])] == [[7], [3, 4, 5]]
+
+
 def test_a_recipe_adds_tokens_trains_them_and_goes_on(folder, tmp_path):
     (tmp_path / "text.txt").write_text(TEXTS[0] * 40)
     changed = {
