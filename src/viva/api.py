@@ -1,7 +1,7 @@
 """What `import viva` offers beside `viva.train`: load a model and talk to it, load a tokenizer."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,10 +22,11 @@ from viva.infer.given import given
 from viva.infer.sampling import Sampling
 from viva.infer.together import read_together
 from viva.infer.use import require_filler, require_head, require_one_sequence, require_writer
-from viva.model import folder, hub, rescale
+from viva.model import folder, grow, hub, rescale
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
-from viva.text import chat
+from viva.text import chat, read
+from viva.text import grow as text_grow
 from viva.text.characters import require_list, require_texts
 from viva.text.format import parallel
 from viva.text.tokenizer import Tokenizer
@@ -41,7 +42,8 @@ Prompt = str | list[dict]  # a text to go on with, or the messages of a conversa
 class LanguageModel:
     """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
     `labels`: the names of the classes that its head tells apart, `texts`: how many texts, 1 or 2, it learned to read as
-    one to tell a class or a value; None where the folder says none.
+    one to tell a class or a value; None where the folder says none. `added`: the tokens by which `grown` made it
+    larger.
     """
 
     config: Config
@@ -50,6 +52,7 @@ class LanguageModel:
     source: str
     labels: tuple[str, ...] | None = None
     texts: int | None = None
+    added: dict[str, int] | None = None
 
     @property
     def spec(self) -> Spec:
@@ -247,13 +250,24 @@ class LanguageModel:
         config = rescale.rescaled(self.config, scaling, context)
         return replace(self, config=config, model=rescale.twin(self.model, config))
 
+    def grown(self, tokens: Sequence[str] = (), special: Sequence[str] = ()) -> "LanguageModel":
+        """The same model with more tokens: `tokens` are found in every text, `special` ones where a template sets them.
+
+        Their vectors begin as the mean of those of the pieces that their texts had; every other weight is the same.
+        Refused: a token that is there or is empty. Saved, viva.json names what was added.
+        """
+        asked = parse(text_grow.Config, {"tokens": [*tokens], "special": [*special]}, name="added tokens")
+        more = text_grow.grow(self.tokenizer, asked)
+        config, model = grow.grow(self.config, self.model, more.pieces)
+        return replace(self, config=config, model=model, own_tokenizer=more.tokenizer, added=more.added)
+
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open.
 
         A checkpoint that viva wrote there is replaced; anything else there is refused.
         """
         folder.require_room(target)
-        known = {"labels": self.labels, "texts": self.texts}
+        known = {"labels": self.labels, "texts": self.texts, "added": self.added}
         notes = {"parent": self.source} | {name: value for name, value in known.items() if value}
         folder.save(target, self.config, self.model, self.own_tokenizer, notes)
 
@@ -284,10 +298,13 @@ def located(name: str | Path) -> Path:
     return checkpoint.located(path)
 
 
-def load_tokenizer(path: str | Path) -> Tokenizer:
-    """The tokenizer in a folder, in a tokenizer.json, of a run, or of a model on the hub."""
-    holds_one = Path(path).is_file() or (Path(path) / "tokenizer.json").is_file()
-    return Tokenizer.load(path if holds_one else located(path))
+def load_tokenizer(path: str | Path, **told: Any) -> Tokenizer:
+    """The tokenizer in a file or a folder of any form that text/read knows, of a run, or of a model on the hub.
+
+    `told` is what a form leaves open and no file beside it says: `pattern="llama3"`, `do_lower_case=False`.
+    """
+    here = Path(path).is_file() or read.holds_one(path)
+    return Tokenizer.load(path if here else located(path), **told)
 
 
 def _dtype(name: str | torch.dtype | None) -> torch.dtype | None:

@@ -170,7 +170,8 @@ def test_ids_with_holes_still_fit_the_embedding(ours, tmp_path):
 
 
 def test_refusals(ours, tmp_path):
-    with pytest.raises(Refusal, match=r"must be a folder with a tokenizer\.json, but found .*nowhere"):
+    says = r"a tokenizer must be one of: tokenizer\.json; .*, but found no such file or folder: .*nowhere"
+    with pytest.raises(Refusal, match=says):
         Tokenizer.load(tmp_path / "nowhere")
     (tmp_path / "tokenizer.json").write_text('{"model": 1}')
     with pytest.raises(Refusal, match=r"tokenizer\.json must be a tokenizer\.json.*fetch or save it again"):

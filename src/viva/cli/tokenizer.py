@@ -9,6 +9,7 @@ from cyclopts import App, Parameter
 
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal, nearest
+from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff
 
 if TYPE_CHECKING:
     from viva.text.row import Corpus
@@ -117,3 +118,7 @@ def encode(tokenizer: str, text: str) -> None:
     for number in ids:
         print(f"{number:>8}  {loaded.decode([number])!r}")
     print(f"{len(ids)} tokens for {len(text.encode())} bytes")
+
+
+for verb in (tokenizer_diff.diff, tokenizer_convert.convert, tokenizer_add.add):
+    app.command(verb)

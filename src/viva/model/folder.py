@@ -25,6 +25,7 @@ from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.model.whole import Whole
+from viva.text import read
 from viva.text.fingerprint import Fingerprint
 from viva.text.tokenizer import Tokenizer
 
@@ -262,7 +263,7 @@ def architecture(folder: str | Path) -> Spec:
 
 def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
     """The folder's tokenizer; it must be the one of the fingerprint `made_with`, where there is one."""
-    tokenizer = Tokenizer.load(folder) if (folder / "tokenizer.json").is_file() else None
+    tokenizer = _readable(folder)
     if made_with:
         expected = parse(Fingerprint, made_with, name=f"the tokenizer of {folder / MANIFEST}")
         if tokenizer is None:
@@ -272,6 +273,19 @@ def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
     if tokenizer is not None and (longest := sentence.longest(folder)) is not None:
         tokenizer.config["model_max_length"] = longest
     return tokenizer
+
+
+def _readable(folder: Path) -> Tokenizer | None:
+    """The tokenizer of the folder in whatever form; of another form than tokenizer.json it may be one that cannot be
+    read, which is said: a model can be used without.
+    """
+    if (folder / "tokenizer.json").is_file():
+        return Tokenizer.load(folder)
+    try:
+        return Tokenizer.load(folder) if read.holds_one(folder) else None
+    except Refusal as refusal:
+        warnings.warn(Notice(f"{folder} is loaded without its tokenizer: {refusal}"), stacklevel=4)
+        return None
 
 
 def _others(folder: Path, own: tuple[str, ...] | None, wanted: tuple[str, ...] | None) -> bool:

@@ -125,6 +125,8 @@ def build(
     Built with bounded memory in a temporary folder that is renamed at the end: a kill leaves nothing half.
     """
     made_by = tokenizer.fingerprint.model_dump(mode="json", exclude={"frame"})  # not of old names; `open` compares it
+    if not made_by["added"]:
+        del made_by["added"]  # nor this
     parts = [VERSION, corpus.digest(), tagged(form), part, valid, made_by]
     place = Path(folder) / digest(parts)[:24]
     if not place.exists():

@@ -21,13 +21,16 @@ def digest(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
+UNWRITTEN = ("frame", "added")  # parts that older checkpoints and caches do not name
+
+
 class Fingerprint(Config):
     """A tokenizer in a few lines.
 
     normalizer: SHA-256 of the normaliser, pre-tokeniser and decoder; merges: of the vocabulary with its merges;
     specials: special token -> id; roles: bos, eos, pad -> id; probe: the ids of PROBE, special tokens read as
     text; template: SHA-256 of the chat template's source; frame: of what it sets around a text and around two, None
-    where that was not written down.
+    where that was not written down; added: token -> id of those added without being special, None where not written.
     """
 
     normalizer: str
@@ -37,6 +40,7 @@ class Fingerprint(Config):
     probe: tuple[int, ...]
     template: str | None
     frame: str | None = None
+    added: dict[str, int] | None = None
 
     def require(self, found: "Fingerprint", where: str) -> None:
         """Refuse when `found`, the tokenizer at hand, is not this one, which `where` was made with."""
@@ -48,7 +52,7 @@ class Fingerprint(Config):
         if len(self.probe) != len(found.probe):
             must = f"{where} needs its own tokenizer: the probe text must give {len(self.probe)} ids"
             raise Refusal(must, len(found.probe), fix)
-        for part in ("specials", "roles", "normalizer", "merges", "template", "frame"):
+        for part in ("specials", "added", "roles", "normalizer", "merges", "template", "frame"):
             ours, theirs = getattr(self, part), getattr(found, part)
-            if ours != theirs and not (part == "frame" and ours is None):
+            if ours != theirs and not (part in UNWRITTEN and ours is None):
                 raise Refusal(f"{where} needs its own tokenizer: its {part} must be {ours}", theirs, fix)

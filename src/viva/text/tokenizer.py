@@ -1,4 +1,4 @@
-"""A tokenizer in Hugging Face's form: tokenizer.json, and tokenizer_config.json with the chat template."""
+"""Ids from text and text from ids; kept in tokenizer.json, and tokenizer_config.json with the chat template."""
 
 import json
 from collections.abc import Sequence
@@ -11,7 +11,7 @@ from tokenizers import normalizers
 
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
-from viva.text import marks, special, template
+from viva.text import marks, read, special, template
 from viva.text.characters import require_whole
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.frame import framing
@@ -34,18 +34,12 @@ class Tokenizer:
         self.core, self.config = core, config
 
     @classmethod
-    def load(cls, path: str | Path) -> "Tokenizer":
-        """The tokenizer in a folder, or in a tokenizer.json and the files beside it."""
-        path = Path(path)
-        file = path / "tokenizer.json" if path.is_dir() else path
-        if not file.is_file():
-            fix = "give a folder with a tokenizer.json, or train one with `viva tokenizer train`"
-            raise Refusal("a tokenizer must be a folder with a tokenizer.json", path, fix)
-        try:
-            core = tokenizers.Tokenizer.from_file(str(file))
-        except Exception as error:  # the library raises bare Exceptions
-            raise Refusal(f"{file} must be a tokenizer.json", error, "fetch or save it again") from None
-        return cls(core, special.read(file.parent))
+    def load(cls, path: str | Path, **told: Any) -> "Tokenizer":
+        """The tokenizer in a file or a folder, of any form in text/read.
+
+        `told` is what a form leaves open and no file beside it says: `pattern="llama3"`, `do_lower_case=False`.
+        """
+        return cls(*read.read(path, told))
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
@@ -163,6 +157,7 @@ class Tokenizer:
             roles={"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
             probe=tuple(self.encode(PROBE)),
             template=None if self.template is None else digest(self.template),
+            added={token["content"]: token["id"] for token in parts["added_tokens"] if not token["special"]},
             frame=digest([probe.ids for probe in self.encode_framed([PROBE, (PROBE, PROBE)])]),
         )
 

@@ -11,6 +11,7 @@ from viva.base.choice import Choice
 from viva.base.config import Config, read_yaml
 from viva.base.errors import Refusal
 from viva.base.files import write_text
+from viva.text import grow
 from viva.text.format import text
 from viva.train.job import Train
 from viva.train.objective import causal
@@ -24,6 +25,7 @@ class Recipe(Config):
 
     Either `model`, a family and its sizes, starts anew, or `init`, a folder or hub id, goes on from there.
     `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
+    `add_tokens` grows the vocabulary of `init`, its embeddings and its head by tokens, special ones among them.
     `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
     held out, unless `held_out` says where other rows for that come from.
     """
@@ -34,6 +36,7 @@ class Recipe(Config):
     init: str | None = None
     head: Choice("viva.model.head") | None = None
     tokenizer: str | Choice("viva.text.learn", usual="byte_bpe") | None = None
+    add_tokens: grow.Config | None = None
     data: Choice("viva.text.corpus")
     format: Choice("viva.text.format") = text.Config()
     valid: float = Field(0.02, ge=0, lt=1)
@@ -47,6 +50,12 @@ class Recipe(Config):
             raise ValueError("must have either `model`, to start anew, or `init`, to go on from a checkpoint")
         if self.train.eval_every and not self.valid and self.held_out is None:
             raise ValueError("train.eval_every needs held-out rows: set `valid` to for example 0.02, or `held_out`")
+        return self
+
+    @model_validator(mode="after")
+    def _grows(self) -> Self:
+        if self.add_tokens is not None and (self.init is None or self.tokenizer is not None):
+            raise ValueError("add_tokens grows the vocabulary of `init`, so it needs one, and no other `tokenizer`")
         return self
 
     @model_validator(mode="after")

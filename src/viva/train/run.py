@@ -76,6 +76,8 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         seed=recipe.seed,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
+    if parts.added:
+        notes["added"] = parts.added
     if labels := parts.form.classes():
         notes["labels"] = labels
     if texts := parts.form.texts():

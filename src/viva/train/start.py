@@ -11,13 +11,15 @@ import torch
 from viva.base.config import Config
 from viva.base.errors import Refusal, nearest
 from viva.base.files import whole_folder
-from viva.model import folder
+from viva.model import folder, grow
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text import documents
+from viva.text import grow as text_grow
 from viva.text.documents import Documents
 from viva.text.fields import Format
 from viva.text.format import parallel
+from viva.text.grow import Grown
 from viva.text.learn import byte_bpe
 from viva.text.reread import Reread
 from viva.text.split import split
@@ -71,13 +73,19 @@ def data(recipe: Recipe, form: Format, tokens: Tokenizer, out: Path) -> tuple[Do
     return make(recipe.data, "train"), make(recipe.data, "valid") if recipe.valid else None
 
 
-def model(recipe: Recipe, form: Format, tokens: Tokenizer) -> tuple[Config, Transformer]:
-    """A new model of the recipe's sizes, or the one it goes on from; with its config, and a head for the objective."""
+def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = None) -> tuple[Config, Transformer]:
+    """A new model of the recipe's sizes, or the one it goes on from, `more` tokens added; with its config, and a head
+    for the objective.
+    """
     head = partial(_head, recipe, form)
     if recipe.init is not None:
         loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed, form.classes())
-        _require_ids(loaded.tokenizer, tokens, recipe.init)
-        config, found = loaded.config, owned(loaded.model)
+        if more is None:
+            _require_ids(loaded.tokenizer, tokens, recipe.init)
+        config, found = loaded.config, loaded.model
+        if more is not None:
+            config, found = grow.grow(config, found, more.pieces)
+        found = owned(found)
     else:
         config = recipe.model
         if getattr(config, "vocab", tokens) is None:
@@ -171,7 +179,8 @@ def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
 class Parts:
     """The parts of a run, in memory.
 
-    `begun` is the checkpoint that they come from, `passed` the newer, broken ones, `parent` what `init` names.
+    `begun` is the checkpoint that they come from, `passed` the newer, broken ones, `parent` what `init` names, `added`
+    the tokens by which its vocabulary was made larger.
     """
 
     tokenizer: Tokenizer
@@ -183,6 +192,7 @@ class Parts:
     begun: Path | None
     passed: list[str]
     parent: str | None
+    added: dict[str, int] | None = None
 
 
 def parts(recipe: Recipe, out: Path) -> Parts:
@@ -191,15 +201,18 @@ def parts(recipe: Recipe, out: Path) -> Parts:
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
+    more = text_grow.grow(tokens, recipe.add_tokens) if recipe.add_tokens and not begun else None
+    tokens = more.tokenizer if more else tokens
     source = begun or (recipe.init and checkpoint.located(recipe.init))
     form = recipe.format.settled(recipe.data, source and folder.labels(source))  # once: it may go over all rows
-    config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens)
+    config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
     train, valid = (docs and Data(docs, recipe.train, reading, recipe.seed) for docs in data(recipe, form, tokens, out))
     if begun:
         _require_same(begun, train.documents)
-    return Parts(tokens, form, config, found, train, valid, begun, passed, _parent(recipe, begun))
+    added = more.added if more else begun and folder.manifest(begun).get("added")
+    return Parts(tokens, form, config, found, train, valid, begun, passed, _parent(recipe, begun), added)
 
 
 def _parent(recipe: Recipe, begun: Path | None) -> str | None:

@@ -1,0 +1,89 @@
+"""`viva tokenizer diff`, `convert` and `add`, as a user calls them."""
+
+import json
+
+import pytest
+import transformers
+
+import viva as public
+from viva.text.learn import byte_bpe
+from viva.text.probes import PROBES
+from viva.text.tokenizer import Tokenizer
+
+
+@pytest.fixture(scope="module")
+def pair(tmp_path_factory):
+    """Two tokenizers of one vocabulary; the second joins no space to a word."""
+    folder, texts = tmp_path_factory.mktemp("pair"), ["low lower lowest slow \n" * 9]
+    byte_bpe.train(texts, byte_bpe.Config(vocab_size=273)).save(folder / "a")
+    byte_bpe.train(texts, byte_bpe.Config(vocab_size=273)).save(folder / "b")
+    parts = json.loads((folder / "b" / "tokenizer.json").read_text())
+    parts["model"]["merges"] = [m for m in parts["model"]["merges"] if "Ġ" not in "".join(m)]
+    (folder / "b" / "tokenizer.json").write_text(json.dumps(parts))
+    return folder / "a", folder / "b"
+
+
+def test_diff_of_one_with_itself_finds_none(viva, pair):
+    code, out, _ = viva("tokenizer", "diff", pair[0], pair[0])
+    assert code == 0
+    assert out == f"parts that differ: none\ntexts with different ids: 0 of {len(PROBES)}\n"
+
+
+def test_diff_names_the_part_and_shows_the_first_difference(viva, pair, tmp_path):
+    (tmp_path / "data.txt").write_text("so low low low low low\n", encoding="utf-8")
+    code, out, _ = viva("tokenizer", "diff", *pair, "--data", tmp_path / "data.txt", "--most", 99)
+    assert code == 1 and out.startswith("parts that differ: merges")
+    a, b = map(Tokenizer.load, pair)
+    space, low, ow = b.id("Ġ"), a.id("Ġlow"), a.id("low")
+    lines = out[out.index("'so low") :].splitlines()
+    assert lines[0] == "'so low low low low low\\n', at token 2"
+    assert lines[1] == f"  {pair[0]}: s:{a.id('s')} o:{a.id('o')}" + 4 * f" Ġlow:{low}"
+    assert lines[2] == f"  {pair[1]}: s:{a.id('s')} o:{a.id('o')}" + 2 * f" Ġ:{space} low:{ow}"
+
+
+CHANGES = {
+    "template": {"chat_template": "{{ messages }}"},
+    "roles": {"pad_token": "<|endoftext|>"},
+    "specials": {"mask_token": "<mask>"},
+}
+
+
+@pytest.mark.parametrize("part", CHANGES)
+def test_diff_tells_what_no_text_shows(viva, pair, tmp_path, part):
+    loaded = Tokenizer.load(pair[0])
+    Tokenizer(loaded.core, {**loaded.config, **CHANGES[part]}).save(tmp_path)
+    code, out, _ = viva("tokenizer", "diff", pair[0], tmp_path)
+    assert code == 1 and out == f"parts that differ: {part}\ntexts with different ids: 0 of {len(PROBES)}\n"
+
+
+def test_convert_saves_what_transformers_opens(viva, tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\nlow\n##er\n", encoding="utf-8")
+    code, out, _ = viva("tokenizer", "convert", tmp_path / "vocab.txt", "--do-lower-case", "--out", tmp_path / "made")
+    assert (code, out) == (0, f"6 tokens, 4 of them special, saved in {tmp_path / 'made'}\n")
+    twin = transformers.AutoTokenizer.from_pretrained(tmp_path / "made")
+    assert twin("Lower low")["input_ids"] == [2, 4, 5, 4, 3]
+    code, _, err = viva("tokenizer", "convert", tmp_path / "made", "--pattern", "gpt2", "--out", tmp_path / "x")
+    assert code == 2 and "must be what tokenizer.json may leave open, but found pattern" in err
+
+
+def test_add_to_a_tokenizer(viva, pair, tmp_path):
+    code, out, _ = viva(
+        "tokenizer", "add", pair[0], "--tokens", "abc", "词元", "--special", "<|x|>", "--out", tmp_path / "more"
+    )
+    first = Tokenizer.load(pair[0]).vocab_size
+    assert code == 0 and f"{first:>8}  'abc'\n{first + 1:>8}  '词元'\n{first + 2:>8}  '<|x|>'\n3 tokens added" in out
+    made = public.load_tokenizer(tmp_path / "more")
+    assert made.encode("词元abc<|x|>")[:2] == [first + 1, first] and first + 2 not in made.encode("词元abc<|x|>")
+    assert made.specials["<|x|>"] == first + 2
+
+
+def test_add_to_a_model(viva, tiny, tmp_path):
+    code, out, _ = viva("tokenizer", "add", tiny, "--tokens", "abc", "--out", tmp_path / "grown")
+    assert code == 0 and "1 tokens added" in out
+    grown, before = public.load(tmp_path / "grown"), public.load(tiny)
+    assert grown.spec.vocab == before.spec.vocab + 1
+    assert json.loads((tmp_path / "grown" / "viva.json").read_text())["added"] == {"abc": before.spec.vocab}
+    code, _, err = viva("tokenizer", "add", tiny, "--tokens", "a", "--out", tmp_path / "no")
+    assert code == 2 and "a token that is added must be new, but found 'a', which has the id" in err
+    code, _, err = viva("tokenizer", "add", tiny, "--out", tmp_path / "no")
+    assert code == 2 and "there must be tokens to add, but found none" in err
