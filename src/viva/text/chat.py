@@ -9,12 +9,12 @@ from viva.base.errors import Refusal
 from viva.text import template
 from viva.text.conversation import ROLES, check, check_tools
 from viva.text.example import Draft, encode
-from viva.text.kept import require_kept, require_plain
+from viva.text.kept import require_kept, say_changed
 from viva.text.marks import unshield
 from viva.text.template import DEFAULT_TEMPLATE
 from viva.text.tokenizer import Tokenizer
 from viva.text.turns import FLAGS, Learned, cut, spans
-from viva.text.veil import Role, marked
+from viva.text.veil import Role, veil
 
 __all__ = ["DEFAULT_TEMPLATE", "ROLES", "Learned", "Rendered", "draft", "opened", "render"]
 
@@ -49,8 +49,8 @@ def render(
 
 def opened(tokenizer: Tokenizer, messages: list[dict], tools: list[dict] | None = None) -> Draft:
     """The conversation up to where the assistant is to speak."""
-    talk = _Talk(tokenizer, messages, tools)
-    return Draft(cut(talk.text(reply=True))[0], [])
+    talk = _Talk(tokenizer, messages, tools, reply=True)
+    return Draft(*talk.veil.marked(cut(talk.whole)[0], []))
 
 
 def draft(
@@ -60,33 +60,33 @@ def draft(
     learned: Learned = Learned(),  # noqa: B008 - frozen
 ) -> Draft:
     """The conversation, with the spans of the turns that are learned, their end tokens included (`text/turns.py`)."""
-    talk = _Talk(tokenizer, messages, tools)
+    talk = _Talk(tokenizer, messages, tools, reply=False)
+    say_changed(talk.veil.lifted(talk.whole), messages)
     stops = [word for word, number in tokenizer.specials.items() if number in tokenizer.stops]
-    text, found = spans(talk.text, talk.messages, learned.of(messages), stops)
-    return Draft(text, found)
+    return Draft(*talk.veil.marked(*spans(talk.whole, talk.beginning, messages, learned.of(messages), stops)))
 
 
 class _Talk:
-    """A conversation that is checked, and that its template writes as a whole."""
+    """A conversation that is checked, that its template writes in full, and the veil under which it is rendered."""
 
-    def __init__(self, tokenizer: Tokenizer, messages: list[dict], tools: list[dict] | None):
+    def __init__(self, tokenizer: Tokenizer, messages: list[dict], tools: list[dict] | None, reply: bool):
         check_tools(tools)
-        self.tokenizer, self.tools, self.template = tokenizer, tools, tokenizer.template_for(tools)
-        if self.template is None:
+        self._words, source = tokenizer.words, tokenizer.template_for(tools)
+        if source is None:
             fix = "set one with `viva tokenizer template`, or tune with the format `prompt`"
             raise Refusal("a conversation needs a tokenizer with a chat template", "none", fix)
-        check(messages, template.constants(self.template))
-        self.messages = [_as_templates_see(message) for message in messages]
-        require_kept(self._plain, self.messages, tools)
-        require_plain(self._plain(self.messages, tools), self.messages)
+        check(messages, template.constants(source))
+        self._source, seen = source, [_as_templates_see(message) for message in messages]
+        require_kept(self._render, seen, tools)
+        self.veil, self.whole = veil(lambda said: self._render(*said, reply), (seen, tools), list(tokenizer.specials))
 
-    def text(self, turns: int | None = None, reply: bool = False) -> str:
-        """The first `turns` messages, or all, in the words of the template, as a marked text."""
-        said = (self.messages[:turns], self.tools)
-        return marked(lambda given: self._plain(*given, reply), said, list(self.tokenizer.specials))
+    def beginning(self, turns: int, reply: bool) -> str:
+        """The first messages under the veil, with the assistant's next turn opened or not."""
+        messages, tools = self.veil.said
+        return self._render(messages[:turns], tools, reply)
 
-    def _plain(self, messages: list[dict], tools: list[dict] | None, reply: bool = False) -> str:
-        return template.render(self.template, self.tokenizer.words, messages, reply, tools)
+    def _render(self, messages: list[dict], tools: list[dict] | None, reply: bool = False) -> str:
+        return template.render(self._source, self._words, messages, reply, tools)
 
 
 def _as_templates_see(message: dict) -> dict:

@@ -16,8 +16,9 @@ Render = Callable[[list[dict], list[dict] | None], str]
 
 def require_kept(render: Render, messages: list[dict], tools: list[dict] | None) -> None:
     """Refuse where the template leaves out a content, a call or the tools; say where it leaves out reasoning."""
+    probed = [_probed(place, message) for place, message in enumerate(messages)]
     try:
-        seen = render([_probed(place, message) for place, message in enumerate(messages)], _probed_tools(tools))
+        seen = render(probed, _probed_tools(tools))
     except Refusal:
         render(messages, tools)  # refused in the template's words, or it looks at the very texts
         return
@@ -31,24 +32,32 @@ def require_kept(render: Render, messages: list[dict], tools: list[dict] | None)
                 raise _lost(f"the tool calls of message {place}", "tool calls")
         if message.get("reasoning_content") and _probe("reasoning", place) not in seen:
             warnings.warn(Notice("the chat template leaves out reasoning_content of some turns"), stacklevel=2)
+        _require_taken_apart(seen, place, probed[place])
     for place, tool in enumerate(tools or []):
         if _probe("tool", place) not in seen:
             raise _lost(f"the tool {function(tool)['name']!r}", "tools")
 
 
-def require_plain(text: str, messages: list[dict]) -> None:
+def say_changed(text: str, messages: list[dict]) -> None:
+    """Say where a template writes less than what the assistant said, as some do with thoughts of earlier turns."""
+    for message in messages:
+        if message["role"] == "assistant" and any(said.strip() not in text for said in texts(message.get("content"))):
+            warnings.warn(Notice("the chat template writes some of the assistant's turns in part alone"), stacklevel=2)
+            return
+
+
+def _require_taken_apart(text: str, place: int, message: dict) -> None:
     """Refuse where a template writes as Python or as quoted text what it was to take apart."""
-    for place, message in enumerate(messages):
-        content = message.get("content")
-        if isinstance(content, list) and repr(content) in text:
-            fix = "give the content as one string"
-            raise Refusal(f"the template must know parts to write message {place}", "a list of them", fix)
-        for call in message.get("tool_calls") or []:
-            arguments = function(call)["arguments"]
-            quoted = json.dumps(arguments, ensure_ascii=False)
-            if isinstance(arguments, str) and quoted in text:
-                must = f"the arguments of message {place}'s call must be an object for this template"
-                raise Refusal(must, f"a string, which it writes as {quoted[:40]}", "give the object itself")
+    content = message.get("content")
+    if isinstance(content, list) and repr(content) in text:
+        fix = "give the content as one string"
+        raise Refusal(f"the template must know parts to write message {place}", "a list of them", fix)
+    for call in message.get("tool_calls") or []:
+        arguments = function(call)["arguments"]
+        quoted = json.dumps(arguments, ensure_ascii=False)
+        if isinstance(arguments, str) and quoted in text:
+            must = f"the arguments of message {place}'s call must be an object for this template"
+            raise Refusal(must, f"a string, which it writes as {quoted[:40]}", "give the object itself")
 
 
 def _lost(what: str, kind: str) -> Refusal:

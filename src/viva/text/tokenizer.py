@@ -165,6 +165,9 @@ class Tokenizer:
         those that are missing get the next ids.
         """
         chosen = named(name)
+        if lacking := [role for role in chosen.roles if role not in self.words]:
+            must = f"a tokenizer must have the {' and the '.join(chosen.roles)} that the chat template {name} writes"
+            raise Refusal(must, f"no {' and no '.join(lacking)}", "name it in tokenizer_config.json")
         core = tokenizers.Tokenizer.from_str(self._json)
         missing = [token for token in chosen.tokens if token not in self.specials]
         core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in missing])

@@ -11,6 +11,7 @@ from viva.base.errors import Refusal
 from viva.text.marks import CLOSE, OPEN
 
 Span = tuple[int, int]
+Beginning = Callable[[int, bool], str]
 FLAGS = ("train", "weight")  # fields of a message that say whether it is learned, as other stacks have them
 
 
@@ -33,17 +34,17 @@ class Learned(Config):
 
 
 def spans(
-    text: Callable[[int | None, bool], str], messages: list[dict], chosen: list[int], stops: list[str]
+    whole: str, beginning: Beginning, messages: list[dict], chosen: list[int], stops: list[str]
 ) -> tuple[str, list[Span]]:
-    """The whole conversation, and in it the spans of the `chosen` messages; `text` renders the first n messages, or all
-    (None), and opens a reply if told so.
+    """The `whole` conversation without its marks, and in it the spans of the `chosen` messages; `beginning` renders the
+    first n, and opens a reply if told so.
 
     A template with {% generation %} blocks says itself where the assistant's turns are, one block each. Others, and
     other roles, follow from the prefix property: the text of the first n messages must begin that of n + 1, and that
     the whole. The assistant's turn begins where it departs from a turn that was opened for it, and ends with the last
     of its `stops`; what a template puts after that is never said.
     """
-    whole, blocks = cut(text(None, False))
+    whole, blocks = cut(whole)
     speakers = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
     marked = bool(blocks) and all(place in speakers for place in chosen)
     if marked and chosen == speakers:
@@ -57,7 +58,7 @@ def spans(
         )
     if marked:
         return whole, [blocks[speakers.index(place)] for place in chosen]
-    return whole, list(_by_prefix(text, whole, messages, chosen, stops))
+    return whole, list(_by_prefix(whole, beginning, messages, chosen, stops))
 
 
 def cut(text: str) -> tuple[str, list[Span]]:
@@ -72,18 +73,15 @@ def cut(text: str) -> tuple[str, list[Span]]:
 
 
 def _by_prefix(
-    text: Callable[[int | None, bool], str], whole: str, messages: list[dict], chosen: list[int], stops: list[str]
+    whole: str, beginning: Beginning, messages: list[dict], chosen: list[int], stops: list[str]
 ) -> Iterator[Span]:
     for turn in chosen:
-        before = cut(text(turn, False))[0] if turn else ""
-        after = whole if turn + 1 == len(messages) else cut(text(turn + 1, False))[0]
-        _require_prefix(before, after, turn)
+        after = whole if turn + 1 == len(messages) else cut(beginning(turn + 1, False))[0]
+        before = cut(beginning(turn, messages[turn]["role"] == "assistant"))[0] if turn else ""
+        if not after.startswith(before):  # a turn may be opened in another way than it goes on, with no thoughts in it
+            _require_prefix(cut(beginning(turn, False))[0], before[: _same(before, after)], turn)
         _require_prefix(after, whole, turn)
-        start = len(before)
-        if messages[turn]["role"] == "assistant":
-            opened = cut(text(turn, True))[0]
-            start = _same(opened, after)
-            _require_prefix(before, opened, turn)
+        start = _same(before, after)
         yield start, start + _said(after[start:], stops)
 
 

@@ -7,7 +7,10 @@ holds a stand-in was made up by a person, out of one string or of several, and i
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Callable
+from functools import lru_cache
+from itertools import pairwise
 from typing import Any
 
 from viva.base.errors import Refusal
@@ -17,83 +20,104 @@ from viva.text.marks import BREAK, CLOSE, OPEN, pattern
 POOL = [chr(code) for code in (*range(0xFDD5, 0xFDF0), *(plane << 16 | 0xFFFE for plane in range(17)))]
 PRIVATE = "".join([*POOL, *BREAK, *OPEN, *CLOSE])
 
-
-def marked(render: Callable[[Any], str], said: Any, specials: list[str]) -> str:
-    """`render(said)` as a marked text, in which a special token counts if the template wrote it.
-
-    Every sign that special tokens are made of is veiled or, for a template that looks at signs (to split at </think>,
-    for example), whole special tokens alone, in upper and lower case. Refused: a template that looks at those too.
-    """
-    plain, known = render(said), pattern(specials)
-    for hidden in (_signs(known, specials), re.compile(known.pattern, re.IGNORECASE)):
-        veil = _Veil(hidden, said)
-        seen = render(_changed(said, veil.over)) if veil.back else plain
-        if seen.translate(veil.back) == plain:
-            return _broken(seen, veil.back, known)
-    held = sorted({found for text in _strings(said) for found in known.findall(text)})
-    must = "a message must not hold special tokens that the chat template reads as its own"
-    raise Refusal(must, ", ".join(held), "take them out of the conversation")
+Span = tuple[int, int]
 
 
 class Role(str):
     """Who speaks: checked against the roles that a template knows, so no veil covers it."""
 
 
-class _Veil:
-    """Stand-ins, one for each character to hide that `said` holds, none of which it holds itself."""
+class Veil:
+    """Stand-ins for some characters of what was `said`, none of which is in it: for the first character of everything
+    that is `hidden`.
+    """
 
-    def __init__(self, hidden: re.Pattern, said: Any):
-        texts = list(_strings(said))
-        self.hidden, everything = hidden, {*"".join(texts)}
+    def __init__(self, hidden: re.Pattern, known: re.Pattern, said: Any):
+        texts = strings(said)
         first = sorted({found[0][0] for text in texts for found in hidden.finditer(text)})
-        free = [char for char in POOL if char not in everything]
+        taken = {*"".join(texts)}
+        free = [char for char in POOL if char not in taken]
         if len(first) > len(free):
             raise Refusal("a conversation must leave noncharacters free", f"{len(free)}", "take U+FDD5 to U+FDEF out")
-        self.there = str.maketrans(dict(zip(first, free, strict=False)))
-        self.back = str.maketrans(dict(zip(free, first, strict=False)))
+        self._there = dict(zip(first, free, strict=False))
+        self._back = str.maketrans(dict(zip(free, first, strict=False)))
+        self._hidden, self._known = hidden, known
+        self.said = changed(said, self._over) if first else said
 
-    def over(self, text: str) -> str:
-        """`text` with a stand-in for the first character of everything to hide."""
-        return self.hidden.sub(lambda found: found[0][0].translate(self.there) + found[0][1:], text)
+    def _over(self, text: str) -> str:
+        return self._hidden.sub(lambda found: self._there[found[0][0]] + found[0][1:], text)
+
+    def lifted(self, seen: str) -> str:
+        """What was rendered under the veil, as it is without."""
+        return seen.translate(self._back)
+
+    def marked(self, seen: str, spans: list[Span]) -> tuple[str, list[Span]]:
+        """What was rendered under the veil as a marked text, in which a special token counts if the template wrote it
+        alone; and where in that the spans of it are.
+        """
+        plain, cuts = self.lifted(seen), self._cuts(seen)
+        places = [0, *cuts, len(plain)]
+        broken = BREAK.join(plain[start:end] for start, end in pairwise(places))
+        moved = lambda place: place + len(BREAK) * bisect_left(cuts, place)  # noqa: E731
+        return broken, [(moved(start), moved(end)) for start, end in spans]
+
+    def _cuts(self, seen: str) -> list[int]:
+        """Where a special token that a person had a part in must be broken: before that part, or behind its first
+        character.
+        """
+        plain, cuts, at = self.lifted(seen), set(), 0
+        while self._back and (found := self._known.search(plain, at)):
+            at = found.start() + 1
+            own = next((place for place in range(*found.span()) if ord(seen[place]) in self._back), None)
+            if own is not None and len(found[0]) == 1:
+                must = "a special token must have two characters, or it cannot be told from the same one in a message"
+                raise Refusal(must, repr(found[0]), "take it out of the message, or make the token an ordinary one")
+            if own is not None:
+                cuts.add(max(own, at))
+        return sorted(cuts)
 
 
-def _signs(known: re.Pattern, specials: list[str]) -> re.Pattern:
-    """The characters that are no letters or digits in special tokens and marks, and those they begin and end with."""
-    signs = {*BREAK, *OPEN, *CLOSE}
+def veil(render: Callable[[Any], str], said: Any, specials: list[str]) -> tuple[Veil, str]:
+    """A veil under which `render` gives the same but for the stand-ins, and what it gives.
+
+    Every sign that special tokens are made of is veiled or, for a template that looks at signs (to split at </think>,
+    for example), whole special tokens alone, in upper and lower case. Refused: a template that looks at those too.
+    """
+    plain = render(said)
+    known, *hiding = _patterns(tuple(specials))
+    for hidden in hiding:
+        made = Veil(hidden, known, said)
+        seen = plain if made.said is said else render(made.said)
+        if made.lifted(seen) == plain:
+            return made, seen
+    held = sorted({found for text in strings(said) for found in known.findall(text)})
+    must = "a message must not hold special tokens that the chat template reads as its own"
+    raise Refusal(must, ", ".join(held), "take them out of the conversation")
+
+
+@lru_cache(maxsize=16)
+def _patterns(specials: tuple[str, ...]) -> tuple[re.Pattern, re.Pattern, re.Pattern]:
+    """Special tokens and marks; the characters they begin and end with, or that are no letters or digits in them; and
+    they again, in upper and lower case.
+    """
+    known, signs = pattern(list(specials)), {*BREAK, *OPEN, *CLOSE}
     for token in specials:
-        signs |= {
-            token[0],
-            token[-1],
-            *(char for char in token if not (char.isalnum() or char.isspace() or char in "_-")),
-        }
-    return re.compile("[" + "".join(map(re.escape, sorted(signs))) + "]")
+        signs |= {token[0], token[-1]} | {c for c in token if not (c.isalnum() or c.isspace() or c in "_-")}
+    anywhere = re.compile("[" + "".join(map(re.escape, sorted(signs))) + "]")
+    return known, anywhere, re.compile(known.pattern, re.IGNORECASE)
 
 
-def _broken(seen: str, back: dict, known: re.Pattern) -> str:
-    """What was seen under a veil, lifted, with a BREAK in each special token that a person had a part in."""
-    plain, cuts, at = seen.translate(back), {0}, 0
-    while back and (found := known.search(plain, at)):
-        at = found.start() + 1
-        own = next((place for place in range(*found.span()) if ord(seen[place]) in back), None)
-        if own is not None and len(found[0]) == 1:
-            must = "a special token must have two characters, or it cannot be told from the same letter in a message"
-            raise Refusal(must, repr(found[0]), "take the letter out, or make the token an ordinary one")
-        if own is not None:
-            cuts.add(max(own, at))
-    places = sorted(cuts)
-    return BREAK.join(plain[start:end] for start, end in zip(places, [*places[1:], len(plain)], strict=True))
-
-
-def _changed(value: Any, change: Callable[[str], str]) -> Any:
+def changed(value: Any, change: Callable[[str], str]) -> Any:
     """`value` with each string in it changed, the names of fields too, but no Role."""
     if isinstance(value, str):
         return value if isinstance(value, Role) else change(value)
     if isinstance(value, dict):
-        return {_changed(key, change): _changed(item, change) for key, item in value.items()}
-    return [_changed(item, change) for item in value] if isinstance(value, list | tuple) else value
+        return {changed(key, change): changed(item, change) for key, item in value.items()}
+    return [changed(item, change) for item in value] if isinstance(value, list | tuple) else value
 
 
-def _strings(value: Any) -> list[str]:
+def strings(value: Any) -> list[str]:
+    """Each string in `value` that a veil may cover."""
     found: list[str] = []
-    _changed(value, lambda text: found.append(text) or text)
+    changed(value, lambda text: found.append(text) or text)
     return found

@@ -1,7 +1,7 @@
 """The chat templates that come with viva, one Jinja file each; a file's name is the name of its template.
 
-The first line of a file, a comment, lists the special tokens that the template writes beside `bos_token` and
-`eos_token`. What an assistant writes stands in one {% generation %} block for each of its turns.
+The first line of a file, a comment, lists the special tokens that the template writes, some by the roles in which a
+tokenizer has them (`eos_token`). What an assistant writes stands in one {% generation %} block for each of its turns.
 """
 
 import re
@@ -16,10 +16,11 @@ HEAD = re.compile(r"\{#- tokens:(?P<tokens>.*?) ?-#\}\n")
 
 @dataclass(frozen=True)
 class Named:
-    """A template's source, and the special tokens a tokenizer must have for it."""
+    """A template's source, the special tokens that a tokenizer must have for it, and the roles it must have them in."""
 
     source: str
     tokens: tuple[str, ...]
+    roles: tuple[str, ...]
 
 
 def names() -> list[str]:
@@ -35,4 +36,6 @@ def named(name: str) -> Named:
     if name not in names():
         raise Refusal("a chat template must be one of those that come with viva", repr(name), nearest(name, names()))
     text = (files(__name__) / f"{name}.jinja").read_text(encoding="utf-8")
-    return Named(HEAD.sub("", text, count=1), tuple(HEAD.match(text)["tokens"].split()))
+    needed = HEAD.match(text)["tokens"].split()
+    roles = tuple(token for token in needed if token.endswith("_token"))
+    return Named(HEAD.sub("", text, count=1), tuple(token for token in needed if token not in roles), roles)
