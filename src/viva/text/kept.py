@@ -1,6 +1,7 @@
 """Whether a template writes all of a conversation: what it would drop without a word is refused.
 
-Each text is replaced by a probe of its own, and the probes are looked for in what the template makes of them.
+Each text is replaced by a probe of its own, and the probes are looked for in what the template makes of them. A text
+whose probe is not found may have been cut or turned round: then a longer one must change what the template writes.
 """
 
 import json
@@ -11,6 +12,7 @@ from typing import Any
 from viva.base.errors import Notice, Refusal
 from viva.text.conversation import function, texts
 
+END = "end"
 Render = Callable[[list[dict], list[dict] | None], str]
 
 
@@ -23,10 +25,10 @@ def require_kept(render: Render, messages: list[dict], tools: list[dict] | None)
         render(messages, tools)  # refused in the template's words, or it looks at the very texts
         return
     for place, message in enumerate(messages):
-        role = message["role"]
         for part, content in enumerate(texts(message.get("content"))):
-            if content.strip() and _probe("content", place, part) not in seen:
-                raise _lost(f"the content of message {place} ({role})", role)
+            found = not content.strip() or _probe("content", place, part) in seen
+            if not found and not _matters(render, messages, tools, place):
+                raise _lost(f"the content of message {place} ({message['role']})", f"the role {message['role']}")
         for call in range(len(message.get("tool_calls") or [])):
             if _probe("call", place, call) not in seen:
                 raise _lost(f"the tool calls of message {place}", "tool calls")
@@ -36,6 +38,14 @@ def require_kept(render: Render, messages: list[dict], tools: list[dict] | None)
     for place, tool in enumerate(tools or []):
         if _probe("tool", place) not in seen:
             raise _lost(f"the tool {function(tool)['name']!r}", "tools")
+
+
+def _matters(render: Render, messages: list[dict], tools: list[dict] | None, place: int) -> bool:
+    """Whether a longer content of one message changes what the template writes."""
+    content = messages[place]["content"]
+    longer = f"{content}{END}" if isinstance(content, str) else [*content, {"type": "text", "text": END}]
+    changed = [*messages[:place], {**messages[place], "content": longer}, *messages[place + 1 :]]
+    return render(messages, tools) != render(changed, tools)
 
 
 def say_changed(text: str, messages: list[dict]) -> None:
@@ -66,7 +76,7 @@ def _lost(what: str, kind: str) -> Refusal:
 
 
 def _probe(kind: str, place: int, part: int = 0) -> str:
-    return f"probe{kind}{place}of{part}end"
+    return f"probe{kind}{place}of{part}{END}"
 
 
 def _probed(place: int, message: dict) -> dict:
