@@ -1,11 +1,14 @@
 """The chat templates that come with viva: what they write, and token by token what of it is learned."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
+from viva.cli import tokenizer as cli
 from viva.text import chat
 from viva.text.learn import byte_bpe
 from viva.text.templates import named, names
@@ -155,6 +158,12 @@ def test_text_and_mask_are_as_written_by_hand(pair, case):
     made = chat.render(tokenizer, messages, tools=tools)
     assert bracketed(tokenizer, made) == CASES[case]
     assert made.text == CASES[case].replace("⟦", "").replace("⟧", "")
+
+
+@pytest.mark.parametrize("name", names())
+def test_every_template_is_described(name):
+    page = (Path(__file__).parents[2] / "docs" / "text.md").read_text(encoding="utf-8")
+    assert f"\n| `{name}` |" in page and re.search(rf"\b{name}\b", cli.template.__doc__)
 
 
 def test_every_template_has_a_case():

@@ -14,7 +14,7 @@ from viva.text.marks import unshield
 from viva.text.template import DEFAULT_TEMPLATE
 from viva.text.tokenizer import Tokenizer
 from viva.text.turns import FLAGS, Learned, cut, spans
-from viva.text.veil import Role, veil
+from viva.text.veil import veil
 
 __all__ = ["DEFAULT_TEMPLATE", "ROLES", "Learned", "Rendered", "draft", "opened", "render"]
 
@@ -97,4 +97,4 @@ def _as_templates_see(message: dict) -> dict:
     thoughts = next((kept[name] for name in REASONING if name in kept), None)
     if thoughts is not None:
         kept = {"thinking": thoughts, **kept, "reasoning_content": thoughts}
-    return {**kept, "role": Role(message["role"])}
+    return kept

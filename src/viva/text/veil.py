@@ -23,10 +23,6 @@ PRIVATE = "".join([*POOL, *BREAK, *OPEN, *CLOSE])
 Span = tuple[int, int]
 
 
-class Role(str):
-    """Who speaks: checked against the roles that a template knows, so no veil covers it."""
-
-
 class Veil:
     """Stand-ins for some characters of what was `said`, none of which is in it: for the first character of everything
     that is `hidden`.
@@ -108,9 +104,9 @@ def _patterns(specials: tuple[str, ...]) -> tuple[re.Pattern, re.Pattern, re.Pat
 
 
 def changed(value: Any, change: Callable[[str], str]) -> Any:
-    """`value` with each string in it changed, the names of fields too, but no Role."""
+    """`value` with each string in it changed, the names of fields too."""
     if isinstance(value, str):
-        return value if isinstance(value, Role) else change(value)
+        return change(value)
     if isinstance(value, dict):
         return {changed(key, change): changed(item, change) for key, item in value.items()}
     return [changed(item, change) for item in value] if isinstance(value, list | tuple) else value
