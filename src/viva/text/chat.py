@@ -13,7 +13,7 @@ from viva.text.kept import require_kept, say_changed
 from viva.text.marks import unshield
 from viva.text.template import DEFAULT_TEMPLATE
 from viva.text.tokenizer import Tokenizer
-from viva.text.turns import FLAGS, Learned, cut, spans
+from viva.text.turns import ASSISTANT, FLAGS, Learned, cut, spans
 from viva.text.veil import veil
 
 __all__ = ["DEFAULT_TEMPLATE", "ROLES", "Learned", "Rendered", "draft", "opened", "render"]
@@ -35,7 +35,7 @@ def render(
     messages: list[dict],
     reply: bool = False,
     tools: list[dict] | None = None,
-    learned: Learned = Learned(),  # noqa: B008 - frozen
+    learned: Learned = ASSISTANT,
 ) -> Rendered:
     """Text, ids and loss mask of a conversation; `tools` are JSON schemas of what the assistant may call.
 
@@ -57,7 +57,7 @@ def draft(
     tokenizer: Tokenizer,
     messages: list[dict],
     tools: list[dict] | None = None,
-    learned: Learned = Learned(),  # noqa: B008 - frozen
+    learned: Learned = ASSISTANT,
 ) -> Draft:
     """The conversation, with the spans of the turns that are learned, their end tokens included (`text/turns.py`)."""
     talk = _Talk(tokenizer, messages, tools, reply=False)

@@ -27,10 +27,12 @@ class Learned(Config):
     def of(self, messages: list[dict]) -> list[int]:
         """The places of the messages that are learned."""
         said = [_flag(place, message) for place, message in enumerate(messages)]
-        wanted = [
-            place for place, message in enumerate(messages) if _either(said[place], message["role"] in self.roles)
-        ]
+        usual = [message["role"] in self.roles for message in messages]
+        wanted = [place for place, own in enumerate(said) if (usual[place] if own is None else own)]
         return wanted if self.turns == "all" else wanted[-1:]
+
+
+ASSISTANT = Learned()
 
 
 def spans(
@@ -50,12 +52,9 @@ def spans(
     if marked and chosen == speakers:
         return whole, [span for span in blocks if span[1] > span[0]]
     if marked and len(blocks) != len(speakers):
-        must = (
-            "a template must write one {% generation %} block for each of the assistant's turns to learn some of them"
-        )
-        raise Refusal(
-            must, f"{len(blocks)} blocks for {len(speakers)} turns", "learn all of them, or mend the template"
-        )
+        must = "to learn some turns a template must write one {% generation %} block for each of the assistant's"
+        found = f"{len(blocks)} blocks for {len(speakers)} turns"
+        raise Refusal(must, found, "learn all of them, or mend the template")
     if marked:
         return whole, [blocks[speakers.index(place)] for place in chosen]
     return whole, list(_by_prefix(whole, beginning, messages, chosen, stops))
@@ -116,7 +115,3 @@ def _flag(place: int, message: dict) -> bool | None:
     if len(set(map(bool, said.values()))) > 1:
         raise Refusal(f"train and weight of message {place} must say the same", said, "leave one of them out")
     return next(map(bool, said.values()), None)
-
-
-def _either(said: bool | None, usual: bool) -> bool:
-    return usual if said is None else said

@@ -94,13 +94,14 @@ def veil(render: Callable[[Any], str], said: Any, specials: list[str]) -> tuple[
 @lru_cache(maxsize=16)
 def _patterns(specials: tuple[str, ...]) -> tuple[re.Pattern, re.Pattern, re.Pattern]:
     """Special tokens and marks; the characters they begin and end with, or that are no letters or digits in them; and
-    they again, in upper and lower case.
+    the tokens again, in upper and lower case, with the characters of marks.
     """
     known, signs = pattern(list(specials)), {*BREAK, *OPEN, *CLOSE}
+    whole = "|".join([known.pattern, *signs])
     for token in specials:
         signs |= {token[0], token[-1]} | {c for c in token if not (c.isalnum() or c.isspace() or c in "_-")}
     anywhere = re.compile("[" + "".join(map(re.escape, sorted(signs))) + "]")
-    return known, anywhere, re.compile(known.pattern, re.IGNORECASE)
+    return known, anywhere, re.compile(whole, re.IGNORECASE)
 
 
 def changed(value: Any, change: Callable[[str], str]) -> Any:

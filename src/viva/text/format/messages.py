@@ -5,11 +5,11 @@ from typing import Any
 
 from viva.base.errors import Refusal
 from viva.text import chat
-from viva.text.chat import Learned
 from viva.text.example import Draft
 from viva.text.fields import Format, value
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
+from viva.text.turns import ASSISTANT, Learned
 
 
 class Config(Format):
@@ -21,7 +21,7 @@ class Config(Format):
 
     field: str = "messages"
     tools: str = "tools"
-    learned: Learned = Learned()
+    learned: Learned = ASSISTANT
 
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         return conversation(row, value(row, self.field), tokenizer, tools(row, self.tools), self.learned)
@@ -44,7 +44,7 @@ def conversation(
     messages: list[dict],
     tokenizer: Tokenizer,
     tools: list[dict] | None = None,
-    learned: Learned = Learned(),  # noqa: B008 - frozen
+    learned: Learned = ASSISTANT,
 ) -> Draft:
     """The draft of a conversation; what is wrong with it is said with the place of the row."""
     try:
