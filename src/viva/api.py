@@ -75,29 +75,35 @@ class LanguageModel:
         require_one_sequence(self.model)
         return self.model(given(self.model, ids))
 
-    def ids(self, prompt: Prompt) -> list[int]:
-        """What the model reads: a text behind the begin token, as in training, or messages with a reply opened."""
+    def ids(self, prompt: Prompt, tools: list[dict] | None = None) -> list[int]:
+        """What the model reads: a text behind the begin token, as in training, or messages with a reply opened, and
+        JSON schemas of the tools that it may call.
+        """
         if not isinstance(prompt, str):
-            return chat.render(self.tokenizer, prompt, reply=True).ids
+            return chat.render(self.tokenizer, prompt, reply=True, tools=tools).ids
+        if tools is not None:
+            raise Refusal("tools must come with the messages of a conversation", "a text", "give it as a message")
         return self._begun(self.tokenizer.encode(prompt))
 
     def _begun(self, ids: list[int]) -> list[int]:
         begin = self.tokenizer.bos_id
         return ids if begin is None else [begin, *ids]
 
-    def stream(self, prompt: Prompt, **sampling: Any) -> Iterator[str]:
+    def stream(self, prompt: Prompt, tools: list[dict] | None = None, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
         chosen = parse(Sampling, sampling, name="sampling")
         require_writer(self.model)
-        yield from self._reply(*self._sides(prompt), chosen)
+        yield from self._reply(*self._sides(prompt, tools), chosen)
 
-    def generate(self, prompt: Prompt, **sampling: Any) -> str:
+    def generate(self, prompt: Prompt, tools: list[dict] | None = None, **sampling: Any) -> str:
         """The text that follows `prompt`."""
-        return "".join(self.stream(prompt, **sampling))
+        return "".join(self.stream(prompt, tools, **sampling))
 
-    def chat(self, messages: list[dict], **sampling: Any) -> str:
-        """The assistant's reply to a conversation such as [{"role": "user", "content": "hi"}]."""
-        return self.generate(messages, **sampling)
+    def chat(self, messages: list[dict], tools: list[dict] | None = None, **sampling: Any) -> str:
+        """The assistant's reply to a conversation such as [{"role": "user", "content": "hi"}]; `tools` are the JSON
+        schemas of what it may call, and a call is in the reply as the chat template writes it.
+        """
+        return self.generate(messages, tools, **sampling)
 
     def infill(self, before: str, after: str, spm: bool = False, **sampling: Any) -> str:
         """What stands between two texts, by a decoder that learned the objective `infill`.
@@ -121,10 +127,10 @@ class LanguageModel:
         sides = [self._sides(text) for text in require_texts(texts)]
         return self._searched([prompt for prompt, _ in sides], chosen, [source for _, source in sides])
 
-    def _sides(self, prompt: Prompt) -> tuple[list[int], list[int] | None]:
+    def _sides(self, prompt: Prompt, tools: list[dict] | None = None) -> tuple[list[int], list[int] | None]:
         """(what the decoder begins with, what the encoder reads if there is one)."""
         if self.spec.encoder is None:
-            return self.ids(prompt), None
+            return self.ids(prompt, tools), None
         if not isinstance(prompt, str):
             fix = "give one text to generate from, or translate a list of texts"
             raise Refusal("a model with an encoder must be given a text", f"{prompt!r:.80}", fix)

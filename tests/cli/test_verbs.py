@@ -99,6 +99,16 @@ def test_tokenizer_train_and_encode(viva, tmp_path):
     assert total == f"{len(tokens)} tokens for 6 bytes"
 
 
+def test_tokenizer_template_brings_the_tokens_it_needs(viva, tiny, tmp_path):
+    code, out, _ = viva("tokenizer", "template", tiny, "gemma", "--out", tmp_path / "new")
+    assert code == 0
+    assert out == f"gemma, 2 new tokens <start_of_turn> <end_of_turn>, saved in {tmp_path / 'new'}\n"
+    made = public.load_tokenizer(tmp_path / "new")
+    assert {"<start_of_turn>", "<end_of_turn>"} <= set(made.specials) and "<start_of_turn>model" in made.template
+    code, _, err = viva("tokenizer", "template", tiny, "gema", "--out", tmp_path / "new")
+    assert code == 2 and "must be one of those that come with viva, but found 'gema'" in err
+
+
 def test_lineage_tells_the_chain_and_whether_files_are_intact(viva, tiny, tmp_path):
     public.load(tiny).save(tmp_path / "child")
     code, out, _ = viva("lineage", tmp_path / "child")

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import time
 import warnings
+from dataclasses import replace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ import transformers
 
 import viva
 from viva.base import machine
+from viva.base.errors import Refusal
 from viva.model import folder
 from viva.model.arch import llama, qwen2
 from viva.model.init import initialise
@@ -84,6 +86,18 @@ def test_greedy_text_is_that_of_transformers(saved):
     prompt = torch.tensor([[theirs.bos_token_id, *theirs.encode("learn", add_special_tokens=False)]])
     reply = twin.generate(prompt, do_sample=False, max_new_tokens=12)[0, prompt.shape[1] :]
     assert m.generate("learn", temperature=0, max_new_tokens=12) == theirs.decode(reply)
+
+
+def test_chat_is_given_tools_where_the_template_has_a_form_for_them(saved):
+    m = viva.load(saved)
+    tools = [{"type": "function", "function": {"name": "add", "parameters": {}}}]
+    m = replace(m, own_tokenizer=m.tokenizer.with_template("qwen3"))
+    assert '{"name": "add", "parameters": {}}' in m.tokenizer.decode(m.ids(TALK, tools))
+    assert m.ids(TALK, tools) == chat.render(m.tokenizer, TALK, reply=True, tools=tools).ids
+    with pytest.raises(Refusal, match="must write the tool 'add'"):
+        viva.load(saved).chat(TALK, tools)
+    with pytest.raises(Refusal, match="tools must come with the messages of a conversation, but found a text"):
+        m.generate("hi", tools)
 
 
 def test_chat_reads_the_template_with_a_reply_opened(saved):

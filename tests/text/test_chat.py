@@ -201,9 +201,18 @@ BAD = {
         "message 0 must have a known role, but found 'asistant'.*'assistant'",
     ),
     "no role": ([USER, {"content": "a"}], "message 1 must have a role and a content"),
-    "no content": ([{"role": "user"}], "message 0 must have a string as its content, but found None"),
-    "number": ([{"role": "user", "content": 3}], "message 0 must have a string as its content, but found 3"),
-    "parts": ([{"role": "user", "content": [{"type": "text"}]}], r"must have a string as its content, but found \[\{"),
+    "no content": (
+        [{"role": "user"}],
+        "message 0 must have a string as its content, or a list of parts of text, but found None",
+    ),
+    "number": (
+        [{"role": "user", "content": 3}],
+        "message 0 must have a string as its content, or a list of parts of text, but found 3",
+    ),
+    "parts": (
+        [{"role": "user", "content": [{"type": "text"}]}],
+        r"must have a string as its content, or a list of parts of text, but found \[\{",
+    ),
     "two systems": ([SYSTEM, SYSTEM, USER], "must be the only one and come first"),
     "late system": ([USER, SYSTEM], "must be the only one and come first"),
     "assistant first": ([ASSISTANT], "the assistant must answer a user"),

@@ -67,7 +67,11 @@ BAD = {
     "number": (prompt, {"prompt": "a", "completion": 3}, r"in the field 'completion', but found 3.*a string"),
     "surrogate": (text, {"text": "ab\ud83d"}, r"whole Unicode characters.*a lone surrogate at character 2"),
     "role": (messages, {"messages": TALK}, r"d\.jsonl:3: message 0 must have a known role"),
-    "no answer": (messages, {"messages": MUTE}, r"d\.jsonl:3 must have an assistant's turn"),
+    "no answer": (
+        messages,
+        {"messages": MUTE},
+        r"d\.jsonl:3 must have a turn to learn, of the assistant, but found the roles user",
+    ),
     "text talk": (messages, {"messages": "hi"}, r"d\.jsonl:3: a conversation must be a list"),
 }
 

@@ -12,8 +12,8 @@ import pytest
 import sentencepiece
 import tiktoken
 import transformers
+from sample_texts import TEXTS
 
-from conftest import TEXTS
 from viva.base.errors import Notice, Refusal
 from viva.text.learn import byte_bpe
 from viva.text.patterns import PATTERNS

@@ -67,7 +67,7 @@ def test_ours_names_distinct_tokens_for_pad_and_end(ours, twin):
 
 def test_training_is_deterministic_in_another_process_on_one_thread(ours):
     code = (
-        "import sys; sys.path.insert(0, 'tests/text'); from conftest import TEXTS;"
+        "import sys; sys.path.insert(0, 'tests/text'); from sample_texts import TEXTS;"
         "from viva.text.learn import byte_bpe;"
         "print(byte_bpe.train(TEXTS, byte_bpe.Config(vocab_size=420)).fingerprint.merges)"
     )

@@ -120,5 +120,29 @@ def encode(tokenizer: str, text: str) -> None:
     print(f"{len(ids)} tokens for {len(text.encode())} bytes")
 
 
+@app.command
+def template(tokenizer: str, name: str, *, out: Path) -> None:
+    """Give a tokenizer one of viva's chat templates, and the special tokens that it needs.
+
+    Example: viva tokenizer template tokenizers/mine llama3 --out tokenizers/mine-llama3
+
+    Parameters
+    ----------
+    tokenizer
+        a folder with a tokenizer.json, that file, or a hub id
+    name
+        alpaca, chatml, gemma, llama2, llama3, llama3_1, mistral, qwen2_5, qwen3 or vicuna
+    out
+        the folder to write tokenizer.json and tokenizer_config.json into
+    """
+    from viva.api import load_tokenizer
+
+    before = load_tokenizer(tokenizer)
+    after = before.with_template(name)
+    after.save(out)
+    new = [token for token in after.specials if token not in before.specials]
+    print(f"{name}, {len(new)} new tokens {' '.join(new)}".rstrip() + f", saved in {out}")
+
+
 for verb in (tokenizer_diff.diff, tokenizer_convert.convert, tokenizer_add.add):
     app.command(verb)

@@ -9,21 +9,28 @@ from tokenizers import AddedToken
 from viva.base.files import read_json
 
 EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
+MORE_TEMPLATES = "additional_chat_templates"  # transformers' folder for those by name
 
 
 def read(folder: Path) -> dict[str, Any]:
-    """tokenizer_config.json with the template as one string; a chat_template.jinja beside it comes first."""
+    """tokenizer_config.json with the template as one string, or several by name; files beside it come first."""
     config = _config(folder / "tokenizer_config.json")
     if "added_tokens_decoder" not in config:
         config |= _config(folder / "special_tokens_map.json")
-    found = config.get("chat_template")
-    if isinstance(found, list):  # an older form: several templates by name
-        found = {entry["name"]: entry["template"] for entry in found}
-    if isinstance(found, dict):
-        found = found.get("default")
-    if (folder / "chat_template.jinja").is_file():
-        found = (folder / "chat_template.jinja").read_text(encoding="utf-8")
-    return {**config, "chat_template": found} if found else {k: v for k, v in config.items() if k != "chat_template"}
+    found = by_name(config.pop("chat_template", None))
+    files = {"default": folder / "chat_template.jinja"}
+    files |= {file.stem: file for file in sorted((folder / MORE_TEMPLATES).glob("*.jinja"))}
+    found |= {name: file.read_text(encoding="utf-8") for name, file in files.items() if file.is_file()}
+    if not found:
+        return config
+    return {**config, "chat_template": found["default"] if list(found) == ["default"] else found}
+
+
+def by_name(found: Any) -> dict[str, str]:
+    """Chat templates by name, of a tokenizer_config.json: one alone is the default."""
+    if isinstance(found, list):  # as transformers writes them into that file
+        return {entry["name"]: entry["template"] for entry in found}
+    return dict(found) if isinstance(found, dict) else {"default": found} if found else {}
 
 
 def _config(file: Path) -> dict[str, Any]:

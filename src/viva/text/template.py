@@ -16,22 +16,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from viva.base.errors import Refusal
 from viva.text.marks import CLOSE, OPEN
+from viva.text.templates import named
+from viva.text.veil import PRIVATE
 
-# ChatML, the form that OpenAI published for GPT-3.5 and Qwen made common; what makes no sense is refused.
-DEFAULT_TEMPLATE = """\
-{%- for message in messages %}
-    {%- if message.role == 'system' and not loop.first %}
-        {{- raise_exception('the system message must be the only one and come first') }}
-    {%- endif %}
-    {%- if message.role == 'assistant' and (loop.first or loop.previtem.role not in ['user', 'tool']) %}
-        {{- raise_exception('the assistant must answer a user') }}
-    {%- endif %}
-    {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>\\n' }}
-{%- endfor %}
-{%- if add_generation_prompt %}
-    {{- '<|im_start|>assistant\\n' }}
-{%- endif %}
-"""
+DEFAULT_TEMPLATE = named("chatml").source
+
+ORDINARY = (ArithmeticError, AttributeError, LookupError)  # what a template meets in a conversation it is not made for
 
 
 class _Generation(Extension):
@@ -51,23 +41,32 @@ def _raise(message: str) -> None:
 
 
 def _json(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False):
-    """Jinja's own filter escapes <, > and & for HTML, which a model must not see."""
-    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    """Jinja's own filter escapes <, > and & for HTML, which a model must not see. Stand-ins of a veil stay."""
+    made = json.dumps(value, ensure_ascii=False, indent=indent, separators=separators, sort_keys=sort_keys)
+    return re.sub(rf"[^\x00-\x7f{PRIVATE}]", lambda found: json.dumps(found[0])[1:-1], made) if ensure_ascii else made
 
 
-ORDINARY = (ArithmeticError, AttributeError, LookupError)  # what a template meets in a conversation it is not made for
+def _world() -> ImmutableSandboxedEnvironment:
+    world = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
+    world.filters["tojson"] = _json
+    world.globals |= {"raise_exception": _raise, "strftime_now": lambda form: datetime.now().strftime(form)}
+    return world
 
 
 @lru_cache(maxsize=16)
 def compiled(source: str) -> Template:
     """The template, ready to render; a syntax error is refused."""
-    world = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[_Generation, loopcontrols])
-    world.filters["tojson"] = _json
-    world.globals |= {"raise_exception": _raise, "strftime_now": lambda form: datetime.now().strftime(form)}
     try:
-        return world.from_string(source)
+        return _world().from_string(source)
     except (TemplateError, RecursionError) as error:
         raise Refusal("a chat template must be valid Jinja", error, "mend or remove chat_template") from None
+
+
+@lru_cache(maxsize=16)
+def constants(source: str) -> frozenset[str]:
+    """Every string that a template has in its expressions, such as the roles it asks for."""
+    compiled(source)  # refused where it is no template
+    return frozenset(node.value for node in _world().parse(source).find_all(nodes.Const) if isinstance(node.value, str))
 
 
 def render(source: str, words: dict[str, str], messages: list[dict], reply: bool = False, tools: Any = None) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import tokenizers
-from tokenizers import normalizers
+from tokenizers import AddedToken, normalizers
 
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
@@ -16,6 +16,7 @@ from viva.text.characters import require_whole
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.frame import framing
 from viva.text.stream import Stream
+from viva.text.templates import named
 
 
 class Tokenizer:
@@ -46,8 +47,11 @@ class Tokenizer:
         write_text(Path(folder) / "tokenizer.json", self._json)
         # words: a token's attributes stand in tokenizer.json, and transformers takes them from there
         config = {"tokenizer_class": "PreTrainedTokenizerFast", **self.config, **self.words}
+        if isinstance(found := config.get("chat_template"), dict):
+            config["chat_template"] = [{"name": name, "template": source} for name, source in found.items()]
         write_text(Path(folder) / "tokenizer_config.json", json.dumps(config, ensure_ascii=False, indent=2) + "\n")
-        (Path(folder) / "chat_template.jinja").unlink(missing_ok=True)  # it would come before the one just written
+        for file in (Path(folder) / "chat_template.jinja", *(Path(folder) / special.MORE_TEMPLATES).glob("*.jinja")):
+            file.unlink(missing_ok=True)  # it would come before those just written
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, all of it plain text."""
@@ -136,10 +140,32 @@ class Tokenizer:
         core = framing(self.core, self.words)
         return self if core is self.core else Tokenizer(core, self.config)
 
+    @cached_property
+    def templates(self) -> dict[str, str]:
+        """The Jinja sources of the chat templates by name; most tokenizers have a `default` alone, or none."""
+        return special.by_name(self.config.get("chat_template"))
+
     @property
     def template(self) -> str | None:
-        """The Jinja source of the chat template, if there is one."""
-        return self.config.get("chat_template")
+        """The chat template for conversations without tools, if there is one."""
+        return self.templates.get("default")
+
+    def template_for(self, tools: Any) -> str | None:
+        """The chat template that transformers would take: `tool_use`, where there is one and tools are given."""
+        return self.template if tools is None else self.templates.get("tool_use", self.template)
+
+    def with_template(self, name: str) -> "Tokenizer":
+        """This tokenizer with one of viva's chat templates (`text/templates`), and with the special tokens it needs:
+        those that are missing get the next ids.
+        """
+        chosen = named(name)
+        if lacking := [role for role in chosen.roles if role not in self.words]:
+            must = f"a tokenizer must have the {' and the '.join(chosen.roles)} that the chat template {name} writes"
+            raise Refusal(must, f"no {' and no '.join(lacking)}", "name it in tokenizer_config.json")
+        core = tokenizers.Tokenizer.from_str(self._json)
+        missing = [token for token in chosen.tokens if token not in self.specials]
+        core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in missing])
+        return Tokenizer(core, {**self.config, "chat_template": chosen.source})
 
     @cached_property
     def words(self) -> dict[str, str]:
@@ -156,7 +182,7 @@ class Tokenizer:
             specials=self.specials,
             roles={"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
             probe=tuple(self.encode(PROBE)),
-            template=None if self.template is None else digest(self.template),
+            template=digest(self.config["chat_template"]) if self.templates else None,
             added={token["content"]: token["id"] for token in parts["added_tokens"] if not token["special"]},
             frame=digest([probe.ids for probe in self.encode_framed([PROBE, (PROBE, PROBE)])]),
         )

@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any, Self
 
 import yaml
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from viva.base.choice import Choice
 from viva.base.config import Config, read_yaml
-from viva.base.errors import Refusal
+from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
 from viva.text import grow
 from viva.text.format import text
+from viva.text.templates import names
 from viva.train.job import Train
 from viva.train.objective import causal
 
@@ -26,6 +27,7 @@ class Recipe(Config):
     Either `model`, a family and its sizes, starts anew, or `init`, a folder or hub id, goes on from there.
     `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
     `add_tokens` grows the vocabulary of `init`, its embeddings and its head by tokens, special ones among them.
+    `template`: a chat template of viva's in place of the tokenizer's own; a new tokenizer gets the tokens it needs.
     `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
     held out, unless `held_out` says where other rows for that come from.
     """
@@ -37,6 +39,7 @@ class Recipe(Config):
     head: Choice("viva.model.head") | None = None
     tokenizer: str | Choice("viva.text.learn", usual="byte_bpe") | None = None
     add_tokens: grow.Config | None = None
+    template: str | None = None
     data: Choice("viva.text.corpus")
     format: Choice("viva.text.format") = text.Config()
     valid: float = Field(0.02, ge=0, lt=1)
@@ -51,6 +54,13 @@ class Recipe(Config):
         if self.train.eval_every and not self.valid and self.held_out is None:
             raise ValueError("train.eval_every needs held-out rows: set `valid` to for example 0.02, or `held_out`")
         return self
+
+    @field_validator("template")
+    @classmethod
+    def _known_template(cls, name: str | None) -> str | None:
+        if name is not None and name not in names():
+            raise ValueError(f"must be a chat template that comes with viva; {nearest(name, names())}")
+        return name
 
     @model_validator(mode="after")
     def _grows(self) -> Self:

@@ -32,18 +32,33 @@ TOKENS = "tokens"  # the folder, in that of the run, of the token cache
 
 
 def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
-    """The tokenizer that the recipe names, or one trained on the rows that are not held out, kept in `out`."""
+    """The tokenizer that the recipe names, or one trained on the rows that are not held out, kept in `out`; with the
+    recipe's chat template.
+    """
     if isinstance(recipe.tokenizer, str):
         is_folder = Path(recipe.tokenizer).is_dir()
-        return Tokenizer.load(checkpoint.located(recipe.tokenizer) if is_folder else recipe.tokenizer)
+        return _templated(recipe, checkpoint.located(recipe.tokenizer) if is_folder else recipe.tokenizer)
     if recipe.init is not None and recipe.tokenizer is None:
-        return Tokenizer.load(checkpoint.located(recipe.init))
+        return _templated(recipe, checkpoint.located(recipe.init))
     if not (out / TOKENIZER / "tokenizer.json").is_file():
         config = recipe.tokenizer or byte_bpe.Config()
         made = config.learn(Reread(partial(_strings_to_learn, recipe)))
         with whole_folder(out / TOKENIZER) as new:
-            made.save(new)
-    return Tokenizer.load(out / TOKENIZER)
+            (made if recipe.template is None else made.with_template(recipe.template)).save(new)
+    return _templated(recipe, out / TOKENIZER)
+
+
+def _templated(recipe: Recipe, path: str | Path) -> Tokenizer:
+    """The tokenizer in `path`, with the recipe's chat template; refused where it has not the tokens for that."""
+    loaded = Tokenizer.load(path)
+    if recipe.template is None:
+        return loaded
+    made = loaded.with_template(recipe.template)
+    if new := [token for token in made.specials if token not in loaded.specials]:
+        fix = f"add them with `viva tokenizer template {path} {recipe.template}`, or leave `template` out"
+        must = f"the tokenizer must have the special tokens of the chat template {recipe.template}"
+        raise Refusal(must, f"no {', '.join(new)}", fix)
+    return made
 
 
 def _strings_to_learn(recipe: Recipe) -> Iterator[str]:

@@ -1,0 +1,80 @@
+"""A run on conversations: its template goes with it, and another one, be it by a space, is refused."""
+
+import json
+import re
+from dataclasses import replace
+
+import pytest
+
+import viva
+from viva.base.errors import Refusal
+from viva.text.templates import named
+from viva.train import start
+from viva.train.run import run
+
+from .runs import WORDS, recipe
+
+
+def chats(folder, changes=None, out="run"):
+    """A run of 3 steps on conversations, in `folder`/`out`."""
+    pairs = [(a, b) for a in WORDS for b in WORDS[:4]]
+    rows = [[{"role": "user", "content": f"{a} {b}"}, {"role": "assistant", "content": f"{b} {a}"}] for a, b in pairs]
+    text = "".join(json.dumps({"messages": row}) + "\n" for row in rows)
+    (folder / "data.jsonl").write_text(text, encoding="utf-8")
+    return recipe(folder, {"format": "messages", "train.steps": 3, **(changes or {})}, out)
+
+
+def refuses(text):
+    return pytest.raises(Refusal, match=re.escape(text))
+
+
+def test_a_recipe_sets_a_template_by_name(tmp_path):
+    given = chats(tmp_path, {"template": "llama3"})
+    made = start.parts(given, tmp_path / "run")
+    ids, mask = made.train.documents[0]
+    said, learned = made.tokenizer.decode(ids.tolist()), made.tokenizer.decode(ids[mask].tolist())
+    assert said.startswith("<|endoftext|><|start_header_id|>user<|end_header_id|>\n\n")
+    assert said.endswith(f"<|start_header_id|>assistant<|end_header_id|>\n\n{learned}") and learned.endswith(
+        "<|eot_id|>"
+    )
+    assert made.model.spec.vocab == made.tokenizer.vocab_size == 303
+
+
+def test_a_template_that_changes_by_one_space_is_refused_at_resume(tmp_path, monkeypatch):
+    given = chats(tmp_path, {"template": "llama3"})
+    first = run(given)
+    before = named("llama3")
+    assert viva.load(first.folder).tokenizer.template == before.source
+    changed = replace(before, source=before.source.replace("assistant<|end", "assistant <|end"))
+    monkeypatch.setattr("viva.text.tokenizer.named", lambda name: changed)
+    with refuses("step-00000003 needs its own tokenizer: its template must be"):
+        start.parts(given, tmp_path / "run")
+
+
+def test_a_file_with_a_template_that_changes_by_one_space_is_refused_at_resume(tmp_path):
+    start.parts(chats(tmp_path), tmp_path / "other")
+    folder = tmp_path / "other" / "tokenizer"
+    given = chats(tmp_path, {"tokenizer": str(folder)})
+    run(given)
+    config = json.loads((folder / "tokenizer_config.json").read_text())
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**config, "chat_template": config["chat_template"] + " "})
+    )
+    with refuses("step-00000003 needs its own tokenizer: its template must be"):
+        start.parts(given, tmp_path / "run")
+
+
+def test_an_unknown_template_is_refused_with_the_nearest(tmp_path):
+    says = "template: must be a chat template that comes with viva; use 'qwen3' (the nearest) or another of: alpaca"
+    with refuses(says):
+        chats(tmp_path, {"template": "qwen33"})
+
+
+def test_a_template_whose_tokens_a_model_lacks_is_refused(tmp_path):
+    tuned = {"model": None, "init": str(run(chats(tmp_path)).checkpoint), "tokenizer": None}
+    with refuses(
+        "must have the special tokens of the chat template gemma, but found no <start_of_turn>, <end_of_turn>"
+    ):
+        start.parts(chats(tmp_path, {**tuned, "template": "gemma"}, "tuned"), tmp_path / "tuned")
+    made = start.parts(chats(tmp_path, {**tuned, "template": "vicuna"}, "tuned"), tmp_path / "tuned")
+    assert made.tokenizer.template == named("vicuna").source
