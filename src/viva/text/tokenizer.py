@@ -1,7 +1,9 @@
 """A tokenizer in Hugging Face's form: tokenizer.json, and tokenizer_config.json with the chat template."""
 
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,10 +14,14 @@ from tokenizers import normalizers
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
 from viva.text import marks, special, template
+from viva.text.byte_pairs import Unfit
 from viva.text.characters import require_whole
+from viva.text.fast import Fast, Marked
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.frame import framing
 from viva.text.stream import Stream
+
+PAYS = 16  # characters, a token of the vocabulary, that `tokenizers` encodes while the fast way is prepared
 
 
 class Tokenizer:
@@ -32,6 +38,7 @@ class Tokenizer:
         special.add_specials(core, config)
         core.encode_special_tokens = True
         self.core, self.config = core, config
+        self._asked = 0  # characters encoded so far
 
     @classmethod
     def load(cls, path: str | Path) -> "Tokenizer":
@@ -57,7 +64,16 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, all of it plain text."""
-        return self.encode_plain(text).ids
+        return self._encode(require_whole(text))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each of `texts`, on every core."""
+        texts = [require_whole(text) for text in texts]
+        fast = self._fast_for(sum(map(len, texts)))
+        if fast is None:
+            return [found.ids for found in self.core.encode_batch_fast(texts, add_special_tokens=False)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the work is done in Rust, without Python's lock
+            return list(pool.map(self._encode, texts))
 
     def encode_plain(self, text: str) -> tokenizers.Encoding:
         """The `ids` of `text`, all of it plain text, and the `offsets` [start, end) of their characters in it."""
@@ -77,9 +93,16 @@ class Tokenizer:
                 require_whole(part)
         return core.encode_batch(list(texts), add_special_tokens=True)
 
-    def encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding]:
+    def encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding | Marked]:
         """Each marked text's `ids` and `offsets`: special tokens count unless shielded (`text/marks.py`)."""
-        found = self._marked_core.encode_batch([require_whole(text) for text in texts], add_special_tokens=False)
+        texts = [require_whole(text) for text in texts]
+        fast = self._fast_for(sum(map(len, texts)))
+        found = [fast and fast.marked(text) for text in texts]
+        slow = iter(self._encode_marked([text for text, one in zip(texts, found, strict=True) if one is None]))
+        return [next(slow) if one is None else one for one in found]
+
+    def _encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding]:
+        found = self._marked_core.encode_batch(texts, add_special_tokens=False)
         for text, encoding in zip(texts, found, strict=True):
             if marks.BREAK in text:
                 self._require_shielded(text, encoding)
@@ -165,6 +188,24 @@ class Tokenizer:
             template=None if self.template is None else digest(self.template),
             frame=digest([probe.ids for probe in self.encode_framed([PROBE, (PROBE, PROBE)])]),
         )
+
+    def _encode(self, text: str) -> list[int]:
+        """The ids of a text of whole characters."""
+        fast = self._fast_for(len(text))
+        found = None if fast is None else fast.plain(text)
+        return self.core.encode(text, add_special_tokens=False).ids if found is None else found
+
+    def _fast_for(self, characters: int) -> Fast | None:
+        """The fast way, from when as many characters were asked for as make it worth its preparation."""
+        self._asked += characters
+        return self._fast if self._asked > PAYS * self.vocab_size else None
+
+    @cached_property
+    def _fast(self) -> Fast | None:
+        try:
+            return Fast(self.core, json.loads(self._json))
+        except Unfit:
+            return None
 
     def _role(self, name: str) -> int | None:
         word = self.words.get(name)
