@@ -35,6 +35,7 @@ PATTERNS = {
 SIGNS = [sign for sign, _ in sorted(BYTE_OF.items(), key=lambda item: item[1])]
 LETTERS = "abc\u00e9"
 
+characters = st.characters(codec="utf-8")
 pieces = st.sampled_from(
     [
         "'s",
@@ -53,7 +54,7 @@ pieces = st.sampled_from(
         "\ufdd0\ufdd1",
     ]
 )
-anything = st.text() | st.text(alphabet=LETTERS + " \n") | st.lists(pieces | st.characters(), max_size=30).map("".join)
+anything = st.text() | st.text(alphabet=LETTERS + " \n") | st.lists(pieces | characters, max_size=30).map("".join)
 
 
 def _splitting(core: tokenizers.Tokenizer, pattern: str) -> tokenizers.Tokenizer:
@@ -113,7 +114,7 @@ def test_every_character_there_is_is_split_alike(learned):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("around", ["{}a ", "1{}", " {} ", "'{}", "A{}b", "{0}{0}\n"])
+@pytest.mark.parametrize("around", ["{}a ", "1 {}", "'{}A"])
 def test_every_character_is_split_alike_wherever_it_stands(learned, around):
     every = [chr(number) for number in (*range(0xD800), *range(0xE000, 0x110000))]
     for at in range(0, len(every), 1 << 14):
@@ -152,14 +153,15 @@ def _require_equal_or_unfit(model, texts: list[str]) -> None:
         assert pairs.encode(given_) == core.encode(given_).ids
 
 
-@given(models_of_few_letters(), st.lists(st.text(alphabet="abc", min_size=3, max_size=40), min_size=5, max_size=20))
+@given(models_of_few_letters(), st.lists(st.text(alphabet="abc", min_size=3, max_size=40), min_size=5, max_size=9))
 def test_merges_in_any_order_give_equal_ids_or_are_left_to_tokenizers(model, texts):
     _require_equal_or_unfit(model, texts)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000)
-@given(models_of_few_letters(), st.lists(st.text(alphabet="abc", min_size=3, max_size=40), min_size=5, max_size=20))
+@given(models_of_few_letters(), st.lists(st.text(alphabet="abc", min_size=3, max_size=40), min_size=5, max_size=9))
 def test_many_merges_in_any_order_give_equal_ids_or_are_left_to_tokenizers(model, texts):
     _require_equal_or_unfit(model, texts)
 
@@ -241,7 +243,7 @@ def test_what_could_differ_is_left_to_tokenizers(reason):
 
 @pytest.mark.parametrize(
     "pattern",
-    [r"\s++$|.", r"\p{N}{1,3}+", "(?<=a)b", "[a&&b]", "(?i:straße)", "(?i:st)", r"\w+", "a??", "[[:alpha:]]", "(?x: a)"],
+    [r"\s++$|.", r"\p{N}{1,3}+", "(?<=a)b", "[a&&b]", "(?i:straße)", "(?i:st)", r"\w+", "a??", "[[:alpha:]]", "(?x:a)"],
 )  # fmt: skip
 def test_patterns_that_may_be_read_in_two_ways(pattern):
     assert not alike(pattern)
@@ -291,7 +293,7 @@ def added(ours) -> tuple[Tokenizer, Tokenizer]:
 
 
 WORDS = ["<tool>", "s", "<|pad|>x", "<|pad|>", "<|im_end|>", "\u4e2d", "e\u0301", " ", "a b", "\n", "\ufdd0", "\ufdd1"]
-talk = st.lists(st.sampled_from(WORDS) | st.characters(), max_size=20).map("".join)
+talk = st.lists(st.sampled_from(WORDS) | characters, max_size=20).map("".join)
 
 
 @given(talk)

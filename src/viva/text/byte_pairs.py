@@ -16,6 +16,7 @@ that changes nothing. Tokens that are not reached need a rank then; that is harm
 symbols or more, since no two symbols make them, and refused where they end in two.
 """
 
+from functools import cache
 from itertools import groupby
 from typing import Any
 
@@ -68,18 +69,24 @@ class BytePairs:
 
 
 def _encoding(pattern: str, tokens: dict[str, int]) -> Any:
-    """tiktoken's encoding with the ranks `tokens`. It takes the matches of its pattern and nothing else, so none may be
-    left between them.
-    """
+    """tiktoken's encoding with the ranks `tokens`."""
     import tiktoken  # for this kind of tokenizer only
+
+    _require_total(pattern)
+    ranks = {spelled(token): rank for token, rank in tokens.items()}
+    return tiktoken.Encoding("viva", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
+
+
+@cache
+def _require_total(pattern: str) -> None:
+    """tiktoken takes the matches of its pattern and nothing else, so none may be left between them."""
+    import tiktoken
 
     bare = tiktoken.Encoding("bytes", pat_str=pattern, mergeable_ranks=_BYTES, special_tokens={})
     for sign in {*map(chr, range(0x250)), *pattern, *KINDS}:
         for text in (sign, f"{sign}a", f"{sign} ", sign * 2, f" {sign}"):
             if bytes(bare.encode_ordinary(text)) != text.encode():
                 raise Unfit(f"its pattern {pattern!r} passes over {sign!r}")
-    ranks = {spelled(token): rank for token, rank in tokens.items()}
-    return tiktoken.Encoding("viva", pat_str=pattern, mergeable_ranks=ranks, special_tokens={})
 
 
 def _require_same(pairs: BytePairs, core: tokenizers.Tokenizer) -> None:
