@@ -1,11 +1,14 @@
 """Byte-level tokens: how their characters stand for bytes (GPT-2, Radford et al. 2019, section 2.2)."""
 
+import re
 from typing import Any
 
 # printable characters stand for themselves, the other bytes for the signs from U+0100 on
 _PRINTABLE = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
 _OTHERS = [byte for byte in range(256) if byte not in _PRINTABLE]
 BYTE_OF = {chr(byte): byte for byte in sorted(_PRINTABLE)} | {chr(0x100 + i): byte for i, byte in enumerate(_OTHERS)}
+
+BYTE = re.compile("<0x([0-9A-F]{2})>")  # SentencePiece's other way: a token for each byte
 
 
 def spelled(token: str) -> bytes | None:

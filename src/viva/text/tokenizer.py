@@ -14,12 +14,13 @@ from tokenizers import normalizers
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
 from viva.text import marks, special, template
+from viva.text.byte_level import BYTE, decodes_bytes, token_bytes
 from viva.text.byte_pairs import Unfit
 from viva.text.characters import require_whole
 from viva.text.fast import Fast, Marked
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.frame import framing
-from viva.text.stream import Stream
+from viva.text.stream import Bytes, Stream, Tokens
 
 PAYS = 16  # characters, a token of the vocabulary, that `tokenizers` encodes while the fast way is prepared
 
@@ -116,9 +117,20 @@ class Tokenizer:
         """The text of `ids`; bytes that are no character become U+FFFD."""
         return self.core.decode(list(ids), skip_special_tokens=skip_special)
 
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """The bytes of `ids`, which need not be UTF-8; refused where tokens are not made of bytes."""
+        if not self._bytewise:
+            must = "a tokenizer must be byte-level for its ids to have bytes"
+            raise Refusal(must, f"the decoder {self._decoder and self._decoder['type']}", "use decode")
+        return b"".join(map(self._spell, ids))
+
     def stream(self, skip_special: bool = False) -> Stream:
-        """A decoder for ids that come one by one."""
-        return Stream(lambda ids: self.decode(ids, skip_special))
+        """A decoder for ids that come one by one. What it emits is final and, joined, what `decode` gives for all."""
+        skipped = frozenset(self.specials.values()) if skip_special else frozenset()
+        if self._bytewise:
+            return Bytes(lambda number: b"" if number in skipped else self._spell(number))
+        drops = lambda number: number in skipped or self.core.id_to_token(number) is None  # noqa: E731
+        return Tokens(self.decode, self._waits, drops)
 
     def id(self, token: str) -> int:
         """The id of one token; a string that is none is refused."""
@@ -206,6 +218,29 @@ class Tokenizer:
             return Fast(self.core, json.loads(self._json))
         except Unfit:
             return None
+
+    @cached_property
+    def _decoder(self) -> dict[str, Any] | None:
+        return json.loads(self._json)["decoder"]
+
+    @cached_property
+    def _steps(self) -> str:
+        return json.dumps(self._decoder)
+
+    @cached_property
+    def _bytewise(self) -> bool:
+        return decodes_bytes(self._decoder)
+
+    def _spell(self, number: int) -> bytes:
+        """The bytes of an id in a byte-level tokenizer; none of an id that is no token's."""
+        return token_bytes(self.core.id_to_token(number) or "")
+
+    def _waits(self, number: int) -> bool:
+        """Whether an id is, or may be, of a part of a character that the next one completes."""
+        token = self.core.id_to_token(number) or ""
+        if "ByteLevel" in self._steps:
+            return not token_bytes(token).isascii()
+        return "ByteFallback" in self._steps and BYTE.fullmatch(token) is not None
 
     def _role(self, name: str) -> int | None:
         word = self.words.get(name)

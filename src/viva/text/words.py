@@ -1,13 +1,12 @@
 """Where words begin among tokens, told from the tokens' own texts."""
 
 import json
-import re
 import unicodedata
 from collections.abc import Callable
 
 import numpy as np
 
-from viva.text.byte_level import token_bytes
+from viva.text.byte_level import BYTE, token_bytes
 from viva.text.tokenizer import Tokenizer
 
 Borders = Callable[[np.ndarray], np.ndarray]  # ids [n] -> bool [n]
@@ -65,5 +64,5 @@ def _texts(tokenizer: Tokenizer) -> list[bytes]:
 
 def _plain(token: str) -> bytes:
     """A token of sentencepiece: a sign for the space, and bytes by number."""
-    byte = re.fullmatch("<0x([0-9A-F]{2})>", token)
+    byte = BYTE.fullmatch(token)
     return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()
