@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from viva.base import ahead, progress
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.base.files import sole_user
 from viva.text import documents, written
 from viva.text.corpus import files
@@ -196,6 +196,14 @@ build(files.Config(path={str(tmp_path / "big.txt")!r}, piece=100), text.Config()
     corpus = files.Config(path=str(tmp_path / "big.txt"), piece=100)
     resumed, at_once = (build(corpus, text.Config(), ours, tmp_path / name) for name in ("cache", "whole"))
     assert len(resumed) == 14_286 and _bytes(resumed.folder) == _bytes(at_once.folder)
+
+
+def test_a_cache_that_was_begun_for_other_data_is_told_of(ours, corpus, tmp_path):
+    other = tmp_path / "cache" / ".0123.begun"
+    other.mkdir(parents=True)
+    (other / "ids.bin").write_bytes(bytes(3 << 20))
+    with pytest.warns(Notice, match=r"\.0123\.begun is a token cache of other data, begun and not finished \(3 MiB\)"):
+        build(corpus, prompt.Config(), ours, tmp_path / "cache")
 
 
 def test_two_processes_do_not_build_one_cache(ours, corpus, tmp_path):

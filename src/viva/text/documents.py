@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -12,7 +13,7 @@ import numpy as np
 
 from viva.base.ahead import ahead
 from viva.base.choice import tagged
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.base.files import LOCK, disk_space, read_json, sha256, sole_user, sync, write_text
 from viva.base.progress import Progress
 from viva.text.fields import Format
@@ -26,6 +27,7 @@ VERSION = 4  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
 TALLIED = 1 << 22  # ids counted at once, for numpy widens them to 8 bytes each
 HEADER = "header.json"
+BEGUN = ".begun"  # ends the name of a cache that is being built
 
 
 @dataclass(frozen=True)
@@ -131,8 +133,9 @@ def build(
     with Progress("reading the data, to know it by its content"):
         content = corpus.digest()
     place = Path(folder) / digest([VERSION, content, tagged(form), part, valid, made_by])[:24]
+    begun = place.with_name(f".{place.name}{BEGUN}")
     if not place.exists():
-        begun = place.with_name(f".{place.name}.begun")
+        _tell_of_others(begun)
         with disk_space(place), sole_user(begun):
             try:
                 _write(corpus, form, tokenizer, begun, part, valid)
@@ -147,20 +150,17 @@ def build(
 
 def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, part: Part, valid: float) -> None:
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
-    with Written(folder) as written, Progress("tokenising") as progress:
-        before = written.state
-        rows = _Counted(islice(corpus.rows(), before.rows, None), before.rows)
-        taken = _Counted(split(rows, part, valid), before.taken)
+    with Written(folder) as written:
+        rows = _Counted(islice(corpus.rows(), written.state.rows, None), written.state.rows)
+        taken = _Counted(split(rows, part, valid), written.state.taken)
         work = ahead(lambda chunk: pack(form.examples(chunk.rows, tokenizer), dtype), _chunks(rows, taken))
-        characters = 0
-        for chunk, packed in work:
-            written.add(packed, chunk.read, chunk.taken)
-            characters += chunk.size
-            rate = characters / progress.seconds / 1e6
-            went_on = f"gone on after {before.rows:,}, " if before.rows else ""
-            progress.say(
-                f"{chunk.read:,} rows, {went_on}{characters / 1e6:,.0f} million characters, {rate:.1f} a second"
-            )
+        with Progress("tokenising") as progress:
+            characters = 0
+            for chunk, packed in work:
+                written.add(packed, chunk.read, chunk.taken)
+                characters += chunk.size
+                rate = characters / progress.seconds / 1e6
+                progress.say(f"{chunk.read:,} rows, {characters / 1e6:,.0f} M characters here, {rate:.1f} M a second")
         written.note()
     state = written.state
     if not state.documents:
@@ -168,20 +168,36 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         empty = ", all of them empty" if taken.count else ""
         found = f"{rows.count} rows, {taken.count} in this part{empty}"
         raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
-    if not state.sizes[TAGS]:
-        (folder / TAGS).unlink()
-    empty, elsewhere = taken.count - state.documents, rows.count - taken.count
+    elsewhere, empty = rows.count - taken.count, taken.count - state.documents
     counts = Counts(rows.count, elsewhere, empty, state.documents, state.tokens, state.learned)
+    _finish(folder, dtype, counts, corpus.notes(), tokenizer.fingerprint)
+
+
+def _finish(folder: Path, dtype: np.dtype, counts: Counts, notes: list[str], fingerprint: Fingerprint) -> None:
+    """Make of the files that were written a cache that `Documents.open` takes."""
+    if not (folder / TAGS).stat().st_size:
+        (folder / TAGS).unlink()
     header = {
         "version": VERSION,
         "dtype": dtype.name,
         "counts": asdict(counts),
-        "notes": corpus.notes(),
-        "fingerprint": tokenizer.fingerprint.model_dump(mode="json"),
+        "notes": notes,
+        "fingerprint": fingerprint.model_dump(mode="json"),
         "files": {name: sha256(folder / name) for name in (*FILES, TAGS) if (folder / name).exists()},
     }
     write_text(folder / HEADER, json.dumps(header))
     (folder / STATE).unlink()
+
+
+def _tell_of_others(begun: Path) -> None:
+    """Nothing goes on with a cache that was begun for data that have changed since."""
+    for other in sorted(begun.parent.glob(f".*{BEGUN}")):
+        if other != begun:
+            size = sum(file.stat().st_size for file in other.iterdir()) / 2**20
+            warnings.warn(
+                Notice(f"{other} is a token cache of other data, begun and not finished ({size:.0f} MiB): delete it"),
+                stacklevel=3,
+            )
 
 
 class _Counted:

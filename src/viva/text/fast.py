@@ -3,6 +3,7 @@
 import re
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -88,7 +89,7 @@ class Marked:
 
     @cached_property
     def ids(self) -> list[int]:
-        return [number for piece in self._pieces for number in piece.ids]
+        return list(chain.from_iterable(piece.ids for piece in self._pieces))
 
     @cached_property
     def offsets(self) -> list[tuple[int, int]]:
