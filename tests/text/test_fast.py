@@ -256,6 +256,14 @@ def test_kinds_has_a_character_of_each_category():
     } - {"Cs"}
 
 
+def test_tables_of_unicode_that_differ_are_noticed(ours, monkeypatch):
+    """As between versions of the libraries."""
+    encode = BytePairs.encode
+    monkeypatch.setattr(BytePairs, "encode", lambda self, text: encode(self, text.replace("\U0002ebf0", ".")))
+    with pytest.raises(Unfit, match="the libraries read .* in two ways"):
+        Fast(ours.core, json.loads(ours.core.to_str()))
+
+
 def test_a_very_long_run_of_space_is_left_to_tokenizers(ours, monkeypatch):
     """tiktoken would panic."""
     monkeypatch.setattr(tokenizer, "PAYS", 0)

@@ -24,16 +24,16 @@ import numpy as np
 import tokenizers
 
 from viva.text.byte_level import spelled
-from viva.text.pattern import KINDS, PROBES, alike
+from viva.text.pattern import KINDS, alike
 
-# How ByteLevel itself splits a text (`use_regex`): GPT-2's pattern
+# How ByteLevel itself splits a text (`use_regex`): GPT-2's pattern.
 GPT2 = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 _BYTES = {bytes([byte]): byte for byte in range(256)}
 SPACE = 1 << 18  # tiktoken overflows in a run of 10^6 spaces; none of twice this is given to it
 
 
 class Unfit(Exception):
-    """Why a tokenizer is not encoded by tiktoken."""
+    """Why a tokenizer is left to `tokenizers`."""
 
 
 class BytePairs:
@@ -49,7 +49,6 @@ class BytePairs:
         self._encoding = _encoding(pattern, tokens)
         self._sizes = np.zeros(1 + max(model["vocab"].values()), np.int64)
         self._sizes[[model["vocab"][token] for token in tokens]] = [len(token) for token in tokens]
-        _require_same(self, core)
 
     def encode(self, text: str) -> list[int] | None:
         """The ids of `text`; None where a run of space in it is too long for tiktoken."""
@@ -87,13 +86,6 @@ def _require_total(pattern: str) -> None:
         for text in (sign, f"{sign}a", f"{sign} ", sign * 2, f" {sign}"):
             if bytes(bare.encode_ordinary(text)) != text.encode():
                 raise Unfit(f"its pattern {pattern!r} passes over {sign!r}")
-
-
-def _require_same(pairs: BytePairs, core: tokenizers.Tokenizer) -> None:
-    """The same probes by both, for versions of the libraries that may differ in their tables of Unicode."""
-    for probe in PROBES:
-        if pairs.encode(probe) != core.encode(probe, add_special_tokens=False).ids:
-            raise Unfit(f"the libraries read {probe!r} in two ways")
 
 
 def _plain(model: dict[str, Any]) -> dict[str, Any]:

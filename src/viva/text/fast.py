@@ -10,19 +10,24 @@ import numpy as np
 import tokenizers
 
 from viva.text.added import Added
-from viva.text.byte_pairs import BytePairs
+from viva.text.byte_pairs import BytePairs, Unfit
 from viva.text.marks import BREAK, unshield
+from viva.text.pattern import PROBES
 
 
 class Fast:
     """Whole texts: added tokens cut them, what lies between is encoded by itself, as in `tokenizers`.
 
-    A method that returns None cannot tell the ids: the text is one for `tokenizers`. Raises `Unfit`.
+    `core` takes special tokens in a text for text. A method that returns None cannot tell the ids: the text is one for
+    `tokenizers`. Raises `Unfit`.
     """
 
     def __init__(self, core: tokenizers.Tokenizer, parts: dict[str, Any]):
         self._added = Added(parts)
         self._pairs = BytePairs(core, parts)
+        for probe in PROBES:  # versions of the libraries may differ in their tables of Unicode
+            if self.plain(probe) != core.encode(probe, add_special_tokens=False).ids:
+                raise Unfit(f"the libraries read {probe!r} in two ways")
 
     def plain(self, text: str) -> list[int] | None:
         """The ids of a text in which special tokens are text."""

@@ -99,10 +99,11 @@ class Tokenizer:
         texts = [require_whole(text) for text in texts]
         fast = self._fast_for(sum(map(len, texts)))
         found = [fast and fast.marked(text) for text in texts]
-        slow = iter(self._encode_marked([text for text, one in zip(texts, found, strict=True) if one is None]))
+        slow = iter(self.marked_encodings([text for text, one in zip(texts, found, strict=True) if one is None]))
         return [next(slow) if one is None else one for one in found]
 
-    def _encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding]:
+    def marked_encodings(self, texts: list[str]) -> list[tokenizers.Encoding]:
+        """`encode_marked` with all that `tokenizers` tells of each token, its string and its word among it."""
         found = self._marked_core.encode_batch(texts, add_special_tokens=False)
         for text, encoding in zip(texts, found, strict=True):
             if marks.BREAK in text:
