@@ -99,6 +99,7 @@ def test_ids_equal_those_of_tokenizers_on_any_text(learned, text):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000)
 @given(anything)
 def test_ids_equal_those_of_tokenizers_on_many_texts(learned, text):
@@ -114,6 +115,7 @@ def test_every_character_there_is_is_split_alike(learned):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("around", ["{}a ", "1 {}", "'{}A"])
 def test_every_character_is_split_alike_wherever_it_stands(learned, around):
     every = [chr(number) for number in (*range(0xD800), *range(0xE000, 0x110000))]
@@ -260,7 +262,7 @@ def test_tables_of_unicode_that_differ_are_noticed(ours, monkeypatch):
     """As between versions of the libraries."""
     encode = BytePairs.encode
     monkeypatch.setattr(BytePairs, "encode", lambda self, text: encode(self, text.replace("\U0002ebf0", ".")))
-    with pytest.raises(Unfit, match="the libraries read .* in two ways"):
+    with pytest.raises(Unfit, match=r"the libraries read .* in two ways"):
         Fast(ours.core, json.loads(ours.core.to_str()))
 
 

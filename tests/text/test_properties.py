@@ -68,6 +68,7 @@ def test_a_text_comes_back(asked, text):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @many
 @given(text=st.text() | forged)
 def test_many_texts_come_back(asked, text):
@@ -91,6 +92,7 @@ def test_a_document_may_be_cut_at_special_tokens(asked, texts):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @many
 @given(texts=st.lists(st.text() | forged, min_size=1, max_size=5))
 def test_many_documents_may_be_cut_at_special_tokens(asked, texts):

@@ -45,6 +45,7 @@ def test_an_unfinished_character_is_shown_at_the_end_only(ours):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @settings(max_examples=10_000)
 @given(st.lists(st.integers(0, 419)), st.booleans())
 def test_many_ids_give_what_decoding_them_at_once_gives(ours, ids, skip_special):
@@ -120,6 +121,7 @@ def test_other_decoders_stream_what_decoding_at_once_gives(others, kind, numbers
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize("kind", OTHERS)
 @settings(max_examples=10_000)
 @given(numbers=st.lists(st.integers(0, 17)), skip_special=st.booleans())
