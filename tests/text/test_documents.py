@@ -5,13 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
 import pytest
 
-from viva.base.errors import Refusal
-from viva.text import documents
+from viva.base import ahead, progress
+from viva.base.errors import Notice, Refusal
+from viva.base.files import sole_user
+from viva.text import documents, written
 from viva.text.corpus import files
 from viva.text.documents import Documents, build
 from viva.text.format import alpaca, prompt, text
@@ -118,14 +121,64 @@ def test_a_row_that_is_refused_leaves_nothing_behind(ours, corpus, tmp_path):
     assert list((tmp_path / "cache").iterdir()) == []
 
 
-def test_a_kill_while_building_leaves_no_cache(ours, tmp_path):
-    (tmp_path / "big.txt").write_text("a line of text\n" * 400_000)
+def _bytes(folder):
+    return {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+@pytest.mark.parametrize("chunk", [0, 1, 3])
+def test_a_build_that_was_stopped_goes_on_where_it_stopped(ours, corpus, tmp_path, monkeypatch, chunk):
+    """With rows of the other part before, between and behind, and the same bytes as one made at once."""
+    monkeypatch.setattr(documents, "CHUNK_ROWS", 5)
+    monkeypatch.setattr(written, "EVERY_S", 0.0)
+    monkeypatch.setattr(ahead, "cores", lambda: 1)
+    at_once = build(corpus, prompt.Config(), ours, tmp_path / "whole", "train", 0.3)
+    read: list[list[str]] = []
+    examples = prompt.Config.examples
+
+    def stopping(self, rows, tokenizer):
+        if len(read) == chunk:
+            raise KeyboardInterrupt
+        read.append([row.where for row in rows])
+        return examples(self, rows, tokenizer)
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(prompt.Config, "examples", stopping)
+        build(corpus, prompt.Config(), ours, tmp_path / "cache", "train", 0.3)
+    before = [where for rows in read for where in rows]
+    assert [file.name for file in (tmp_path / "cache").iterdir()] == [f".{at_once.name}.begun"]
+    chunk = 1 << 30
+    monkeypatch.setattr(prompt.Config, "examples", stopping)
+    resumed = build(corpus, prompt.Config(), ours, tmp_path / "cache", "train", 0.3)
+    assert _bytes(resumed.folder) == _bytes(at_once.folder)
+    everything = [where for rows in read for where in rows]
+    assert len(everything) == len(set(everything)) == len(at_once) and everything[: len(before)] == before
+
+
+def test_what_was_written_after_the_last_note_is_written_again(ours, corpus, tmp_path, monkeypatch):
+    """As after a kill between two notes."""
+    monkeypatch.setattr(documents, "CHUNK_ROWS", 5)
+    at_once = build(corpus, prompt.Config(), ours, tmp_path / "whole")
+    begun = tmp_path / "cache" / f".{at_once.name}.begun"
+    begun.mkdir(parents=True)
+    rows = list(corpus.rows())
+    with written.Written(begun) as files:
+        files.add(written.pack(prompt.Config().examples(rows[:10], ours), np.dtype(np.uint16)), 10, 10)
+        files.note()
+        files.add(written.pack(prompt.Config().examples(rows[10:17], ours), np.dtype(np.uint16)), 17, 17)
+    assert (begun / "ids.bin").stat().st_size > files.state.sizes["ids.bin"]
+    assert _bytes(build(corpus, prompt.Config(), ours, tmp_path / "cache").folder) == _bytes(at_once.folder)
+
+
+def test_a_kill_while_building_leaves_no_cache_and_is_gone_on_after(ours, tmp_path):
+    (tmp_path / "big.txt").write_text("a line of text\n" * 100_000)
     ours.save(tmp_path / "tokenizer")
     code = f"""
+from viva.text import written
 from viva.text.documents import build
 from viva.text.corpus import files
 from viva.text.format import text
 from viva.text.tokenizer import Tokenizer
+written.EVERY_S = 0.0
 print("start", flush=True)
 build(files.Config(path={str(tmp_path / "big.txt")!r}, piece=100), text.Config(),
       Tokenizer.load({str(tmp_path / "tokenizer")!r}), {str(tmp_path / "cache")!r})
@@ -133,12 +186,56 @@ build(files.Config(path={str(tmp_path / "big.txt")!r}, piece=100), text.Config()
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     child = subprocess.Popen([sys.executable, "-c", code], env=env, stdout=subprocess.PIPE)
     child.stdout.readline()
-    while child.poll() is None and not list((tmp_path / "cache").glob(".*")):
-        time.sleep(0.01)
+    while child.poll() is None and not list((tmp_path / "cache").glob(".*/state.json")):
+        time.sleep(0.001)
     child.send_signal(signal.SIGKILL)
     assert child.wait() == -signal.SIGKILL
     child.stdout.close()
-    assert [p.name for p in (tmp_path / "cache").iterdir() if not p.name.startswith(".")] == []
+    [begun] = (tmp_path / "cache").iterdir()
+    assert 0 < json.loads((begun / "state.json").read_text())["rows"] < 14_286
+    corpus = files.Config(path=str(tmp_path / "big.txt"), piece=100)
+    resumed, at_once = (build(corpus, text.Config(), ours, tmp_path / name) for name in ("cache", "whole"))
+    assert len(resumed) == 14_286 and _bytes(resumed.folder) == _bytes(at_once.folder)
+
+
+def test_a_cache_that_was_begun_for_other_data_is_told_of(ours, corpus, tmp_path):
+    other = tmp_path / "cache" / ".0123.begun"
+    other.mkdir(parents=True)
+    (other / "ids.bin").write_bytes(bytes(3 << 20))
+    with pytest.warns(Notice, match=r"\.0123\.begun is a token cache of other data, begun and not finished \(3 MiB\)"):
+        build(corpus, prompt.Config(), ours, tmp_path / "cache")
+
+
+def test_two_processes_do_not_build_one_cache(ours, corpus, tmp_path):
+    name = build(corpus, prompt.Config(), ours, tmp_path / "whole").name
+    with sole_user(tmp_path / "cache" / f".{name}.begun"), pytest.raises(Refusal, match="used by one run at a time"):
+        build(corpus, prompt.Config(), ours, tmp_path / "cache")
+
+
+def test_rows_are_taken_ahead_no_further_than_keeps_the_workers_busy():
+    taken, doing = [], threading.Semaphore(0)
+    items = (taken.append(number) or number for number in range(100))
+
+    def work(number):
+        doing.acquire()
+        return -number
+
+    results = ahead.ahead(work, items, workers=2)
+    threading.Timer(0.2, lambda: [doing.release() for _ in range(100)]).start()
+    assert next(results) == (0, 0) and len(taken) == 5
+    assert list(results) == [(number, -number) for number in range(1, 100)]
+
+
+def test_progress_says_a_line_now_and_then_where_there_is_no_terminal(ours, corpus, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(documents, "CHUNK_ROWS", 20)
+    build(corpus, prompt.Config(), ours, tmp_path / "silent")
+    assert capsys.readouterr().err == ""
+    monkeypatch.setattr(progress, "EVERY_S", 0.0)
+    build(corpus, prompt.Config(), ours, tmp_path / "cache")
+    said = capsys.readouterr().err.splitlines()
+    assert said[0].startswith("reading the data, to know it by its content: ")
+    assert [line.split(":")[1].split(" rows")[0] for line in said[1:3]] == [" 20", " 40"]
+    assert said[3].startswith("tokenising: ") and said[3].endswith(" s in all") and len(said) == 4
 
 
 def test_a_large_vocabulary_takes_four_bytes(ours, corpus, tmp_path, monkeypatch):

@@ -12,6 +12,7 @@ from typing import Any
 
 from viva.base.errors import Refusal
 
+LOCK = ".lock"  # in a folder that one process at a time may use
 FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -126,7 +127,7 @@ def sole_user(folder: Path) -> Iterator[None]:
         return
     with disk_space(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        file = open(folder / ".lock", "w")  # noqa: SIM115 - held for as long as the block
+        file = open(folder / LOCK, "w")  # noqa: SIM115 - held for as long as the block
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

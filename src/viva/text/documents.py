@@ -1,29 +1,33 @@
 """Documents tokenised once, kept in files that are read in place (memory-mapped), never pickled."""
 
 import json
+import os
+import shutil
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 
+from viva.base.ahead import ahead
 from viva.base.choice import tagged
-from viva.base.errors import Refusal
-from viva.base.files import read_json, sha256, whole_folder
-from viva.text.example import Example
+from viva.base.errors import Notice, Refusal
+from viva.base.files import LOCK, disk_space, read_json, sha256, sole_user, sync, write_text
+from viva.base.progress import Progress
 from viva.text.fields import Format
 from viva.text.fingerprint import Fingerprint, digest
 from viva.text.row import Corpus, Row
 from viva.text.split import Part, split
 from viva.text.tokenizer import Tokenizer
+from viva.text.written import BYTES, CUTS, FILES, IDS, LABELS, LENGTHS, MASK, STATE, TAGS, Written, pack
 
 VERSION = 4  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
 TALLIED = 1 << 22  # ids counted at once, for numpy widens them to 8 bytes each
-HEADER, IDS, MASK, TAGS = "header.json", "ids.bin", "mask.bin", "tags.bin"
-LENGTHS, BYTES, CUTS, LABELS = "lengths.bin", "bytes.bin", "cuts.bin", "labels.bin"
-FILES = (IDS, MASK, LENGTHS, BYTES, CUTS, LABELS)  # and, where tokens have them, tags
+HEADER = "header.json"
+BEGUN = ".begun"  # ends the name of a cache that is being built
 
 
 @dataclass(frozen=True)
@@ -122,56 +126,87 @@ def build(
 ) -> Documents:
     """The documents of one part of a corpus, from the cache in `folder` if the same were made there before.
 
-    Built with bounded memory in a temporary folder that is renamed at the end: a kill leaves nothing half.
+    Built by all cores, with bounded memory, in a hidden folder that is renamed at the end: a kill leaves nothing half,
+    and the next call goes on where the killed one stopped. The bytes do not depend on either.
     """
     made_by = tokenizer.fingerprint.model_dump(mode="json", exclude={"frame"})  # not of old names; `open` compares it
     if not made_by["added"]:
         del made_by["added"]  # nor this
-    parts = [VERSION, corpus.digest(), tagged(form), part, valid, made_by]
-    place = Path(folder) / digest(parts)[:24]
+    with Progress("reading the data, to know it by its content"):
+        content = corpus.digest()
+    place = Path(folder) / digest([VERSION, content, tagged(form), part, valid, made_by])[:24]
+    begun = place.with_name(f".{place.name}{BEGUN}")
     if not place.exists():
-        with whole_folder(place) as temporary:
-            _write(corpus, form, tokenizer, temporary, part, valid)
+        _tell_of_others(begun)
+        with disk_space(place), sole_user(begun):
+            try:
+                _write(corpus, form, tokenizer, begun, part, valid)
+            except Exception:  # but not a kill, nor Ctrl-C: these can be gone on after
+                shutil.rmtree(begun)
+                raise
+            (begun / LOCK).unlink()
+            os.replace(begun, place)
+            sync(place.parent)
     return Documents.open(place, tokenizer)
 
 
 def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, part: Part, valid: float) -> None:
     dtype = np.dtype(np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32)
-    rows = _Counted(corpus.rows())
-    taken = _Counted(split(rows, part, valid))
-    with open(folder / IDS, "wb") as ids, open(folder / MASK, "wb") as mask, open(folder / TAGS, "wb") as tags:
-        written = _Written(ids, mask, tags, dtype)
-        for chunk in _chunks(taken):
-            written.add(form.examples(chunk, tokenizer))
-    if not (folder / TAGS).stat().st_size:
-        (folder / TAGS).unlink()
-    if not written.lengths:
+    with Written(folder) as written:
+        rows = _Counted(islice(corpus.rows(), written.state.rows, None), written.state.rows)
+        taken = _Counted(split(rows, part, valid), written.state.taken)
+        work = ahead(lambda chunk: pack(form.examples(chunk.rows, tokenizer), dtype), _chunks(rows, taken))
+        with Progress("tokenising") as progress:
+            characters = 0
+            for chunk, packed in work:
+                written.add(packed, chunk.read, chunk.taken)
+                characters += chunk.size
+                rate = characters / progress.seconds / 1e6
+                progress.say(f"{chunk.read:,} rows, {characters / 1e6:,.0f} M characters here, {rate:.1f} M a second")
+        written.note()
+    state = written.state
+    if not state.documents:
         must = f"the {part} part of the data must hold at least one document with text"
         empty = ", all of them empty" if taken.count else ""
         found = f"{rows.count} rows, {taken.count} in this part{empty}"
         raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
-    np.array(written.lengths, np.int64).tofile(folder / LENGTHS)
-    np.array(written.bytes, np.int64).tofile(folder / BYTES)
-    np.array(written.cuts, np.int64).tofile(folder / CUTS)
-    np.array(written.labels, np.float64).tofile(folder / LABELS)
-    documents, tokens = len(written.lengths), sum(written.lengths)
-    counts = Counts(rows.count, rows.count - taken.count, taken.count - documents, documents, tokens, written.learned)
+    elsewhere, empty = rows.count - taken.count, taken.count - state.documents
+    counts = Counts(rows.count, elsewhere, empty, state.documents, state.tokens, state.learned)
+    _finish(folder, dtype, counts, corpus.notes(), tokenizer.fingerprint)
+
+
+def _finish(folder: Path, dtype: np.dtype, counts: Counts, notes: list[str], fingerprint: Fingerprint) -> None:
+    """Make of the files that were written a cache that `Documents.open` takes."""
+    if not (folder / TAGS).stat().st_size:
+        (folder / TAGS).unlink()
     header = {
         "version": VERSION,
         "dtype": dtype.name,
         "counts": asdict(counts),
-        "notes": corpus.notes(),
-        "fingerprint": tokenizer.fingerprint.model_dump(mode="json"),
+        "notes": notes,
+        "fingerprint": fingerprint.model_dump(mode="json"),
         "files": {name: sha256(folder / name) for name in (*FILES, TAGS) if (folder / name).exists()},
     }
-    (folder / HEADER).write_text(json.dumps(header), encoding="utf-8")
+    write_text(folder / HEADER, json.dumps(header))
+    (folder / STATE).unlink()
+
+
+def _tell_of_others(begun: Path) -> None:
+    """Nothing goes on with a cache that was begun for data that have changed since."""
+    for other in sorted(begun.parent.glob(f".*{BEGUN}")):
+        if other != begun:
+            size = sum(file.stat().st_size for file in other.iterdir()) / 2**20
+            warnings.warn(
+                Notice(f"{other} is a token cache of other data, begun and not finished ({size:.0f} MiB): delete it"),
+                stacklevel=3,
+            )
 
 
 class _Counted:
-    """An iterable that knows how many items it gave."""
+    """An iterable that knows how many items it gave, and `before` it."""
 
-    def __init__(self, rows: Iterable[Row]):
-        self.rows, self.count = rows, 0
+    def __init__(self, rows: Iterable[Row], before: int):
+        self.rows, self.count = rows, before
 
     def __iter__(self) -> Iterator[Row]:
         for row in self.rows:
@@ -179,41 +214,26 @@ class _Counted:
             yield row
 
 
-class _Written:
-    """What went into the files so far."""
+@dataclass(frozen=True)
+class _Chunk:
+    """Rows that are encoded together, their characters, and the rows read and taken up to the last of them."""
 
-    def __init__(self, ids: BinaryIO, mask: BinaryIO, tags: BinaryIO, dtype: np.dtype):
-        self.files, self.dtype = (ids, mask, tags), dtype
-        self.lengths: list[int] = []
-        self.bytes: list[int] = []
-        self.cuts: list[int] = []
-        self.labels: list[float] = []
-        self.learned = 0
-
-    def add(self, examples: Iterable[Example | None]) -> None:
-        for example in examples:
-            if example is not None:
-                self.files[0].write(np.array(example.ids, self.dtype).data)
-                self.files[1].write(np.array(example.mask, np.bool_).data)
-                if example.tags is not None:
-                    self.files[2].write(np.array(example.tags, np.int16).data)
-                self.lengths.append(len(example.ids))
-                self.cuts.append(example.cut)
-                self.labels.append(float("nan") if example.label is None else example.label)
-                self.bytes.append(example.bytes)
-                self.learned += sum(example.mask)
+    rows: list[Row]
+    size: int
+    read: int
+    taken: int
 
 
-def _chunks(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    chunk, size = [], 0
-    for row in rows:
-        chunk.append(row)
+def _chunks(read: _Counted, taken: _Counted) -> Iterator[_Chunk]:
+    rows, size = [], 0
+    for row in taken:
+        rows.append(row)
         size += sum(len(value) for value in row.data.values() if isinstance(value, str))
-        if len(chunk) == CHUNK_ROWS or size >= CHUNK_CHARACTERS:
-            yield chunk
-            chunk, size = [], 0
-    if chunk:
-        yield chunk
+        if len(rows) == CHUNK_ROWS or size >= CHUNK_CHARACTERS:
+            yield _Chunk(rows, size, read.count, taken.count)
+            rows, size = [], 0
+    if rows:
+        yield _Chunk(rows, size, read.count, taken.count)
 
 
 def _mapped(file: Path, dtype: np.dtype, count: int) -> np.ndarray:

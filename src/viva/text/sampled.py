@@ -17,7 +17,7 @@ import tokenizers
 
 from viva.base.errors import Refusal
 from viva.base.seed import stream
-from viva.text.byte_tokens import BYTES
+from viva.text.byte_level import BYTES
 from viva.text.fingerprint import Fingerprint, digest
 from viva.text.tokenizer import Tokenizer
 
@@ -52,7 +52,7 @@ class Sampled(Tokenizer):
         self._whole = {*self.specials.values(), *of_bytes, *unknown}  # what is not split
 
     def encode_marked(self, texts: list[str]) -> list[Drawn]:
-        found = super().encode_marked(texts)
+        found = super().marked_encodings(texts)
         return [self._drawn(text, encoding) for text, encoding in zip(texts, found, strict=True)]
 
     def sample(self, text: str) -> list[int]:

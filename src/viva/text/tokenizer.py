@@ -1,7 +1,9 @@
 """Ids from text and text from ids; kept in tokenizer.json, and tokenizer_config.json with the chat template."""
 
 import json
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,11 +14,16 @@ from tokenizers import AddedToken, normalizers
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
 from viva.text import marks, read, special, template
+from viva.text.byte_level import BYTE, decodes_bytes, token_bytes
+from viva.text.byte_pairs import Unfit
 from viva.text.characters import require_whole
+from viva.text.fast import Fast, Marked
 from viva.text.fingerprint import PROBE, Fingerprint, digest
 from viva.text.frame import framing
-from viva.text.stream import Stream
+from viva.text.stream import Bytes, Stream, Tokens
 from viva.text.templates import named
+
+PAYS = 16  # characters, a token of the vocabulary, that `tokenizers` encodes while the fast way is prepared
 
 
 class Tokenizer:
@@ -33,6 +40,7 @@ class Tokenizer:
         special.add_specials(core, config)
         core.encode_special_tokens = True
         self.core, self.config = core, config
+        self._asked = 0  # characters encoded so far
 
     @classmethod
     def load(cls, path: str | Path, **told: Any) -> "Tokenizer":
@@ -55,7 +63,16 @@ class Tokenizer:
 
     def encode(self, text: str) -> list[int]:
         """The ids of `text`, all of it plain text."""
-        return self.encode_plain(text).ids
+        return self._encode(require_whole(text))
+
+    def encode_batch(self, texts: Sequence[str]) -> list[list[int]]:
+        """The ids of each of `texts`, on every core."""
+        texts = [require_whole(text) for text in texts]
+        fast = self._fast_for(sum(map(len, texts)))
+        if fast is None:
+            return [found.ids for found in self.core.encode_batch_fast(texts, add_special_tokens=False)]
+        with ThreadPoolExecutor(os.cpu_count()) as pool:  # the work is done in Rust, without Python's lock
+            return list(pool.map(self._encode, texts))
 
     def encode_plain(self, text: str) -> tokenizers.Encoding:
         """The `ids` of `text`, all of it plain text, and the `offsets` [start, end) of their characters in it."""
@@ -75,9 +92,17 @@ class Tokenizer:
                 require_whole(part)
         return core.encode_batch(list(texts), add_special_tokens=True)
 
-    def encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding]:
+    def encode_marked(self, texts: list[str]) -> list[tokenizers.Encoding | Marked]:
         """Each marked text's `ids` and `offsets`: special tokens count unless shielded (`text/marks.py`)."""
-        found = self._marked_core.encode_batch([require_whole(text) for text in texts], add_special_tokens=False)
+        texts = [require_whole(text) for text in texts]
+        fast = self._fast_for(sum(map(len, texts)))
+        found = [fast and fast.marked(text) for text in texts]
+        slow = iter(self.marked_encodings([text for text, one in zip(texts, found, strict=True) if one is None]))
+        return [next(slow) if one is None else one for one in found]
+
+    def marked_encodings(self, texts: list[str]) -> list[tokenizers.Encoding]:
+        """`encode_marked` with all that `tokenizers` tells of each token, its string and its word among it."""
+        found = self._marked_core.encode_batch(texts, add_special_tokens=False)
         for text, encoding in zip(texts, found, strict=True):
             if marks.BREAK in text:
                 self._require_shielded(text, encoding)
@@ -91,9 +116,20 @@ class Tokenizer:
         """The text of `ids`; bytes that are no character become U+FFFD."""
         return self.core.decode(list(ids), skip_special_tokens=skip_special)
 
+    def decode_bytes(self, ids: Sequence[int]) -> bytes:
+        """The bytes of `ids`, which need not be UTF-8; refused where tokens are not made of bytes."""
+        if not self._bytewise:
+            must = "a tokenizer must be byte-level for its ids to have bytes"
+            raise Refusal(must, f"the decoder {self._decoder and self._decoder['type']}", "use decode")
+        return b"".join(map(self._spell, ids))
+
     def stream(self, skip_special: bool = False) -> Stream:
-        """A decoder for ids that come one by one."""
-        return Stream(lambda ids: self.decode(ids, skip_special))
+        """A decoder for ids that come one by one. What it emits is final and, joined, what `decode` gives for all."""
+        skipped = frozenset(self.specials.values()) if skip_special else frozenset()
+        if self._bytewise:
+            return Bytes(lambda number: b"" if number in skipped else self._spell(number))
+        drops = lambda number: number in skipped or self.core.id_to_token(number) is None  # noqa: E731
+        return Tokens(self.decode, self._waits, drops)
 
     def id(self, token: str) -> int:
         """The id of one token; a string that is none is refused."""
@@ -186,6 +222,47 @@ class Tokenizer:
             added={token["content"]: token["id"] for token in parts["added_tokens"] if not token["special"]},
             frame=digest([probe.ids for probe in self.encode_framed([PROBE, (PROBE, PROBE)])]),
         )
+
+    def _encode(self, text: str) -> list[int]:
+        """The ids of a text of whole characters."""
+        fast = self._fast_for(len(text))
+        found = None if fast is None else fast.plain(text)
+        return self.core.encode(text, add_special_tokens=False).ids if found is None else found
+
+    def _fast_for(self, characters: int) -> Fast | None:
+        """The fast way, from when as many characters were asked for as make it worth its preparation."""
+        self._asked += characters
+        return self._fast if self._asked > PAYS * self.vocab_size else None
+
+    @cached_property
+    def _fast(self) -> Fast | None:
+        try:
+            return Fast(self.core, json.loads(self._json))
+        except Unfit:
+            return None
+
+    @cached_property
+    def _decoder(self) -> dict[str, Any] | None:
+        return json.loads(self._json)["decoder"]
+
+    @cached_property
+    def _steps(self) -> str:
+        return json.dumps(self._decoder)
+
+    @cached_property
+    def _bytewise(self) -> bool:
+        return decodes_bytes(self._decoder)
+
+    def _spell(self, number: int) -> bytes:
+        """The bytes of an id in a byte-level tokenizer; none of an id that is no token's."""
+        return token_bytes(self.core.id_to_token(number) or "")
+
+    def _waits(self, number: int) -> bool:
+        """Whether an id is, or may be, of a part of a character that the next one completes."""
+        token = self.core.id_to_token(number) or ""
+        if "ByteLevel" in self._steps:
+            return not token_bytes(token).isascii()
+        return "ByteFallback" in self._steps and BYTE.fullmatch(token) is not None
 
     def _role(self, name: str) -> int | None:
         word = self.words.get(name)

@@ -1,12 +1,12 @@
 """Where words begin among tokens, told from the tokens' own texts."""
 
 import json
-import re
 import unicodedata
 from collections.abc import Callable
 
 import numpy as np
 
+from viva.text.byte_level import BYTE, token_bytes
 from viva.text.tokenizer import Tokenizer
 
 Borders = Callable[[np.ndarray], np.ndarray]  # ids [n] -> bool [n]
@@ -55,8 +55,7 @@ def _texts(tokenizer: Tokenizer) -> list[bytes]:
     parts = json.loads(tokenizer.core.to_str())
     tokens = [tokenizer.core.id_to_token(number) or "\n" for number in range(tokenizer.vocab_size)]
     if "ByteLevel" in json.dumps(parts["decoder"]):
-        table = _byte_of_sign()
-        return [bytes(table[sign] for sign in token if sign in table) or b"\n" for token in tokens]
+        return [token_bytes(token) for token in tokens]
     if parts["model"]["type"] == "WordPiece":
         mark = parts["model"]["continuing_subword_prefix"]
         return [(token[len(mark) :] or "\n" if token.startswith(mark) else f" {token}").encode() for token in tokens]
@@ -67,12 +66,5 @@ def _texts(tokenizer: Tokenizer) -> list[bytes]:
 
 def _plain(token: str) -> bytes:
     """A token of sentencepiece: a sign for the space, and bytes by number."""
-    byte = re.fullmatch("<0x([0-9A-F]{2})>", token)
+    byte = BYTE.fullmatch(token)
     return bytes([int(byte[1], 16)]) if byte else token.replace("▁", " ").encode()
-
-
-def _byte_of_sign() -> dict[str, int]:
-    """The signs by which byte-level BPE writes bytes (GPT-2): printable ones by themselves, others from U+0100 on."""
-    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
-    others = (byte for byte in range(256) if byte not in printable)
-    return {**{chr(byte): byte for byte in printable}, **{chr(0x100 + i): byte for i, byte in enumerate(others)}}

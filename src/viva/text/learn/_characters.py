@@ -10,7 +10,7 @@ from pydantic import Field
 from tokenizers import decoders, pre_tokenizers
 
 from viva.base.errors import Notice, Refusal
-from viva.text.byte_tokens import BYTES
+from viva.text.byte_level import BYTES
 from viva.text.learn._learner import Learner
 
 SPACE = "▁"  # how sentencepiece writes a space

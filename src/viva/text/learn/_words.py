@@ -11,11 +11,11 @@ from tokenizers.pre_tokenizers import PreTokenizer
 
 from viva.base.errors import Notice, Refusal
 from viva.text.learn._learner import Learner
+from viva.text.patterns import GPT2
 
 DIGITS = {"single": r"\p{N}", "three": r"\p{N}{1,3}", "any": r"\p{N}+"}
 SPACE = r"\s+(?!\S)|\s+"  # its last character is left to the word it precedes
 WHITESPACE = rf" ?\S+|{SPACE}"
-GPT2 = rf"'(?:[sdmt]|ll|ve|re)| ?\p{{L}}+| ?\p{{N}}+| ?[^\s\p{{L}}\p{{N}}]+|{SPACE}"
 # Chinese characters and Japanese syllables are written side by side, as one script
 SCRIPTS = (
     *(r"\p{Han}\p{Hiragana}\p{Katakana}ー", r"\p{Latin}", r"\p{Greek}", r"\p{Cyrillic}", r"\p{Arabic}", r"\p{Hebrew}"),

@@ -7,17 +7,10 @@ import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers
 
 from viva.text import patterns
+from viva.text.byte_level import BYTE_OF
 from viva.text.read._known import Known
 
-
-def _characters() -> dict[int, str]:
-    """Byte -> the character that stands for it: itself where it can be printed, else one of U+0100 and up."""
-    printed = [*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)]
-    others = [byte for byte in range(256) if byte not in printed]
-    return {byte: chr(byte) for byte in printed} | {byte: chr(0x100 + place) for place, byte in enumerate(others)}
-
-
-CHARACTER = _characters()
+CHARACTER = {byte: sign for sign, byte in BYTE_OF.items()}
 
 
 def written(token: bytes) -> str:
