@@ -11,7 +11,7 @@ from viva.base.choice import Choice
 from viva.base.config import Config, read_yaml
 from viva.base.errors import Refusal
 from viva.base.files import write_text
-from viva.text.format import text
+from viva.text.format import auto
 from viva.train.job import Train
 from viva.train.objective import causal
 
@@ -35,7 +35,7 @@ class Recipe(Config):
     head: Choice("viva.model.head") | None = None
     tokenizer: str | Choice("viva.text.learn", usual="byte_bpe") | None = None
     data: Choice("viva.text.corpus")
-    format: Choice("viva.text.format") = text.Config()
+    format: Choice("viva.text.format") = auto.Config()
     valid: float = Field(0.02, ge=0, lt=1)
     held_out: Choice("viva.text.corpus") | None = None
     objective: Choice("viva.train.objective") = causal.Config()

@@ -82,7 +82,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer) -> tuple[Config, Tran
     recipe.objective.require(found)
     recipe.objective.require_classes(found, form)
     _require_fit(found, recipe, tokens)
-    config = _beginning(config, recipe, tokens)
+    config = _beginning(config, recipe, form, tokens)
     folder.require_savable(config, found, tokens)
     return config, found
 
@@ -95,11 +95,11 @@ def _head(recipe: Recipe, form: Format, config: Config) -> Config | None:
     return needed and config.fitted(needed)
 
 
-def _beginning(config: Config, recipe: Recipe, tokens: Tokenizer) -> Config:
+def _beginning(config: Config, recipe: Recipe, form: Format, tokens: Tokenizer) -> Config:
     """The config with the id that targets begin with, of the data or as the objective makes them of it, which must be
     the one the model's replies did.
     """
-    makers = {"format": recipe.format, "objective": recipe.objective}
+    makers = {"format": form, "objective": recipe.objective}
     maker = next((name for name, made in makers.items() if "start" in type(made).model_fields), None)
     if maker is None or "start" not in type(config).model_fields:
         return config
@@ -187,6 +187,7 @@ def parts(recipe: Recipe, out: Path) -> Parts:
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
     source = begun or (recipe.init and checkpoint.located(recipe.init))
     form = recipe.format.settled(recipe.data, source and folder.labels(source))  # once: it may go over all rows
+    recipe.objective.require_rows(form)
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)

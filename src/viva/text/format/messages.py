@@ -1,30 +1,24 @@
 """Conversations: only what the assistant says is learned."""
 
-from viva.base.errors import Refusal
-from viva.text import chat
+from typing import ClassVar
+
 from viva.text.example import Draft
-from viva.text.fields import Format, value
+from viva.text.fields import Format
+from viva.text.format import _talk
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
 
 
 class Config(Format):
-    """field: where the list of {"role": ..., "content": ...} is. The tokenizer's chat template lays it out."""
+    """field: where the list of {"role": ..., "content": ...} is; tools: where the tools are, if a row has any, as a
+    list of JSON schemas or its JSON. The tokenizer's chat template lays the conversation out.
+    """
+
+    told_by: ClassVar = (("messages",),)
 
     field: str = "messages"
+    tools: str = "tools"
 
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
-        return conversation(row, value(row, self.field), tokenizer)
-
-
-def conversation(row: Row, messages: list[dict], tokenizer: Tokenizer) -> Draft:
-    """The draft of a conversation; what is wrong with it is said with the place of the row."""
-    try:
-        made = chat.draft(tokenizer, messages)
-    except Refusal as refusal:
-        raise Refusal(f"{row.where}: {refusal.must}", refusal.found, refusal.fix) from None
-    if not made.spans:
-        must = f"{row.where} must have an assistant's turn, since nothing else is learned"
-        roles = ", ".join(message["role"] for message in messages)
-        raise Refusal(must, f"the roles {roles}", "add the answer or remove the row")
-    return made
+        talk, tools = _talk.messages(row, self.field), _talk.tools(row, self.tools)
+        return _talk.conversation(row, talk, tokenizer, tools, self.field)

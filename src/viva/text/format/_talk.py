@@ -1,0 +1,197 @@
+"""What the formats share whose rows are conversations: messages from what rows hold, and how they become a draft."""
+
+import json
+from typing import Any
+
+from viva.base.errors import Refusal, nearest
+from viva.text import chat
+from viva.text.example import Draft
+from viva.text.fields import corrected, text, value
+from viva.text.row import Row
+from viva.text.tokenizer import Tokenizer
+
+# ShareGPT's names of who speaks, and those that others write in their place.
+SPEAKERS = {
+    "human": "user",
+    "gpt": "assistant",
+    "system": "system",
+    "observation": "tool",
+    "user": "user",
+    "assistant": "assistant",
+    "tool": "tool",
+}
+CALL = "function_call"  # spoken by the assistant
+
+Message = dict[str, Any]
+TALK: list[Message] = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]
+
+
+def messages(row: Row, name: str) -> list[Message]:
+    """The messages in a field: a list, or one alone, of {"role", "content"} or of ShareGPT's {"from", "value"}."""
+    found = value(row, name, TALK)
+    found = [found] if isinstance(found, dict) else found
+    if not isinstance(found, list):
+        fix = f"write a list: {corrected(row, name, TALK)}"
+        raise Refusal(f"{row.where} must have a list of messages as {name!r}", repr(found)[:80], fix)
+    return [_message(row, name, place, each) for place, each in enumerate(found)]
+
+
+def said(row: Row, name: str, role: str) -> list[Message]:
+    """The messages in a field, which may be the words of `role` alone."""
+    found = value(row, name)
+    if isinstance(found, str):
+        return [{"role": role, "content": found}]
+    if not isinstance(found, list | dict):
+        fix = f"write it as a string, or remove the row: {corrected(row, name, '...')}"
+        raise Refusal(f"{row.where} must have text or messages in the field {name!r}", repr(found)[:80], fix)
+    return messages(row, name)
+
+
+def system(row: Row, name: str) -> list[Message]:
+    """The system's message in a field of text, if there is one."""
+    words = text(row, name, optional=True)
+    return [{"role": "system", "content": words}] if words else []
+
+
+def tools(row: Row, name: str) -> list[dict] | None:
+    """The tools in a field, a list or its JSON, as JSON schemas of functions; None where there are none."""
+    found = row.data.get(name)
+    if isinstance(found, str):
+        found = _json(row, name, found) if found.strip() else None
+    if found is None or found == []:
+        return None
+    if not isinstance(found, list) or not all(isinstance(tool, dict) for tool in found):
+        fix = 'write [{"name": "...", "description": "...", "parameters": {...}}]'
+        raise Refusal(f"{row.where} must have a list of tools as {name!r}", repr(found)[:80], fix)
+    return [tool if "function" in tool else {"type": "function", "function": tool} for tool in found]
+
+
+def conversation(
+    row: Row, talk: list[Message], tokenizer: Tokenizer, tools: list[dict] | None = None, field: str | None = None
+) -> Draft:
+    """The draft of a conversation, the assistant's turns learned; what is wrong is said with place and field."""
+    at = row.where if field is None else f"{row.where}, the field {field!r}"
+    try:
+        made = chat.draft(tokenizer, talk, tools)
+    except Refusal as refusal:
+        raise Refusal(f"{at}: {refusal.must}", refusal.found, refusal.fix + _shown(row, talk, field)) from None
+    if not made.spans:
+        roles = ", ".join(message["role"] for message in talk)
+        must = f"{at} must have an assistant's turn, since nothing else is learned"
+        raise Refusal(must, f"the roles {roles}", "add the answer or remove the row" + _shown(row, talk, field))
+    return made
+
+
+def answer(
+    row: Row, talk: list[Message], first: int, tokenizer: Tokenizer, tools: list[dict] | None, field: str
+) -> Draft:
+    """The draft of a conversation of which the assistant's turns from message `first` on alone are learned."""
+    made = conversation(row, talk, tokenizer, tools, field)
+    answers = any(message["role"] == "assistant" for message in talk[:first])
+    before = len(chat.draft(tokenizer, talk[:first], tools).spans) if answers else 0
+    return Draft(made.text, made.spans[before:])
+
+
+def _message(row: Row, name: str, place: int, given: Any) -> Message:
+    """One message by its role and content; what is no message at all is left for the conversation to refuse."""
+    if isinstance(given, dict) and "role" not in given and ("from" in given or "value" in given):
+        return _turn(row, name, place, given)
+    parts = given.get("content") if isinstance(given, dict) else None
+    if isinstance(parts, list) and parts and all(isinstance(part, dict) and "value" in part for part in parts):
+        return _joined(row, name, place, given)
+    return given
+
+
+def _turn(row: Row, name: str, place: int, given: dict) -> Message:
+    """A turn of ShareGPT's."""
+    speaker, words = given.get("from"), given.get("value")
+    at = f"{row.where} must have, in turn {place} of {name!r},"
+    if not isinstance(words, str):
+        fix = f"write it as a string{_shown(row, _readable(row.data[name]), name)}"
+        raise Refusal(f"{at} text as 'value'", repr(words)[:80], fix)
+    if speaker == CALL:
+        return {"role": "assistant", "content": "", "tool_calls": _calls(row, name, words)}
+    if speaker not in SPEAKERS:
+        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + _shown(row, _readable(row.data[name]), name)
+        raise Refusal(f"{at} a known speaker as 'from'", repr(speaker)[:80], fix)
+    return {"role": SPEAKERS[speaker], "content": words}
+
+
+def _joined(row: Row, name: str, place: int, given: dict) -> Message:
+    """A message whose content is a list of parts {"type", "value"}: texts, thoughts and calls."""
+    made = {key: held for key, held in given.items() if key != "content"} | {"content": ""}
+    for part in given["content"]:
+        if part.get("type") == "text":
+            made["content"] += part["value"]
+        elif part.get("type") == "reasoning":
+            made["reasoning_content"] = made.get("reasoning_content", "") + part["value"]
+        elif part.get("type") == "tool_call":
+            made["tool_calls"] = [*made.get("tool_calls", []), *_calls(row, name, part["value"])]
+        else:
+            must = f"{row.where} must have, in message {place} of {name!r}, parts of a known type"
+            raise Refusal(
+                must, repr(part.get("type")), nearest(str(part.get("type")), ["reasoning", "text", "tool_call"])
+            )
+    return made
+
+
+def _calls(row: Row, name: str, words: str) -> list[dict]:
+    """The calls of tools that a JSON text says, one or a list."""
+    found = _json(row, name, words)
+    calls = found if isinstance(found, list) else [found]
+    if not calls or not all(isinstance(call, dict) and {"name", "arguments"} <= call.keys() for call in calls):
+        fix = 'write {"name": "...", "arguments": {...}}'
+        raise Refusal(f"{row.where} must have calls with a name and arguments in {name!r}", repr(words)[:80], fix)
+    return [{"type": "function", "function": call} for call in calls]
+
+
+def _json(row: Row, name: str, words: str) -> Any:
+    try:
+        return json.loads(words)
+    except (ValueError, RecursionError) as error:
+        must = f"{row.where} must have valid JSON where {name!r} says tools and calls"
+        raise Refusal(must, f"{words[:60]!r} ({error})", "mend it, or remove the row") from None
+
+
+def _shown(row: Row, talk: Any, field: str | None) -> str:
+    """The row with a conversation that can be read, where this one cannot be for its own sake."""
+    right = _mended(talk)
+    if field is None or right == talk:
+        return ""
+    given = row.data.get(field)
+    if isinstance(given, list) and any(isinstance(turn, dict) and "from" in turn for turn in given):
+        speakers = {role: speaker for speaker, role in reversed(SPEAKERS.items())}
+        right = [{"from": speakers[message["role"]], "value": message["content"]} for message in right]
+    return f": {corrected(row, field, right)}"
+
+
+def _readable(turns: list) -> list:
+    """Turns of ShareGPT's by role and content, whatever they hold."""
+    return [
+        {"role": SPEAKERS.get(turn.get("from"), turn.get("from")), "content": turn.get("value")}
+        if isinstance(turn, dict)
+        else turn
+        for turn in (turns if isinstance(turns, list) else [turns])
+    ]
+
+
+def _mended(talk: Any) -> list[Message]:
+    """A conversation like this one in which the system comes first and once, and user and assistant take turns."""
+    known = [dict(message) for message in talk if isinstance(message, dict)] if isinstance(talk, list) else []
+    made: list[Message] = []
+    for message in known:
+        before = made[-1]["role"] if made else None
+        role = message.get("role")
+        role = role if role in chat.ROLES else "assistant" if before in ("user", "tool") else "user"
+        words = message.get("content")
+        message |= {"role": role, "content": words if isinstance(words, str) else "..."}
+        if role == "system" and made:
+            continue
+        if role == "assistant" and before not in ("user", "tool"):
+            made.append({"role": "user", "content": "..."})
+        made.append(message)
+    if not any(message["role"] == "user" for message in made):
+        made.append({"role": "user", "content": "..."})
+    if not any(message["role"] == "assistant" for message in made):
+        made.append({"role": "assistant", "content": "..."})
+    return made
