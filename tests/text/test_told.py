@@ -67,7 +67,7 @@ UNTOLD = {
         [ROWS["alpaca"], ROWS["alpaca"], ROWS["sharegpt"]],
         r"rows must be of one format, but found alpaca at .*d\.jsonl:1, sharegpt at .*d\.jsonl:3\. .*a mixture",
     ),
-    "none": ([], r"the data must hold rows that tell their format, but found none"),
+    "none": ([], r"files .*d\.jsonl must have rows that tell their format, but found none"),
 }
 
 

@@ -28,9 +28,9 @@ FILES = (IDS, MASK, LENGTHS, BYTES, CUTS, LABELS)  # and, where tokens have them
 
 @dataclass(frozen=True)
 class Counts:
-    """rows: read from the corpus; elsewhere: of another part of the split; empty: without any text;
-    documents: kept. rows = elsewhere + empty + documents. learned: tokens that the mask lets through, the first
-    of a document among them though nothing predicts it."""
+    """rows: read from the corpus; dropped: left out by filters; elsewhere: of another part of the split; empty:
+    without any text; documents: kept. rows = dropped + elsewhere + empty + documents. learned: tokens that the mask
+    lets through, the first of a document among them though nothing predicts it."""
 
     rows: int
     elsewhere: int
@@ -38,6 +38,7 @@ class Counts:
     documents: int
     tokens: int
     learned: int
+    dropped: int = 0
 
 
 class Documents:
@@ -153,7 +154,8 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
     np.array(written.cuts, np.int64).tofile(folder / CUTS)
     np.array(written.labels, np.float64).tofile(folder / LABELS)
     documents, tokens = len(written.lengths), sum(written.lengths)
-    counts = Counts(rows.count, rows.count - taken.count, taken.count - documents, documents, tokens, written.learned)
+    elsewhere, empty, dropped = rows.count - taken.count, taken.count - documents, corpus.dropped
+    counts = Counts(rows.count + dropped, elsewhere, empty, documents, tokens, written.learned, dropped)
     header = {
         "version": VERSION,
         "dtype": dtype.name,

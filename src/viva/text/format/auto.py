@@ -19,7 +19,7 @@ class Config(Format):
     def settled(self, corpus: Corpus, known: tuple[str, ...] | None = None) -> Format:
         rows = list(islice(corpus.rows(), FIRST))
         if not rows:
-            raise Refusal("the data must hold rows that tell their format", "none", "give rows")
+            raise Refusal(f"{corpus.label} must have rows that tell their format", "none", "give rows, or filter less")
         candidates = [told(row.data) for row in rows]
         found = {kind: fields for each in candidates for kind, fields in each.items()}
         if not found:
