@@ -24,6 +24,7 @@ class Recipe(Config):
 
     Either `model`, a family and its sizes, starts anew, or `init`, a folder or hub id, goes on from there.
     `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
+    `filter`: what of `data` is left out, one filter after another.
     `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
     held out, unless `held_out` says where other rows for that come from.
     """
@@ -36,6 +37,7 @@ class Recipe(Config):
     tokenizer: str | Choice("viva.text.learn", usual="byte_bpe") | None = None
     data: Choice("viva.text.corpus")
     format: Choice("viva.text.format") = auto.Config()
+    filter: tuple[Choice("viva.text.filter"), ...] = ()
     valid: float = Field(0.02, ge=0, lt=1)
     held_out: Choice("viva.text.corpus") | None = None
     objective: Choice("viva.train.objective") = causal.Config()

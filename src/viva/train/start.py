@@ -1,10 +1,8 @@
 """What a run begins with: tokenizer, documents and model, new or from a checkpoint."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,18 +12,16 @@ from viva.base.files import whole_folder
 from viva.model import folder
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import documents
 from viva.text.documents import Documents
 from viva.text.fields import Format
 from viva.text.format import parallel
 from viva.text.learn import byte_bpe
+from viva.text.row import strings
 from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
-from viva.train import checkpoint
+from viva.train import checkpoint, sources
 from viva.train.data import Data
 from viva.train.recipe import TOKENIZER, Recipe
-
-TOKENS = "tokens"  # the folder, in that of the run, of the token cache
 
 
 def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
@@ -42,27 +38,6 @@ def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
         with whole_folder(out / TOKENIZER) as new:
             made.save(new)
     return Tokenizer.load(out / TOKENIZER)
-
-
-def strings(data: Any) -> Iterator[str]:
-    """Every text in a row, however deep.
-
-    >>> list(strings({"messages": [{"role": "user", "content": "hi"}], "id": 1}))
-    ['user', 'hi']
-    """
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, dict | list):
-        for below in data.values() if isinstance(data, dict) else data:
-            yield from strings(below)
-
-
-def data(recipe: Recipe, form: Format, tokens: Tokenizer, out: Path) -> tuple[Documents, Documents | None]:
-    """The documents to train on, and the held-out ones if the recipe holds any out; `form` is its format, settled."""
-    make = lambda corpus, part: documents.build(corpus, form, tokens, out / TOKENS, part, recipe.valid)  # noqa: E731
-    if recipe.held_out is not None:
-        return make(recipe.data, "all"), make(recipe.held_out, "all")
-    return make(recipe.data, "train"), make(recipe.data, "valid") if recipe.valid else None
 
 
 def model(recipe: Recipe, form: Format, tokens: Tokenizer) -> tuple[Config, Transformer]:
@@ -182,16 +157,21 @@ class Parts:
 def parts(recipe: Recipe, out: Path) -> Parts:
     """Everything that a run in `out` begins with, from its newest valid checkpoint if there is one."""
     begun, passed = checkpoint.newest(out)
+    recipe = sources.sifted(recipe, out)
+    source = begun or (recipe.init and checkpoint.located(recipe.init))
+    read = sources.settled(recipe, recipe.data, source and folder.labels(source))  # once: it may go over all rows
+    form = read[0].format
+    for part in read:
+        recipe.objective.require_rows(part.format)
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
-    source = begun or (recipe.init and checkpoint.located(recipe.init))
-    form = recipe.format.settled(recipe.data, source and folder.labels(source))  # once: it may go over all rows
-    recipe.objective.require_rows(form)
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
-    train, valid = (docs and Data(docs, recipe.train, reading, recipe.seed) for docs in data(recipe, form, tokens, out))
+    train, valid = sources.built(recipe, read, tokens, out)
+    train = Data(sources.joined(train), recipe.train, reading, recipe.seed, sources.shares(read, train))
+    valid = Data(sources.joined(valid), recipe.train, reading, recipe.seed) if valid else None
     if begun:
         _require_same(begun, train.documents)
     return Parts(tokens, form, config, found, train, valid, begun, passed, _parent(recipe, begun))
