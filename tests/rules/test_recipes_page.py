@@ -10,7 +10,14 @@ from viva.train.job import Train
 from viva.train.recipe import Recipe
 
 TEXT = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
-FOLDERS = ("viva.text.corpus", "viva.text.format", "viva.train.optim", "viva.train.schedule", "viva.train.objective")
+FOLDERS = (
+    "viva.text.corpus",
+    "viva.text.format",
+    "viva.text.filter",
+    "viva.train.optim",
+    "viva.train.schedule",
+    "viva.train.objective",
+)
 
 
 @pytest.mark.parametrize("name", [*Recipe.model_fields, *Train.model_fields, *(n for f in FOLDERS for n in names(f))])
@@ -18,8 +25,8 @@ def test_every_field_and_kind_of_a_recipe_is_described(name):
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("package", FOLDERS[:2])
-def test_every_field_of_data_and_format_is_described(package):
+@pytest.mark.parametrize("package", FOLDERS[:3])
+def test_every_field_of_data_formats_and_filters_is_described(package):
     from viva.base.choice import variant
 
     for name in names(package):
