@@ -5,6 +5,8 @@ import json
 import pytest
 
 from viva.base.errors import Refusal
+from viva.text import documents
+from viva.text.corpus import files
 from viva.text.format import alpaca, kto, messages, preference, sharegpt
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
@@ -131,6 +133,17 @@ def test_every_spelling_of_a_preference_is_the_same_pair(ours, spelling):
     assert made == [f"{USER}2+2?{END}\n{ASSISTANT}[{answer}{END}]\n" for answer in ("四", "5")]
     example = preference.Config().example(Row(SPELLINGS[spelling], "f:1"), ours)
     assert example.bytes == len("四5".encode())
+
+
+def test_a_preference_lies_side_by_side_in_the_token_cache(ours, tmp_path):
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in SPELLINGS.values()), encoding="utf-8")
+    docs = documents.build(files.Config(path=str(tmp_path / "d.jsonl")), preference.Config(), ours, tmp_path / "cache")
+    assert len(docs) == len(SPELLINGS) and docs.counts.learned == sum(docs[n][1].sum() for n in range(len(docs)))
+    for number in range(len(docs)):
+        ids, mask = docs[number]
+        for side, answer in ((slice(docs.cuts[number]), "四"), (slice(docs.cuts[number], None), "5")):
+            shown = _shown(ours, ids[side].tolist(), mask[side].tolist())
+            assert shown == f"{USER}2+2?{END}\n{ASSISTANT}[{answer}{END}]\n"
 
 
 def test_of_a_preference_only_the_answers_are_learned(ours):

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from viva.base.errors import Notice, Refusal
 from viva.text import documents
 from viva.text.corpus import files
-from viva.text.filter import contamination, duplicates, language, length, near_duplicates, script
+from viva.text.filter import contamination, duplicates, language, length, near_duplicates, script, unreadable
 from viva.text.format import text
 from viva.text.sift import sift
 
@@ -158,6 +158,16 @@ def test_languages_and_scripts_are_told(tmp_path):
         _kept(tmp_path, language.Config(languages=("english",)), "a")
     with pytest.raises(Refusal, match=r"filter\.scripts must be known, but found 'chinese'.* cjk"):
         _kept(tmp_path, script.Config(scripts=("chinese",)), "a")
+
+
+def test_what_a_format_refuses_can_be_left_out(tmp_path, ours):
+    ours.save(tmp_path / "tokenizer")
+    rows = [{"prompt": "a", "chosen": "b", "rejected": "c"}, {"prompt": "a", "chosen": "b"}, {"prompt": "a"}]
+    rows[2] |= {"chosen": "b", "rejected": "b"}
+    form = unreadable.Config(format="preference", tokenizer=str(tmp_path / "tokenizer"))
+    assert _kept(tmp_path, form, *rows) == [0]
+    [kept] = sift([_corpus(tmp_path, *rows)], [form], tmp_path / "sifted")
+    assert ":2 'a\\nb' (must have the field 'rejected', but found the fields 'prompt', 'chosen')" in kept.notes()[0]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """A format is told by the fields of the first rows, or refused with the candidates."""
 
 import json
+import re
+from pathlib import Path
 
 import pytest
 
@@ -8,7 +10,7 @@ from viva.base.choice import kind, names
 from viva.base.errors import Notice, Refusal
 from viva.text import documents
 from viva.text.corpus import files
-from viva.text.fields import FORMATS
+from viva.text.fields import FORMATS, told
 from viva.text.format import auto, text
 from viva.train import start
 from viva.train.recipe import Recipe
@@ -45,6 +47,17 @@ def test_there_is_a_row_of_every_format():
 def test_a_format_is_told_by_the_fields_of_its_rows(tmp_path, name):
     with pytest.warns(Notice, match=f"^format: {name}, told by the fields "):
         assert kind(auto.Config().settled(_corpus(tmp_path, ROWS[name]))) == name
+
+
+def test_the_page_shows_rows_that_tell_their_format():
+    page = (Path(__file__).parents[2] / "docs" / "text.md").read_text(encoding="utf-8")
+    name, seen = "", set()
+    for cell, row in re.findall(r"^\| (`\w+` )?\| `(\{.*?\})`", page, re.MULTILINE):
+        name = cell.strip(" `") or name
+        if "[...]" not in row and "{...}" not in row and ", ...}" not in row:
+            assert list(told(json.loads(row))) == [name]
+            seen.add(name)
+    assert seen == set(ROWS)
 
 
 def test_what_told_it_is_said_and_what_is_not_read(tmp_path):

@@ -21,7 +21,7 @@ class Config(Filter):
     """threshold: the resemblance from which on a row is left out; size: of a shingle, in `unit`s. Chinese, which has no
     spaces, has no words here. permutations: hashes of a row, of which the estimate's standard error is
     sqrt(J (1 - J) / permutations). Letters of either case and spaces of any kind are alike. The first of near
-    duplicates stays. About 8 bytes a permutation and row are remembered. Needs the extra `filters`.
+    duplicates stays. About 10 KB a row that stays are remembered. Needs the extra `filters`.
     """
 
     threshold: float = Field(0.8, gt=0, le=1)
@@ -36,13 +36,14 @@ class Config(Filter):
             fix = "pip install 'viva[filters]'"
             raise Refusal("the filter near_duplicates must have the library datasketch", error, fix) from None
         index = MinHashLSH(threshold=self.threshold, num_perm=self.permutations, weights=WEIGHTS)
+        empty = MinHash(self.permutations, hashfunc=zlib.crc32)
         kept: list[tuple[Any, str]] = []  # the hashes of each row, and its place
 
         def near_duplicate(row: Row) -> str | None:
             shingles = self.shingles(self.text(row))
             if not shingles:
                 return None
-            made = MinHash(self.permutations, hashfunc=zlib.crc32)
+            made = empty.copy()
             made.update_batch([shingle.encode(errors="surrogatepass") for shingle in shingles])
             hashes = LeanMinHash(made)
             resemblance, number = max(((hashes.jaccard(kept[n][0]), -n) for n in index.query(hashes)), default=(0, 0))
