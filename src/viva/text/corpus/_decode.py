@@ -18,6 +18,8 @@ def decoded(file: Path, content: bytes, offset: int = 0, line: int = 1) -> str:
         found = f"byte 0x{content[error.start]:02x} at offset {offset + error.start}"
         other = "UTF-16" if not offset and content[:2] in (b"\xff\xfe", b"\xfe\xff") else "GB18030"
         fix = f"save it as UTF-8, for example `iconv -f {other} -t UTF-8 {file.name}`, or leave the file out"
+        if error.reason == "unexpected end of data":
+            found, fix = f"{found}, a character that is cut off", "fetch or write it again"
         at = line + content.count(b"\n", 0, error.start)
         raise Refusal(f"{file}:{at} must be UTF-8 text", found, fix) from None
 

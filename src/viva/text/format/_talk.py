@@ -26,13 +26,20 @@ Message = dict[str, Any]
 TALK: list[Message] = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]
 
 
-def messages(row: Row, name: str) -> list[Message]:
-    """The messages in a field: a list, or one alone, of {"role", "content"} or of ShareGPT's {"from", "value"}."""
-    found = value(row, name, TALK)
+def messages(row: Row, name: str, such: Any = None) -> list[Message]:
+    """The messages in a field: a list, or one alone, of {"role", "content"} or of ShareGPT's {"from", "value"}. What
+    else may stand there is shown where it is none, `such` as a text or, by default, the conversation.
+    """
+    found = value(row, name, such or TALK)
     found = [found] if isinstance(found, dict) else found
     if not isinstance(found, list):
-        fix = f"write a list: {corrected(row, name, TALK)}"
+        fix = f"write a list: {corrected(row, name, such or TALK)}"
         raise Refusal(f"{row.where} must have a list of messages as {name!r}", repr(found)[:80], fix)
+    for place, each in enumerate(found):
+        if not isinstance(each, dict) or not {"role", "from", "value"} & each.keys():
+            right = f": {corrected(row, name, such)}" if such else _shown(row, _readable(found), name)
+            must = f"{row.where} must have, as message {place} of {name!r}, one with a role and a content"
+            raise Refusal(must, repr(each)[:80], f'write {{"role": "user", "content": "..."}}{right}')
     return [_message(row, name, place, each) for place, each in enumerate(found)]
 
 
@@ -44,7 +51,7 @@ def said(row: Row, name: str, role: str) -> list[Message]:
     if not isinstance(found, list | dict):
         fix = f"write it as a string, or remove the row: {corrected(row, name, '...')}"
         raise Refusal(f"{row.where} must have text or messages in the field {name!r}", repr(found)[:80], fix)
-    return messages(row, name)
+    return messages(row, name, "...")
 
 
 def system(row: Row, name: str) -> list[Message]:
@@ -92,11 +99,11 @@ def answer(
     return Draft(made.text, made.spans[before:])
 
 
-def _message(row: Row, name: str, place: int, given: Any) -> Message:
-    """One message by its role and content; what is no message at all is left for the conversation to refuse."""
-    if isinstance(given, dict) and "role" not in given and ("from" in given or "value" in given):
+def _message(row: Row, name: str, place: int, given: dict) -> Message:
+    """One message by its role and content."""
+    if "role" not in given:
         return _turn(row, name, place, given)
-    parts = given.get("content") if isinstance(given, dict) else None
+    parts = given.get("content")
     if isinstance(parts, list) and parts and all(isinstance(part, dict) and "value" in part for part in parts):
         return _joined(row, name, place, given)
     return given
@@ -165,14 +172,11 @@ def _shown(row: Row, talk: Any, field: str | None) -> str:
     return f": {corrected(row, field, right)}"
 
 
-def _readable(turns: list) -> list:
-    """Turns of ShareGPT's by role and content, whatever they hold."""
-    return [
-        {"role": SPEAKERS.get(turn.get("from"), turn.get("from")), "content": turn.get("value")}
-        if isinstance(turn, dict)
-        else turn
-        for turn in (turns if isinstance(turns, list) else [turns])
-    ]
+def _readable(turns: list) -> list[Message]:
+    """Turns of ShareGPT's, those that are some, by role and content, whatever they hold."""
+    turns = [turn for turn in (turns if isinstance(turns, list) else [turns]) if isinstance(turn, dict)]
+    said = [(turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))) for turn in turns]
+    return [{"role": SPEAKERS.get(str(speaker), speaker), "content": words} for speaker, words in said]
 
 
 def _mended(talk: Any) -> list[Message]:

@@ -54,4 +54,5 @@ class Config(Format):
     def _number(self, row: Row) -> float:
         if self.values:
             return number(row, self.label)
-        return float(numbered(value(row, self.label), self.labels, row, self.label))
+        label = value(row, self.label, (self.labels or ("...",))[0])
+        return float(numbered(label, self.labels, row, self.label))

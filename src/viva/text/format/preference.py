@@ -79,7 +79,8 @@ class Config(Format):
         if where is None:
             return _dialogue(row, side) if isinstance(found, str) else _talk.messages(row, side)
         before = _talk.system(row, self.system)
-        before += asked(row, where, self.input) if isinstance(value(row, where), str) else _talk.messages(row, where)
+        is_text = isinstance(value(row, where), str)
+        before += asked(row, where, self.input) if is_text else _talk.said(row, where, "user")
         answer = _talk.said(row, side, "assistant")
         return answer if answer[: len(before)] == before else before + answer
 
