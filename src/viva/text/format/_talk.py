@@ -7,23 +7,9 @@ from viva.base.errors import Refusal, nearest
 from viva.text import chat
 from viva.text.example import Draft
 from viva.text.fields import corrected, text, value
+from viva.text.format._mend import CALL, SPEAKERS, TALK, Message, readable, shown
 from viva.text.row import Row
 from viva.text.tokenizer import Tokenizer
-
-# ShareGPT's names of who speaks, and those that others write in their place.
-SPEAKERS = {
-    "human": "user",
-    "gpt": "assistant",
-    "system": "system",
-    "observation": "tool",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-}
-CALL = "function_call"  # spoken by the assistant
-
-Message = dict[str, Any]
-TALK: list[Message] = [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]
 
 
 def messages(row: Row, name: str, such: Any = None) -> list[Message]:
@@ -37,7 +23,7 @@ def messages(row: Row, name: str, such: Any = None) -> list[Message]:
         raise Refusal(f"{row.where} must have a list of messages as {name!r}", repr(found)[:80], fix)
     for place, each in enumerate(found):
         if not isinstance(each, dict) or not {"role", "from", "value"} & each.keys():
-            right = f": {corrected(row, name, such)}" if such else _shown(row, _readable(found), name)
+            right = f": {corrected(row, name, such)}" if such else shown(row, readable(found), name)
             must = f"{row.where} must have, as message {place} of {name!r}, one with a role and a content"
             raise Refusal(must, repr(each)[:80], f'write {{"role": "user", "content": "..."}}{right}')
     return [_message(row, name, place, each) for place, each in enumerate(found)]
@@ -81,11 +67,11 @@ def conversation(
     try:
         made = chat.draft(tokenizer, talk, tools)
     except Refusal as refusal:
-        raise Refusal(f"{at}: {refusal.must}", refusal.found, refusal.fix + _shown(row, talk, field)) from None
+        raise Refusal(f"{at}: {refusal.must}", refusal.found, refusal.fix + shown(row, talk, field)) from None
     if not made.spans:
         roles = ", ".join(message["role"] for message in talk)
         must = f"{at} must have an assistant's turn, since nothing else is learned"
-        raise Refusal(must, f"the roles {roles}", "add the answer or remove the row" + _shown(row, talk, field))
+        raise Refusal(must, f"the roles {roles}", "add the answer or remove the row" + shown(row, talk, field))
     return made
 
 
@@ -114,12 +100,12 @@ def _turn(row: Row, name: str, place: int, given: dict) -> Message:
     speaker, words = given.get("from"), given.get("value")
     at = f"{row.where} must have, in turn {place} of {name!r},"
     if not isinstance(words, str):
-        fix = f"write it as a string{_shown(row, _readable(row.data[name]), name)}"
+        fix = f"write it as a string{shown(row, readable(row.data[name]), name)}"
         raise Refusal(f"{at} text as 'value'", repr(words)[:80], fix)
     if speaker == CALL:
         return {"role": "assistant", "content": "", "tool_calls": _calls(row, name, words)}
     if speaker not in SPEAKERS:
-        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + _shown(row, _readable(row.data[name]), name)
+        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + shown(row, readable(row.data[name]), name)
         raise Refusal(f"{at} a known speaker as 'from'", repr(speaker)[:80], fix)
     return {"role": SPEAKERS[speaker], "content": words}
 
@@ -158,44 +144,3 @@ def _json(row: Row, name: str, words: str) -> Any:
     except (ValueError, RecursionError) as error:
         must = f"{row.where} must have valid JSON where {name!r} says tools and calls"
         raise Refusal(must, f"{words[:60]!r} ({error})", "mend it, or remove the row") from None
-
-
-def _shown(row: Row, talk: Any, field: str | None) -> str:
-    """The row with a conversation that can be read, where this one cannot be for its own sake."""
-    right = _mended(talk)
-    if field is None or right == talk:
-        return ""
-    given = row.data.get(field)
-    if isinstance(given, list) and any(isinstance(turn, dict) and "from" in turn for turn in given):
-        speakers = {role: speaker for speaker, role in reversed(SPEAKERS.items())}
-        right = [{"from": speakers[message["role"]], "value": message["content"]} for message in right]
-    return f": {corrected(row, field, right)}"
-
-
-def _readable(turns: list) -> list[Message]:
-    """Turns of ShareGPT's, those that are some, by role and content, whatever they hold."""
-    turns = [turn for turn in (turns if isinstance(turns, list) else [turns]) if isinstance(turn, dict)]
-    said = [(turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))) for turn in turns]
-    return [{"role": SPEAKERS.get(str(speaker), speaker), "content": words} for speaker, words in said]
-
-
-def _mended(talk: Any) -> list[Message]:
-    """A conversation like this one in which the system comes first and once, and user and assistant take turns."""
-    known = [dict(message) for message in talk if isinstance(message, dict)] if isinstance(talk, list) else []
-    made: list[Message] = []
-    for message in known:
-        before = made[-1]["role"] if made else None
-        role = message.get("role")
-        role = role if role in chat.ROLES else "assistant" if before in ("user", "tool") else "user"
-        words = message.get("content")
-        message |= {"role": role, "content": words if isinstance(words, str) else "..."}
-        if role == "system" and made:
-            continue
-        if role == "assistant" and before not in ("user", "tool"):
-            made.append({"role": "user", "content": "..."})
-        made.append(message)
-    if not any(message["role"] == "user" for message in made):
-        made.append({"role": "user", "content": "..."})
-    if not any(message["role"] == "assistant" for message in made):
-        made.append({"role": "assistant", "content": "..."})
-    return made
