@@ -14,6 +14,7 @@ FOLDERS = {
     "head": "viva.model.head",
     "data": "viva.text.corpus",
     "format": "viva.text.format",
+    "filter": "viva.text.filter",
     "objective": "viva.train.objective",
     "optim": "viva.train.optim",
     "schedule": "viva.train.schedule",

@@ -11,7 +11,14 @@ from viva.train.recipe import Recipe
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "recipes.md").read_text(encoding="utf-8")
 TOKENIZERS = (DOCS / "text.md").read_text(encoding="utf-8")
-FOLDERS = ("viva.text.corpus", "viva.text.format", "viva.train.optim", "viva.train.schedule", "viva.train.objective")
+FOLDERS = (
+    "viva.text.corpus",
+    "viva.text.format",
+    "viva.text.filter",
+    "viva.train.optim",
+    "viva.train.schedule",
+    "viva.train.objective",
+)
 
 
 @pytest.mark.parametrize("name", [*Recipe.model_fields, *Train.model_fields, *(n for f in FOLDERS for n in names(f))])
@@ -19,8 +26,8 @@ def test_every_field_and_kind_of_a_recipe_is_described(name):
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("package", FOLDERS[:2])
-def test_every_field_of_data_and_format_is_described(package):
+@pytest.mark.parametrize("package", FOLDERS[:3])
+def test_every_field_of_data_formats_and_filters_is_described(package):
     for name in names(package):
         for field in variant(package, name).Config.model_fields:
             assert f"`{field}`" in TEXT

@@ -84,12 +84,14 @@ def test_rows_of_jsonl_and_parquet_carry_their_place(tmp_path, ending):
 BAD = {
     "missing": (None, None, r"must be in an existing file, folder or glob, but found '.*train\.txt'.*use 'near\.txt'"),
     "empty": ("a.txt", b"", r"a\.txt must hold text, but found an empty file"),
-    "gbk": ("a.txt", "ab中".encode("gbk"), r"a\.txt must be UTF-8 text, but found byte 0xd6 at offset 2.*iconv"),
+    "gbk": ("a.txt", "ab中".encode("gbk"), r"a\.txt:1 must be UTF-8 text, but found byte 0xd6 at offset 2.*iconv"),
     "gbk line": (
         "a.jsonl",
         b'{"text": "a"}\n{"text": "\xd6\xd0"}\n',
-        r"must be UTF-8 text, but found byte 0xd6 at offset 24",
+        r"a\.jsonl:2 must be UTF-8 text, but found byte 0xd6 at offset 24",
     ),
+    "gbk page": ("a.txt", "a\nb\nab中".encode("gbk"), r"a\.txt:3 must be UTF-8 text, but found byte 0xd6 at offset 6"),
+    "utf-16": ("a.txt", "ab".encode("utf-16"), r"a\.txt:1 must be UTF-8 text, but found byte 0xff.*iconv -f UTF-16"),
     "ending": ("a.docx", b"x", r"must hold files that end in \.txt, .*, but found a\.docx.*convert"),
     "no object": ("a.jsonl", b'{"text": "a"}\n[1]\n', r"a\.jsonl:2 must be a JSON object, but found a list"),
     "no json": ("a.jsonl", b"hello\n", r"a\.jsonl:1 must be a JSON object, but found 'hello' \(Expecting value"),

@@ -151,7 +151,7 @@ def test_rows_have_tools_as_a_list_or_as_text(bytewise):
 
 def test_bad_tools_and_rows_without_a_learned_turn_are_refused_with_their_place(bytewise):
     form = messages.Config(learned={"turns": "last"})
-    with pytest.raises(Refusal, match="d:7 must have tools as JSON in the field 'tools', but found Expecting"):
+    with pytest.raises(Refusal, match="d:7 must have valid JSON where 'tools' says tools and calls, but found"):
         form.draft(Row({"messages": TALK, "tools": "[{"}, "d:7"), bytewise)
     with pytest.raises(Refusal, match="d:7: the chat template must write the tool 'add'"):
         form.draft(Row({"messages": TALK, "tools": TOOLS}, "d:7"), bytewise)

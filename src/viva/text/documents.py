@@ -32,9 +32,9 @@ BEGUN = ".begun"  # ends the name of a cache that is being built
 
 @dataclass(frozen=True)
 class Counts:
-    """rows: read from the corpus; elsewhere: of another part of the split; empty: without any text;
-    documents: kept. rows = elsewhere + empty + documents. learned: tokens that the mask lets through, the first
-    of a document among them though nothing predicts it."""
+    """rows: read from the corpus; dropped: left out by filters; elsewhere: of another part of the split; empty:
+    without any text; documents: kept. rows = dropped + elsewhere + empty + documents. learned: tokens that the mask
+    lets through, the first of a document among them though nothing predicts it."""
 
     rows: int
     elsewhere: int
@@ -42,6 +42,7 @@ class Counts:
     documents: int
     tokens: int
     learned: int
+    dropped: int = 0
 
 
 class Documents:
@@ -170,8 +171,8 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         empty = ", all of them empty" if taken.count else ""
         found = f"{rows.count} rows, {taken.count} in this part{empty}"
         raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
-    elsewhere, empty = rows.count - taken.count, taken.count - state.documents
-    counts = Counts(rows.count, elsewhere, empty, state.documents, state.tokens, state.learned)
+    elsewhere, empty, dropped = rows.count - taken.count, taken.count - state.documents, corpus.dropped
+    counts = Counts(rows.count + dropped, elsewhere, empty, state.documents, state.tokens, state.learned, dropped)
     _finish(folder, dtype, counts, corpus.notes(), tokenizer.fingerprint)
 
 

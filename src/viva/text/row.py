@@ -4,9 +4,9 @@ import hashlib
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
-from viva.base.config import Config
+from viva.base.config import Config, kind
 
 
 @dataclass(frozen=True)
@@ -23,8 +23,27 @@ class Row:
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
+def strings(data: Any, but: frozenset[str] = frozenset()) -> Iterator[str]:
+    """Every text in a row, however deep, except what stands in the fields `but`.
+
+    >>> list(strings({"messages": [{"role": "user", "content": "hi"}], "id": 1}))
+    ['user', 'hi']
+    """
+    if isinstance(data, str):
+        yield data
+    elif isinstance(data, dict):
+        for name, below in data.items():
+            if name not in but:
+                yield from strings(below, but)
+    elif isinstance(data, list):
+        for below in data:
+            yield from strings(below, but)
+
+
 class Corpus(Config):
-    """The base of each file's Config in `text/corpus`: where rows come from."""
+    """The base of each file's Config in `text/corpus`: where rows come from. `dropped` rows were left out before."""
+
+    dropped: ClassVar[int] = 0
 
     def rows(self) -> Iterator[Row]:
         """The rows, in the same order each time."""
@@ -36,6 +55,12 @@ class Corpus(Config):
         for row in self.rows():
             found.update(row.digest)
         return found.hexdigest()
+
+    @property
+    def label(self) -> str:
+        """What it reads, for messages to the user: its kind, and its path or name."""
+        said = self.model_dump()
+        return " ".join([kind(self), *(str(said[key]) for key in ("path", "source", "name") if key in said)])
 
     def notes(self) -> list[str]:
         """What was passed over, in sentences for the user."""

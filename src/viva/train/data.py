@@ -1,7 +1,9 @@
 """Batches as a pure function of (seed, step): a resumed run replays nothing, and accumulation changes nothing."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from itertools import accumulate
 
 import numpy as np
 from pydantic import PositiveInt
@@ -12,9 +14,8 @@ from viva.base.seed import derive
 from viva.text.documents import Documents
 from viva.text.pack import Long, Span, alone, even, pack, spans
 from viva.train.batch import Batch
+from viva.train.mixing import Mixture, Row, by_part
 from viva.train.reading import Piece, Reading
-
-Row = list[Span]
 
 
 class Batching(Config):
@@ -34,14 +35,32 @@ class Batching(Config):
     balanced: bool = False
 
 
+@dataclass(frozen=True)
+class Share:
+    """What a part is of a mixture: so many of the documents, and its weight among the parts."""
+
+    name: str
+    documents: int
+    weight: float
+
+
 class Data:
     """The rows of all epochs, one after another; step s takes the s-th `batch * accumulate` of them.
 
     Epoch e's packing and order depend on (seed, e) alone, and every epoch has as many rows: best fit sees lengths only.
+    `shares` are those of a mixture, whose documents stand part by part.
     """
 
-    def __init__(self, documents: Documents, batching: Batching, reading: Reading, seed: int = 0):
+    def __init__(
+        self,
+        documents: Documents,
+        batching: Batching,
+        reading: Reading,
+        seed: int = 0,
+        shares: tuple[Share, ...] = (),
+    ):
         self.documents, self.batching, self.reading, self.seed = documents, batching, reading, seed
+        self.shares = shares
         ahead, long = reading.ahead, batching.long or ("refuse" if reading.whole else "split")
         if reading.whole and long == "split":
             must = "documents that are read whole must be dropped or refused where they are too long"
@@ -49,6 +68,9 @@ class Data:
         if batching.balanced and not reading.whole:
             found = "an objective that reads pieces of documents"
             raise Refusal("train.balanced must have documents with a class each", found, "use it with classify")
+        if batching.balanced and shares:
+            fix = "leave out train.balanced, or the weights of the mixture"
+            raise Refusal("an epoch must be made up by its classes or by the weights of a mixture", "both", fix)
         context = batching.context - reading.extra
         if context < 1:
             found, fix = f"a context of {batching.context}", "raise train.context"
@@ -82,7 +104,8 @@ class Data:
         """The rows of one epoch; a step needs two at most, so no more are kept."""
         if number not in self._plans:
             last = {key: plan for key, plan in self._plans.items() if key == number - 1}
-            self._plans = {**last, number: self._balanced(number) if self.batching.balanced else self._all(number)}
+            make = self.mixture.epoch if self.shares else self._balanced if self.batching.balanced else self._all
+            self._plans = {**last, number: make(number)}
         return self._plans[number]
 
     def micro_batches(self, step: int) -> list[Batch]:
@@ -95,7 +118,7 @@ class Data:
         """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time. Rows at
         the end that are too few to be a batch (`Reading.least`) join the one before.
         """
-        rows = self._all(0) if self.batching.balanced else self.epoch(0)
+        rows = self._all(0) if self.batching.balanced or self.shares else self.epoch(0)
         return self._batches(rows, [("noise", "once", place) for place in range(len(rows))])
 
     def repeats(self) -> list[str]:
@@ -114,12 +137,30 @@ class Data:
         ]
         return [f"{count} {what}" for count, what in said if count]
 
+    @cached_property
+    def mixture(self) -> Mixture:
+        """The parts by their shares, each packed by itself."""
+        parts = by_part(self.spans, list(accumulate(share.documents for share in self.shares)))
+        return Mixture(parts, [share.weight for share in self.shares], self._packed, self.seed)
+
+    def mixed(self) -> list[str]:
+        """What the weights of a mixture come to, in sentences."""
+        said = []
+        for part, share in enumerate(self.shares):
+            times, quota = self.mixture.times[part], self.mixture.quotas[part]
+            later = "" if times >= 1 else "; those that one leaves out the next ones read"
+            read = f"its {share.documents:,} documents are read {times:.2f} times an epoch{later}"
+            said.append(f"part {part + 1} of the mixture, {share.name}: {quota / self.rows:.1%} of the rows; {read}")
+        return said
+
     def _all(self, number: int) -> list[Row]:
         """Every document once."""
-        seed = derive(self.seed, "epoch", number)
+        return self._packed(self.spans, derive(self.seed, "epoch", number))
+
+    def _packed(self, pieces: list[Span], seed: int) -> list[Row]:
         if not self.batching.pack or self.reading.whole:
-            return alone(self.spans, seed)
-        return pack(self.spans, self.batching.context, seed, self.reading.extra)
+            return alone(pieces, seed)
+        return pack(pieces, self.batching.context, seed, self.reading.extra)
 
     def _balanced(self, number: int) -> list[Row]:
         """As many documents as there are, as many of each class."""

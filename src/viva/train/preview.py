@@ -60,10 +60,11 @@ def counts(parts: Parts) -> list[str]:
         if data is not None:
             c = data.documents.counts
             said.append(
-                f"{name}: {c.documents:,} documents of {c.rows:,} rows ({c.elsewhere:,} in the other part, {c.empty:,} "
-                f"empty), {c.tokens:,} tokens, {c.learned:,} of them learned, {data.rows:,} rows of a batch an epoch"
+                f"{name}: {c.documents:,} documents of {c.rows:,} rows ({c.dropped:,} left out by filters, "
+                f"{c.elsewhere:,} in the other part, {c.empty:,} empty), {c.tokens:,} tokens, {c.learned:,} of them "
+                f"learned, {data.rows:,} rows of a batch an epoch"
             )
-            said += [f"{name}: {note}" for note in data.documents.notes + data.passed_over()]
+            said += [f"{name}: {note}" for note in data.documents.notes + data.mixed() + data.passed_over()]
     return said
 
 

@@ -12,7 +12,7 @@ from viva.base.config import Config, read_yaml
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
 from viva.text import grow
-from viva.text.format import text
+from viva.text.format import auto
 from viva.text.templates import names
 from viva.train.job import Train
 from viva.train.objective import causal
@@ -28,6 +28,7 @@ class Recipe(Config):
     `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
     `add_tokens` grows the vocabulary of `init`, its embeddings and its head by tokens, special ones among them.
     `template`: a chat template of viva's in place of the tokenizer's own; a new tokenizer gets the tokens it needs.
+    `filter`: what of `data` is left out, one filter after another.
     `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
     held out, unless `held_out` says where other rows for that come from.
     """
@@ -41,7 +42,8 @@ class Recipe(Config):
     add_tokens: grow.Config | None = None
     template: str | None = None
     data: Choice("viva.text.corpus")
-    format: Choice("viva.text.format") = text.Config()
+    format: Choice("viva.text.format") = auto.Config()
+    filter: tuple[Choice("viva.text.filter"), ...] = ()
     valid: float = Field(0.02, ge=0, lt=1)
     held_out: Choice("viva.text.corpus") | None = None
     objective: Choice("viva.train.objective") = causal.Config()

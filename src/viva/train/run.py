@@ -103,6 +103,7 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
         said
         + remarks(parts, job, state)
         + parts.train.documents.notes
+        + parts.train.mixed()
         + parts.train.repeats()
         + parts.train.passed_over()
     )

@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -14,7 +13,6 @@ from viva.base.files import whole_folder
 from viva.model import folder, grow
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import documents
 from viva.text import grow as text_grow
 from viva.text.documents import Documents
 from viva.text.fields import Format
@@ -22,13 +20,12 @@ from viva.text.format import parallel
 from viva.text.grow import Grown
 from viva.text.learn import byte_bpe
 from viva.text.reread import Reread
+from viva.text.row import strings
 from viva.text.split import split
 from viva.text.tokenizer import Tokenizer
-from viva.train import checkpoint
+from viva.train import checkpoint, sources
 from viva.train.data import Data
 from viva.train.recipe import TOKENIZER, Recipe
-
-TOKENS = "tokens"  # the folder, in that of the run, of the token cache
 
 
 def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
@@ -67,27 +64,6 @@ def _strings_to_learn(recipe: Recipe) -> Iterator[str]:
         yield from strings(row.data)
 
 
-def strings(data: Any) -> Iterator[str]:
-    """Every text in a row, however deep.
-
-    >>> list(strings({"messages": [{"role": "user", "content": "hi"}], "id": 1}))
-    ['user', 'hi']
-    """
-    if isinstance(data, str):
-        yield data
-    elif isinstance(data, dict | list):
-        for below in data.values() if isinstance(data, dict) else data:
-            yield from strings(below)
-
-
-def data(recipe: Recipe, form: Format, tokens: Tokenizer, out: Path) -> tuple[Documents, Documents | None]:
-    """The documents to train on, and the held-out ones if the recipe holds any out; `form` is its format, settled."""
-    make = lambda corpus, part: documents.build(corpus, form, tokens, out / TOKENS, part, recipe.valid)  # noqa: E731
-    if recipe.held_out is not None:
-        return make(recipe.data, "all"), make(recipe.held_out, "all")
-    return make(recipe.data, "train"), make(recipe.data, "valid") if recipe.valid else None
-
-
 def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = None) -> tuple[Config, Transformer]:
     """A new model of the recipe's sizes, or the one it goes on from, `more` tokens added; with its config, and a head
     for the objective.
@@ -111,7 +87,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
     recipe.objective.require(found)
     recipe.objective.require_classes(found, form)
     _require_fit(found, recipe, tokens)
-    config = _beginning(config, recipe, tokens)
+    config = _beginning(config, recipe, form, tokens)
     folder.require_savable(config, found, tokens)
     return config, found
 
@@ -124,11 +100,11 @@ def _head(recipe: Recipe, form: Format, config: Config) -> Config | None:
     return needed and config.fitted(needed)
 
 
-def _beginning(config: Config, recipe: Recipe, tokens: Tokenizer) -> Config:
+def _beginning(config: Config, recipe: Recipe, form: Format, tokens: Tokenizer) -> Config:
     """The config with the id that targets begin with, of the data or as the objective makes them of it, which must be
     the one the model's replies did.
     """
-    makers = {"format": recipe.format, "objective": recipe.objective}
+    makers = {"format": form, "objective": recipe.objective}
     maker = next((name for name, made in makers.items() if "start" in type(made).model_fields), None)
     if maker is None or "start" not in type(config).model_fields:
         return config
@@ -213,17 +189,23 @@ class Parts:
 def parts(recipe: Recipe, out: Path) -> Parts:
     """Everything that a run in `out` begins with, from its newest valid checkpoint if there is one."""
     begun, passed = checkpoint.newest(out)
+    recipe = sources.sifted(recipe, out)
+    source = begun or (recipe.init and checkpoint.located(recipe.init))
+    read = sources.settled(recipe, recipe.data, source and folder.labels(source))  # once: it may go over all rows
+    form = read[0].format
+    for part in read:
+        recipe.objective.require_rows(part.format)
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
     more = text_grow.grow(tokens, recipe.add_tokens) if recipe.add_tokens and not begun else None
     tokens = more.tokenizer if more else tokens
-    source = begun or (recipe.init and checkpoint.located(recipe.init))
-    form = recipe.format.settled(recipe.data, source and folder.labels(source))  # once: it may go over all rows
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
-    train, valid = (docs and Data(docs, recipe.train, reading, recipe.seed) for docs in data(recipe, form, tokens, out))
+    train, valid = sources.built(recipe, read, tokens, out)
+    train = Data(sources.joined(train), recipe.train, reading, recipe.seed, sources.shares(read, train))
+    valid = Data(sources.joined(valid), recipe.train, reading, recipe.seed) if valid else None
     if begun:
         _require_same(begun, train.documents)
     added = more.added if more else begun and folder.manifest(begun).get("added")

@@ -1,8 +1,7 @@
-"""Text, jsonl and parquet files: one file, a folder, or a glob. Text and jsonl may be gzipped."""
+"""Text, JSON and parquet files: one file, a folder, or a glob. Text and JSON may be gzipped."""
 
 import gzip
 import hashlib
-import json
 import os
 import zlib
 from collections.abc import Iterator
@@ -14,18 +13,21 @@ from typing import BinaryIO
 from pydantic import Field
 
 from viva.base.errors import Refusal, nearest
+from viva.text.corpus import _json
+from viva.text.corpus._decode import decoded, lines
 from viva.text.row import Corpus, Row
 
 TEXT = (".txt", ".md", ".py")
-ENDINGS = [*TEXT, ".jsonl", *(ending + ".gz" for ending in (*TEXT, ".jsonl")), ".parquet"]
+JSON = (".jsonl", ".json")
+ENDINGS = [*TEXT, *JSON, *(ending + ".gz" for ending in (*TEXT, *JSON)), ".parquet"]
 
 
 class Config(Corpus):
     """path: a file, a folder (all of its files with a known ending, at any depth) or a glob.
 
     A text file is one row {"text": ...}; with `piece`, it is cut at line ends into rows of at least that many
-    characters, so that one large file can be split into train and held-out rows. A line of a jsonl file and a row
-    of a parquet file is a row each.
+    characters, so that one large file can be split into train and held-out rows. A line of a jsonl file, an object of
+    the array that a json file may be, and a row of a parquet file is a row each.
     """
 
     path: str
@@ -128,71 +130,33 @@ def _read(file: Path, piece: int | None) -> Iterator[Row]:
         return
     try:
         with gzip.open(file) if ending.endswith(".gz") else open(file, "rb") as content:
-            yield from _jsonl(file, content) if ".jsonl" in ending else _text(file, content, piece)
+            yield from _json.rows(file, content) if ".json" in ending else _text(file, content, piece)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Refusal(f"{file} must be whole gzip data", error, "fetch it again") from None
 
 
 def _text(file: Path, content: BinaryIO, piece: int | None) -> Iterator[Row]:
     if piece is None:
-        yield Row({"text": decoded(file, content.read(), 0)}, f"{file}:1")
+        yield Row({"text": decoded(file, content.read())}, f"{file}:1")
         return
-    lines, first, size = [], 1, 0
-    for number, line in _lines(file, content):
-        lines.append(line)
+    held, first, size = [], 1, 0
+    for number, line in lines(file, content):
+        held.append(line)
         size += len(line)
         if size >= piece:
-            yield Row({"text": "".join(lines)}, f"{file}:{first}")
-            lines, first, size = [], number + 1, 0
-    if lines:
-        yield Row({"text": "".join(lines)}, f"{file}:{first}")
-
-
-def _jsonl(file: Path, content: BinaryIO) -> Iterator[Row]:
-    for number, line in _lines(file, content):
-        if line.strip():
-            yield Row(_object(line, f"{file}:{number}"), f"{file}:{number}")
-
-
-def _lines(file: Path, content: BinaryIO) -> Iterator[tuple[int, str]]:
-    """(number, line) of each line; they end at \\n only, as JSON strings may hold the other line ends of Unicode."""
-    offset = 0
-    for number, line in enumerate(content, start=1):
-        yield number, decoded(file, line, offset)
-        offset += len(line)
+            yield Row({"text": "".join(held)}, f"{file}:{first}")
+            held, first, size = [], number + 1, 0
+    if held:
+        yield Row({"text": "".join(held)}, f"{file}:{first}")
 
 
 def whole(file: Path) -> str:
     """The text of a file, perhaps gzipped, without a byte order mark."""
     try:
         with gzip.open(file) if file.name.endswith(".gz") else open(file, "rb") as content:
-            return decoded(file, content.read(), 0)
+            return decoded(file, content.read())
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Refusal(f"{file} must be whole gzip data", error, "fetch it again") from None
-
-
-def decoded(file: Path, content: bytes, offset: int) -> str:
-    """Bytes as UTF-8, without a byte order mark where the file begins; a fault is told with its place. `content` begins
-    `offset` bytes after the start of the file.
-    """
-    try:
-        text = content.decode("utf-8")
-        return text if offset else text.removeprefix("\ufeff")
-    except UnicodeDecodeError as error:
-        found = f"byte 0x{content[error.start]:02x} at offset {offset + error.start}"
-        fix = f"save it as UTF-8, for example `iconv -f GB18030 -t UTF-8 {file.name}`, or leave the file out"
-        raise Refusal(f"{file} must be UTF-8 text", found, fix) from None
-
-
-def _object(line: str, where: str) -> dict:
-    fix = 'write one JSON object a line, such as {"text": "..."}'
-    try:
-        found = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise Refusal(f"{where} must be a JSON object", f"{line.strip()[:60]!r} ({error})", fix) from None
-    if not isinstance(found, dict):
-        raise Refusal(f"{where} must be a JSON object", f"a {type(found).__name__}", fix)
-    return found
 
 
 def _parquet(file: Path) -> Iterator[Row]:

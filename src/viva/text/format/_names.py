@@ -2,11 +2,13 @@
 
 import math
 import re
+from difflib import get_close_matches
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
 from viva.base.errors import Refusal, nearest
+from viva.text.fields import corrected
 from viva.text.row import Row
 
 
@@ -19,14 +21,15 @@ def _each_once(names: tuple[str, ...]) -> tuple[str, ...]:
 Names = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_each_once)]
 
 
-def name(label: Any, row: Row, field: str) -> str:
+def name(label: Any, row: Row, field: str, such: str = "...") -> str:
     """The name of the class that a label gives: a text or a number, a whole one without its point. A label that is
-    missing, blank or anything else is refused.
+    missing, blank or anything else is refused, and `such` a one shown in its place.
     """
     known = isinstance(label, str | int) or (isinstance(label, float) and math.isfinite(label))
     if not known or not str(label).strip():
         missing = label is None or label != label or label == ""
         fix = "fill in or remove that row" if missing else "write it as a string or a number"
+        fix += _shown(label, row, field, such)
         raise Refusal(f"{row.where} must have the name of a class as {field!r}", repr(label)[:80], fix)
     return str(int(label)) if isinstance(label, float) and label.is_integer() else str(label)
 
@@ -42,11 +45,17 @@ def ordered(found: set[str], known: tuple[str, ...] | None) -> tuple[str, ...]:
 
 def numbered(label: Any, labels: tuple[str, ...] | None, row: Row, field: str) -> int:
     """The place among `labels` of the class that a label gives, which must be one of them."""
-    found = name(label, row, field)
+    found = name(label, row, field, (labels or ("...",))[0])
     if labels is None or found not in labels:
-        fix = nearest(found, list(labels or ()))
+        alike = get_close_matches(found, labels or ("...",), n=1, cutoff=0.0)[0]
+        fix = nearest(found, list(labels or ())) + _shown(label, row, field, alike)
         raise Refusal(f"{row.where} must have a known class as {field!r}", repr(found), fix)
     return labels.index(found)
+
+
+def _shown(label: Any, row: Row, field: str, right: str) -> str:
+    """The row with another label, where it has but one."""
+    return f": {corrected(row, field, right)}" if row.data.get(field) is label else ""
 
 
 def _order(name: str) -> tuple:

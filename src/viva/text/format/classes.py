@@ -1,6 +1,7 @@
 """A text, or two, with a class or a value."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from viva.text.example import Example
 from viva.text.fields import Format, frame, frame_of_two, number, text, value
@@ -14,6 +15,8 @@ class Config(Format):
     order of their numbers; left out, they are those of the data, in the order of the model that goes on if it has the
     same, else in their own. With `values` the label is a number to be predicted as it is.
     """
+
+    told_by: ClassVar = (("text", "label"),)
 
     text: str = "text"
     pair: str | None = None
@@ -51,4 +54,5 @@ class Config(Format):
     def _number(self, row: Row) -> float:
         if self.values:
             return number(row, self.label)
-        return float(numbered(value(row, self.label), self.labels, row, self.label))
+        label = value(row, self.label, (self.labels or ("...",))[0])
+        return float(numbered(label, self.labels, row, self.label))

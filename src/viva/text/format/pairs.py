@@ -1,6 +1,7 @@
 """Two texts that belong together, such as a question and the sentence that answers it."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from viva.base.errors import Refusal
 from viva.text.example import Example
@@ -11,6 +12,8 @@ from viva.text.tokenizer import Tokenizer
 
 class Config(Format):
     """first, second, value: the names of the fields; `value`, if given, says how alike the two are, from -1 to 1."""
+
+    told_by: ClassVar = (("question", "sentence"),)
 
     first: str = "question"
     second: str = "sentence"

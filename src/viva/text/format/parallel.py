@@ -1,6 +1,7 @@
 """Two texts of which the second answers the first: translation, summaries. Only the second is learned."""
 
 from collections.abc import Iterable
+from typing import ClassVar
 
 from viva.base.errors import Refusal
 from viva.text.example import Example
@@ -14,6 +15,8 @@ class Config(Format):
     which nothing predicts, and ends with the end token; left out, `start` is the begin token or, in a tokenizer without
     one, that of padding, as in T5.
     """
+
+    told_by: ClassVar = (("source", "target"),)
 
     source: str = "source"
     target: str = "target"

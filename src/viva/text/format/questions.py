@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from viva.base.errors import Refusal
 from viva.text.example import UNTAGGED, Example, mask
@@ -29,6 +29,8 @@ class Config(Format):
     the character of the context at which each begins; the first is learned. A row with one alone may have the fields
     `answer` and `answer_start` in its place.
     """
+
+    told_by: ClassVar = (("context", "question", "answers"), ("context", "question", "answer", "answer_start"))
 
     context: str = "context"
     question: str = "question"

@@ -1,12 +1,12 @@
 """Words with a class each: parts of speech, names."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from viva.base.errors import Refusal
 from viva.text.characters import require_whole
 from viva.text.example import UNTAGGED, Example
-from viva.text.fields import Format, frame, value
+from viva.text.fields import Format, corrected, frame, value
 from viva.text.format._names import Names, name, numbered, ordered
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
@@ -17,6 +17,8 @@ class Config(Format):
     word's class is that of its first token; the others have none. Words are set apart by spaces, if not by `spaces`
     false, as in Chinese.
     """
+
+    told_by: ClassVar = (("tokens", "tags"),)
 
     tokens: str = "tokens"
     tags: str = "tags"
@@ -54,9 +56,10 @@ class Config(Format):
 
 def _list(row: Row, field: str) -> list:
     """The list in a field; a text is none, though it has letters."""
-    found = value(row, field)
+    found = value(row, field, ["..."])
     if not isinstance(found, list):
-        fix = "write a list, an entry for each word"
+        words = found.split() if isinstance(found, str) else ["..."]
+        fix = f"write a list, an entry for each word: {corrected(row, field, words)}"
         raise Refusal(f"{row.where} must have a list as {field!r}", repr(found)[:80], fix)
     return found
 

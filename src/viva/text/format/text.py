@@ -1,5 +1,7 @@
 """Plain documents, for pretraining: every token is learned."""
 
+from typing import ClassVar
+
 from viva.text.example import Draft
 from viva.text.fields import Format, ends, text
 from viva.text.row import Row
@@ -8,6 +10,8 @@ from viva.text.tokenizer import Tokenizer
 
 class Config(Format):
     """field: where the text is. A document is the begin token, the text, the end token."""
+
+    told_by: ClassVar = (("text",),)
 
     field: str = "text"
 

@@ -61,6 +61,13 @@ class Base(Config):
             fix = "use the objective masked, or classify" if model.decoder is None else "use the objective seq2seq"
             raise Refusal("a model must be a decoder to predict the next token", found, fix)
 
+    def require_rows(self, form: Format) -> None:
+        """Refuse rows that this would misread; by default those with answers of which not all are to be imitated."""
+        if form.judged:
+            must = "an objective must tell good answers from bad ones to learn from rows that judge them"
+            fix = "use a format whose rows hold the good answers alone, such as prompt or messages"
+            raise Refusal(must, f"the format {kind(form)} and an objective that learns every answer", fix)
+
     def require_classes(self, model: Transformer, form: Format) -> None:
         """Refuse a model whose head does not fit the classes of the rows; by default there are none."""
 

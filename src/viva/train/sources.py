@@ -1,0 +1,80 @@
+"""What a run reads: the rows that its filters leave, the parts of a mixture with their formats, their documents."""
+
+from pathlib import Path
+
+from viva.base.errors import Refusal
+from viva.text import documents
+from viva.text.corpus import mixture
+from viva.text.corpus.mixture import Part
+from viva.text.documents import Documents
+from viva.text.fields import Format
+from viva.text.joined import Joined
+from viva.text.row import Corpus
+from viva.text.sift import sift
+from viva.text.split import Part as Side
+from viva.text.tokenizer import Tokenizer
+from viva.train.data import Share
+from viva.train.recipe import Recipe
+
+TOKENS = "tokens"  # the folder, in that of the run, of what filters decided and of the token caches
+
+
+def sifted(recipe: Recipe, out: Path) -> Recipe:
+    """The recipe, with the rows of its data that its filters leave."""
+    if not recipe.filter:
+        return recipe
+    parts = parts_of(recipe.data)
+    kept = sift([part.data for part in parts], recipe.filter, out / TOKENS)
+    if not isinstance(recipe.data, mixture.Config):
+        return recipe.model_copy(update={"data": kept[0]})
+    parts = tuple(part.model_copy(update={"data": rows}) for part, rows in zip(parts, kept, strict=True))
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"parts": parts})})
+
+
+def parts_of(corpus: Corpus) -> tuple[Part, ...]:
+    """The parts of a mixture; any other corpus is one by itself."""
+    return corpus.parts if isinstance(corpus, mixture.Config) else (Part.model_construct(data=corpus),)
+
+
+def settled(recipe: Recipe, corpus: Corpus, known: tuple[str, ...] | None) -> list[Part]:
+    """The parts of a corpus, each with the format of its rows; they must have the same classes, if any."""
+    found = [
+        part.model_copy(update={"format": (part.format or recipe.format).settled(part.data, known)})
+        for part in parts_of(corpus)
+    ]
+    for part in found[1:]:
+        if (first := found[0].format.classes()) != part.format.classes():
+            must = "the parts of a mixture must have the same classes"
+            fix = "name them all by `labels` in the recipe's format"
+            raise Refusal(must, f"{first} and {part.format.classes()}", fix)
+    return found
+
+
+def built(recipe: Recipe, parts: list[Part], tokens: Tokenizer, out: Path) -> tuple[list[Documents], list[Documents]]:
+    """The documents to train on and, if the recipe holds any out, the held-out ones, part by part."""
+
+    def made(sources: list[Part], side: Side) -> list[Documents]:
+        return [documents.build(part.data, part.format, tokens, out / TOKENS, side, recipe.valid) for part in sources]
+
+    if recipe.held_out is not None:
+        return made(parts, "all"), made(_held_out(recipe, parts[0].format), "all")
+    return made(parts, "train"), made(parts, "valid") if recipe.valid else []
+
+
+def _held_out(recipe: Recipe, form: Format) -> list[Part]:
+    """Rows of their own to hold out: of the data's format or, in a mixture, of its own."""
+    if isinstance(recipe.held_out, mixture.Config):
+        return settled(recipe, recipe.held_out, form.classes())
+    return [Part.model_construct(data=recipe.held_out, format=form)]
+
+
+def joined(found: list[Documents]) -> Documents | Joined:
+    """The documents of all parts."""
+    return found[0] if len(found) == 1 else Joined(found)
+
+
+def shares(parts: list[Part], found: list[Documents]) -> tuple[Share, ...]:
+    """What each part is of a mixture, by its weight; none where it has none."""
+    if parts[0].weight is None:
+        return ()
+    return tuple(Share(part.data.label, len(docs), part.weight) for part, docs in zip(parts, found, strict=True))
