@@ -84,8 +84,37 @@ def test_whole_words_are_chosen_or_left(marks, share, random):
     assert not (picked & ~open_).any()
     whole = [word for word in words if open_[word].all()]
     assert picked.any() == bool(whole)
-    if whole:  # the last word may go beyond the share, none more is taken
-        assert picked.sum() < int(open_.sum() * share) + 2 + max(map(len, whole))
+    taken = sorted(len(word) for word in whole if picked[word].any())
+    assert sum(taken[:-1]) < open_.sum() * share or len(taken) < 2  # one of them may go beyond the share
+
+
+def word_sizes(*sizes):
+    """Where words of so many tokens begin."""
+    return np.concatenate([np.arange(size) == 0 for size in sizes])
+
+
+def test_the_share_is_met_by_whole_words_on_average():
+    """A quarter of 20 tokens, however long the words are that hold them."""
+    random, begins = np.random.default_rng(0), word_sizes(1, 2, 1, 3, 1, 4, 1, 2, 1, 4)
+    drawn = np.array([masked.words_chosen(begins >= 0, begins, 0.25, random).sum() for _ in range(4000)])
+    assert set(drawn) == set(range(2, 9))
+    near(drawn.mean(), 5, drawn.var(), len(drawn))
+
+
+def test_a_share_of_less_than_a_word_by_hand():
+    """0.15 of 6 tokens are 0.9: drawn first, the words of 3, 1 and 2 tokens are kept by 0.3, 0.9 and 0.45, each in a
+    third of all cases; in all others the word of one token is taken."""
+    random, begins = np.random.default_rng(0), word_sizes(3, 1, 2)
+    drawn = np.array([masked.words_chosen(begins >= 0, begins, 0.15, random).sum() for _ in range(4000)])
+    for size, p in ((3, 0.1), (2, 0.15), (1, 0.75)):
+        near((drawn == size).mean(), p, p * (1 - p), len(drawn))
+
+
+def test_the_share_that_whole_words_have_of_sentences():
+    """Of documents of 35 tokens on average, whose words have up to six."""
+    batch = whole_batch(masked, whole_words=True)
+    text = batch.tokens - 2 * sum(map(len, batch.lengths))  # without the ends
+    assert batch.count / text == pytest.approx(0.15, abs=0.005)
 
 
 def test_whole_words_of_real_text():
