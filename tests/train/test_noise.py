@@ -167,6 +167,13 @@ def test_the_mean_length_of_spans():
     near((lengths == 1).mean(), 9 / 29, 9 / 29 * 20 / 29, len(lengths))
 
 
+@pytest.mark.parametrize(("length", "mean", "count"), [(16, 3.0, 3), (14, 3.0, 2), (30, 6.0, 2), (2, 3.0, 1)])
+def test_the_number_of_spans_is_rounded_as_t5_does(length, mean, count):
+    """Half of the tokens over `mean`, 8/3, 7/3, 15/6 and 1/3, is rounded as numpy.round does, 2.5 to the even 2; one at
+    least (random_spans_noise_mask of T5's code)."""
+    assert len(spans.spans(length, 0.5, mean, np.random.default_rng(0))) == count == max(1, np.round(length / 2 / mean))
+
+
 def test_source_and_target_make_the_text():
     batch = whole_batch(spans, mending.letters(40), sentinel="<extra_id_{}>")
     start, end = role("bos_token"), role("eos_token")
@@ -304,6 +311,21 @@ def test_rotation_alone_turns_every_text():
     assert set(turned) == {0, 1, 2, 3}
 
 
+def test_sentences_are_permuted_before_the_text_is_rotated():
+    """So that on a ring every sentence is still whole: a rotation that came first would cut one for good."""
+    [stop] = tokenizer().encode(".")
+    texts = [[20, 21, stop, 22, 23, 24, stop, 25, 26, 27, 28, stop]] * 100
+    batch = whole_batch(denoise, texts, infill=0, rotate=True)
+    rings, begun = set(), set()
+    for source in batch.source.ids[0].view(100, -1).tolist():
+        at = source.index(20)
+        rings.add(tuple(source[at:] + source[:at]))
+        begun.add(source[0])
+    first, second, third = (20, 21, stop), (22, 23, 24, stop), (25, 26, 27, 28, stop)
+    assert rings == {(*first, *second, *third), (*first, *third, *second)}
+    assert begun == {*range(20, 29), stop}
+
+
 @pytest.mark.parametrize("field", ["mask", "delete"])
 def test_the_share_of_one_noise(field):
     """Alone, masking and deletion take the share of the text they are given."""
@@ -345,6 +367,18 @@ def test_a_document_with_a_gap_can_be_put_together_again():
     assert sorted(seen) == sorted([list(map(int, document)) for document in documents])
     near(turned / 80, 0.5, 0.25, 80)
     assert 0 < suffix_first < turned
+
+
+@pytest.mark.parametrize(("share", "spm"), [(0.9, 0.25), (0.4, 0.75), (1.0, 0.0), (1.0, 1.0)])
+def test_the_shares_that_have_a_gap_and_the_suffix_first(share, spm):
+    """With the prefix first it looks the same where that is empty, as one of 100 tokens is in 1 - (100 / 101)^2."""
+    end = role("eos_token")
+    batch = whole_batch(infill, [[end, *range(20, 120), end]] * 300, share=share, spm=spm)
+    ids, pre, suf = batch.ids.flatten(), role("prefix_token"), role("suffix_token")
+    turned, together = int((ids == pre).sum()), int(((ids[:-1] == pre) & (ids[1:] == suf)).sum())
+    expected = spm + (1 - spm) * (1 - (100 / 101) ** 2)
+    near(turned / 300, share, share * (1 - share) + 1e-9, 300)
+    near(together / turned, expected, expected * (1 - expected) + 1e-9, turned)
 
 
 @pytest.mark.parametrize("spm", [False, True])
