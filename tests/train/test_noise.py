@@ -450,6 +450,14 @@ def test_a_prefix_is_seen_by_its_document_and_the_rest_by_what_follows():
     assert len(set(cuts)) > 5
 
 
+def test_a_prefix_has_any_length():
+    """From one of the four tokens that are read to all of them, each as likely: as many fewer are learned."""
+    batch = whole_batch(prefix, [[20, 21, 22, 23, 24]] * 2000)
+    learned = (batch.targets != IGNORE).view(2000, 4).sum(1)  # rows of 400 are full
+    for count in (1, 2, 3, 4):
+        near(float((learned == count).float().mean()), 1 / 4, 3 / 16, 2000)
+
+
 def test_a_query_depends_on_what_comes_before_it_in_the_order_alone():
     """With a permutation given, of three layers: nothing later in the order, and no other query, reaches a guess."""
     ids, order = np.arange(20, 26), np.array([3, 0, 5, 1, 4, 2])
