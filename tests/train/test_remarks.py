@@ -33,10 +33,10 @@ def test_what_becomes_of_rows_is_said_of_both_parts(tmp_path, capsys, begin):
     said = "".join(capsys.readouterr())
     for sentence in (
         "training: 10 documents of 11 rows (0 in the other part, 1 empty and left out), ",
-        " of them learned, 9 rows of a batch an epoch\n",
+        " of them learned as text, 9 rows of a batch an epoch\n",
         "training: 1 documents (",
         "held out: 3 documents of 4 rows (0 in the other part, 1 empty and left out), ",
-        " of them learned, 2 rows of a batch an epoch\n",
+        " of them learned as text, 2 rows of a batch an epoch\n",
         "held out: 1 documents (",
     ):
         assert said.count(sentence) == 1, sentence

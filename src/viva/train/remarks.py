@@ -21,7 +21,7 @@ def _read(name: str, data: Data) -> list[str]:
     c = data.documents.counts
     said = (
         f"{c.documents:,} documents of {c.rows:,} rows ({c.elsewhere:,} in the other part, {c.empty:,} empty and left "
-        f"out), {c.tokens:,} tokens, {c.learned:,} of them learned, {data.rows:,} rows of a batch an epoch"
+        f"out), {c.tokens:,} tokens, {c.learned:,} of them learned as text, {data.rows:,} rows of a batch an epoch"
     )
     return [f"{name}: {sentence}" for sentence in (said, *data.passed_over())]
 
