@@ -4,6 +4,8 @@ import pytest
 import torch
 
 import viva
+from viva.infer.beam import beam_search
+from viva.infer.sampling import Sampling
 from viva.model import folder
 from viva.model.arch import bert, clip_text, cnn, electra, llama, original, rnn, roberta, t5, vit
 from viva.model.head import classify, embed, none, regress, similar, span, tag
@@ -175,6 +177,22 @@ def test_classes_are_those_of_each_text_alone(load, monkeypatch, family):
 def _framed(tokenizer, *texts: str) -> list[int]:
     """Of this tokenizer, the begin token, and each text with the end token."""
     return [tokenizer.bos_id, *(id for text in texts for id in (*tokenizer.encode(text), tokenizer.eos_id))]
+
+
+def test_a_translation_is_searched_with_four_beams(load):
+    """Unless told: these texts have another translation by three, and by five."""
+    model, texts = (
+        load(original, {}),
+        ["some", "words", "to", "merge", "learn", "some words", "to learn", "to merge some"],
+    )
+    sources = [[*model.tokenizer.encode(text), model.tokenizer.eos_id] for text in texts]
+    found = {}
+    for beams in (3, 4, 5):
+        sampling = Sampling(beams=beams, max_new_tokens=12)
+        replies = beam_search(model.model, [[model.tokenizer.bos_id]] * 8, sampling, model.tokenizer.stops, sources)
+        found[beams] = [model.tokenizer.decode(reply, skip_special=True) for reply in replies]
+    assert model.translate(texts, max_new_tokens=12) == found[4]
+    assert found[3] != found[4] != found[5]
 
 
 def test_classes_without_names_are_numbers(load):

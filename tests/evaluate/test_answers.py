@@ -1,6 +1,7 @@
 """Answers measured: worked examples of SQuAD's two measures, and the best stretch of a text by trying them all."""
 
 import json
+import string
 
 import pytest
 import torch
@@ -24,6 +25,19 @@ CONTEXT = "the old cat sleeps in the sun and a small dog runs to the red house"
 @pytest.fixture(scope="module")
 def tokenizer():
     return byte_bpe.train([CONTEXT, "who sleeps where does it run to"] * 3, byte_bpe.Config(vocab_size=300))
+
+
+def test_an_answer_has_thirty_tokens_at_most(tokenizer, monkeypatch):
+    """It begins with the text. Of the two ends that stand out, the likelier is a token too far."""
+    context, form = string.ascii_uppercase + string.digits, questions.Config()
+    asked = form.asked(Row({"question": "who", "context": context}, "here"), tokenizer, frame_of_two(tokenizer))
+    assert len(asked.offsets) == len(context)  # a token each
+    of = torch.zeros(len(asked.ids), 2)
+    of[asked.cut, 0], of[asked.cut + 29, 1], of[asked.cut + 30, 1] = 20.0, 10.0, 11.0
+    monkeypatch.setattr(answers, "read_together", lambda *given: [of[None]])
+    made = initialise(bert.TINY.model_copy(update={"vocab": 300, "head": span.Config()}).spec().build(), seed=4)
+    [found] = answers.answer(made, tokenizer, ["who"], [context])
+    assert found.text == context[:30]
 
 
 def test_words_are_what_squad_compares():

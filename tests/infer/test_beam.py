@@ -1,15 +1,17 @@
-"""Beam search: wide enough it finds the known optimum; a source is read once; rows do not influence each other."""
+"""Beam search: wide enough it finds the known optimum, narrower what transformers' finds; rows stay apart."""
 
 from itertools import product
 
 import pytest
 import torch
+import transformers
 from pydantic import ValidationError
 
 from viva.base.errors import Refusal
 from viva.infer.beam import beam_search
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
+from viva.model import folder
 from viva.model.arch import bart, bert, llama, rnn, transfo_xl
 from viva.model.init import initialise
 from viva.model.whole import Whole
@@ -68,6 +70,39 @@ def test_the_length_penalty_decides_which_reply_is_best():
         sampling = Sampling(beams=V**LIMIT, length_penalty=alpha, max_new_tokens=LIMIT)
         assert beam_search(made, [[3]], sampling, frozenset({END})) == [best[alpha]]
     assert [len(reply) for reply in best.values()] == [1, 3, 4]
+
+
+class Wu(float):
+    """An exponent alpha by which transformers' penalty, length ** alpha, is eq. 14: ((5 + length) / 6) ** alpha."""
+
+    def __rpow__(self, length: int) -> float:
+        return ((5 + length) / 6) ** float(self)
+
+
+@pytest.fixture(scope="module", params=[(0, 0.3), (1, 0.2), (2, 0.3)])
+def twins(request, tmp_path_factory):
+    """Random models whose replies to most prompts end, after anything from one token to all twelve."""
+    (seed, scale), path = request.param, tmp_path_factory.mktemp("twins") / "m"
+    config = llama.TINY.model_copy(update={"vocab": 7})
+    made, generator = initialise(config.spec().build(), seed).eval(), torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * scale)
+    folder.save(path, config, made)
+    return made, transformers.LlamaForCausalLM.from_pretrained(path, attn_implementation="eager").eval()
+
+
+@pytest.mark.parametrize("beams", [2, 4])
+@pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
+def test_a_narrow_search_finds_what_transformers_finds(twins, beams, alpha):
+    """Which candidates end a reply or go on, when a search is settled, and how long replies are penalised."""
+    (ours, twin), prompts = twins, [list(pair) for pair in product(range(1, 7), repeat=2)]
+    given = {"num_beams": beams, "length_penalty": Wu(alpha), "max_new_tokens": 12, "early_stopping": False}
+    replies = twin.generate(torch.tensor(prompts), do_sample=False, eos_token_id=END, pad_token_id=END, **given)
+    expected = [reply[: reply.index(END) + 1] if END in reply else reply for reply in replies[:, 2:].tolist()]
+    assert sum(reply[-1] == END for reply in expected) >= 10 and len({len(reply) for reply in expected}) >= 3
+    sampling = Sampling(beams=beams, length_penalty=alpha, max_new_tokens=12)
+    assert beam_search(ours, prompts, sampling, frozenset({END})) == expected
 
 
 @pytest.mark.parametrize("family", [bart, llama, rnn, transfo_xl])

@@ -224,7 +224,12 @@ REFUSED = {
     ),
     "messages two systems": (messages, {"messages": TWO_SYSTEMS}, r"the field 'messages': .*system", True),
     "messages assistant first": (messages, {"messages": [GOOD]}, r"the field 'messages': .*assistant", True),
-    "messages without an answer": (messages, {"messages": [USERS]}, r"must have a turn to learn, of the assistant, but found the roles user", True),
+    "messages without an answer": (
+        messages,
+        {"messages": [USERS]},
+        r"must have a turn to learn, of the assistant, but found the roles user",
+        True,
+    ),
     "messages content": (
         messages,
         {"messages": [{"role": "user", "content": 3}, GOOD]},

@@ -153,8 +153,11 @@ def test_bad_tools_and_rows_without_a_learned_turn_are_refused_with_their_place(
     form = messages.Config(learned={"turns": "last"})
     with pytest.raises(Refusal, match="d:7 must have valid JSON where 'tools' says tools and calls, but found"):
         form.draft(Row({"messages": TALK, "tools": "[{"}, "d:7"), bytewise)
-    with pytest.raises(Refusal, match="d:7: the chat template must write the tool 'add'"):
+    with pytest.raises(Refusal, match="d:7, the field 'messages': the chat template must write the tool 'add'"):
         form.draft(Row({"messages": TALK, "tools": TOOLS}, "d:7"), bytewise)
     silent = says({2: {"weight": 0}, 4: {"weight": 0}})
-    with pytest.raises(Refusal, match="d:7 must have a turn to learn, of the assistant, but found the roles system"):
+    with pytest.raises(
+        Refusal,
+        match="d:7, the field 'messages' must have a turn to learn, of the assistant, but found the roles system",
+    ):
         form.draft(Row({"messages": silent}, "d:7"), bytewise)

@@ -1,12 +1,14 @@
 """The causal objective against transformers' own loss, for the heads that do more than multiply."""
 
+from functools import partial
+
 import pytest
 import torch
 import transformers
 
 from viva.base.errors import Refusal
 from viva.model import folder as checkpoint
-from viva.model.arch import gemma2, transfo_xl
+from viva.model.arch import gemma2, llama, transfo_xl
 from viva.model.head import lm
 from viva.model.init import initialise
 from viva.model.linear.joined import pieces
@@ -14,7 +16,9 @@ from viva.model.recall import Recall
 from viva.model.transformer import Transformer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import causal
+from viva.train.objective import causal, prefix
+
+SEGMENTS = partial(causal.Config, segment=24)  # a whole row at once, so that nothing is recalled
 
 
 def batch(vocab: int) -> Batch:
@@ -65,6 +69,24 @@ def test_a_text_is_learned_by_segments():
         causal.Config().require(model)
     with pytest.raises(Refusal, match="only then, but found no recall, and segment 7"):
         causal.Config(segment=7).require(Transformer(gemma2.TINY.spec()))
+
+
+@pytest.mark.parametrize(
+    ("objective", "family"), [(causal.Config, llama), (prefix.Config, llama), (SEGMENTS, transfo_xl)]
+)
+def test_targets_are_smoothed_in_training_alone(objective, family):
+    """Read left to right or by segments: torch's cross-entropy with label smoothing, and in evaluation without."""
+    model, given = initialise(Transformer(family.TINY.spec()), seed=1), batch(64)
+    with torch.no_grad():
+        model.embedding.weight.mul_(20)  # scores that are far apart
+    loss = objective(smoothing=0.3).build()
+    for smoothing in (0.3, 0.0):
+        found = loss(model.train(smoothing > 0), given)
+        logits = model.logits(model.hidden(given.ids)).flatten(0, 1)
+        expected = torch.nn.functional.cross_entropy(
+            logits, given.targets.flatten(), reduction="sum", label_smoothing=smoothing
+        )
+        torch.testing.assert_close(found.sum, expected, atol=1e-3, rtol=1e-5)
 
 
 @pytest.mark.parametrize("head", [lm.Config(bias=True), lm.Config(scaled=True), lm.Config(tied=False, cap=2.0)])

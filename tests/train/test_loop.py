@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import pytest
 import torch
+import transformers
 
 from viva.base.errors import Refusal
-from viva.train import loop, metrics
+from viva.train import checkpoint, loop, metrics
 from viva.train.evaluation import evaluate
 from viva.train.job import State
 from viva.train.loss import IGNORE
@@ -88,6 +89,32 @@ def test_accumulation_is_exact(tmp_path):
     whole = after(tmp_path, "whole", {"train.batch": 8, "train.accumulate": 1, **uneven})
     parts = after(tmp_path, "parts", {"train.batch": 1, "train.accumulate": 8, **uneven})
     assert_near(whole, parts, rtol=1e-5, atol=1e-6)
+
+
+def test_the_loss_that_spreads_tokens_over_experts_is_learned(tmp_path):
+    """Loss and gradients of an update are those of transformers with output_router_logits, over two micro-batches."""
+    sizes = {"width": 16, "layers": 2, "heads": 2, "kv_heads": 1, "context": 32}
+    experts = {"kind": "qwen2_moe", "experts": 4, "chosen": 2, "expert_hidden": 8, "shared_hidden": 8, "balance": 0.5}
+    descent = {"train.optim.kind": "sgd", "train.optim.momentum": 0, "train.lr": 1, "train.clip": 0}
+    work, state = job(tmp_path, {"model": sizes | experts, "train.pack": False, "train.accumulate": 2, **descent})
+    work.save(state)
+    twin = transformers.AutoModelForCausalLM.from_pretrained(checkpoint.place(work.folder, 0)).train()
+    batches, total, balance = work.data.micro_batches(0), 0.0, 0.0
+    for batch in batches:
+        real = torch.tensor([[place < row[0] for place in range(batch.ids.shape[1])] for row in batch.lengths]).long()
+        out = twin(batch.ids, attention_mask=real, output_router_logits=True)
+        added = batch.count * 0.5 * out.aux_loss
+        targets = batch.targets.flatten()
+        total = total + torch.nn.functional.cross_entropy(out.logits.flatten(0, 1), targets, reduction="sum") + added
+        balance += added.item()
+    count = sum(batch.count for batch in batches)
+    (total / count).backward()
+    record = update(work, state)
+    assert record["loss"] == pytest.approx(total.item() / count, rel=1e-5)
+    assert record["balance"] == pytest.approx(balance / count, rel=1e-5)
+    for mine, theirs in zip(work.model.decoder.layers, twin.model.layers, strict=True):
+        stepped = theirs.mlp.gate.weight - theirs.mlp.gate.weight.grad
+        torch.testing.assert_close(mine.ffn.router.weight, stepped, atol=1e-6, rtol=1e-4)
 
 
 def test_packing_and_padding_learn_the_same(tmp_path):

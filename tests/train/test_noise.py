@@ -84,8 +84,37 @@ def test_whole_words_are_chosen_or_left(marks, share, random):
     assert not (picked & ~open_).any()
     whole = [word for word in words if open_[word].all()]
     assert picked.any() == bool(whole)
-    if whole:  # the last word may go beyond the share, none more is taken
-        assert picked.sum() < int(open_.sum() * share) + 2 + max(map(len, whole))
+    taken = sorted(len(word) for word in whole if picked[word].any())
+    assert sum(taken[:-1]) < open_.sum() * share or len(taken) < 2  # one of them may go beyond the share
+
+
+def word_sizes(*sizes):
+    """Where words of so many tokens begin."""
+    return np.concatenate([np.arange(size) == 0 for size in sizes])
+
+
+def test_the_share_is_met_by_whole_words_on_average():
+    """A quarter of 20 tokens, however long the words are that hold them."""
+    random, begins = np.random.default_rng(0), word_sizes(1, 2, 1, 3, 1, 4, 1, 2, 1, 4)
+    drawn = np.array([masked.words_chosen(begins >= 0, begins, 0.25, random).sum() for _ in range(4000)])
+    assert set(drawn) == set(range(2, 9))
+    near(drawn.mean(), 5, drawn.var(), len(drawn))
+
+
+def test_a_share_of_less_than_a_word_by_hand():
+    """0.15 of 6 tokens are 0.9: drawn first, the words of 3, 1 and 2 tokens are kept by 0.3, 0.9 and 0.45, each in a
+    third of all cases; in all others the word of one token is taken."""
+    random, begins = np.random.default_rng(0), word_sizes(3, 1, 2)
+    drawn = np.array([masked.words_chosen(begins >= 0, begins, 0.15, random).sum() for _ in range(4000)])
+    for size, p in ((3, 0.1), (2, 0.15), (1, 0.75)):
+        near((drawn == size).mean(), p, p * (1 - p), len(drawn))
+
+
+def test_the_share_that_whole_words_have_of_sentences():
+    """Of documents of 35 tokens on average, whose words have up to six."""
+    batch = whole_batch(masked, whole_words=True)
+    text = batch.tokens - 2 * sum(map(len, batch.lengths))  # without the ends
+    assert batch.count / text == pytest.approx(0.15, abs=0.005)
 
 
 def test_whole_words_of_real_text():
@@ -136,6 +165,13 @@ def test_the_mean_length_of_spans():
     lengths = np.array([end - begin for found in drawn for begin, end in found])
     assert {len(found) for found in drawn} == {10} and lengths.sum() == 400 * 30
     near((lengths == 1).mean(), 9 / 29, 9 / 29 * 20 / 29, len(lengths))
+
+
+@pytest.mark.parametrize(("length", "mean", "count"), [(16, 3.0, 3), (14, 3.0, 2), (30, 6.0, 2), (2, 3.0, 1)])
+def test_the_number_of_spans_is_rounded_as_t5_does(length, mean, count):
+    """Half of the tokens over `mean`, 8/3, 7/3, 15/6 and 1/3, is rounded as numpy.round does, 2.5 to the even 2; one at
+    least (random_spans_noise_mask of T5's code)."""
+    assert len(spans.spans(length, 0.5, mean, np.random.default_rng(0))) == count == max(1, np.round(length / 2 / mean))
 
 
 def test_source_and_target_make_the_text():
@@ -275,6 +311,21 @@ def test_rotation_alone_turns_every_text():
     assert set(turned) == {0, 1, 2, 3}
 
 
+def test_sentences_are_permuted_before_the_text_is_rotated():
+    """So that on a ring every sentence is still whole: a rotation that came first would cut one for good."""
+    [stop] = tokenizer().encode(".")
+    texts = [[20, 21, stop, 22, 23, 24, stop, 25, 26, 27, 28, stop]] * 100
+    batch = whole_batch(denoise, texts, infill=0, rotate=True)
+    rings, begun = set(), set()
+    for source in batch.source.ids[0].view(100, -1).tolist():
+        at = source.index(20)
+        rings.add(tuple(source[at:] + source[:at]))
+        begun.add(source[0])
+    first, second, third = (20, 21, stop), (22, 23, 24, stop), (25, 26, 27, 28, stop)
+    assert rings == {(*first, *second, *third), (*first, *third, *second)}
+    assert begun == {*range(20, 29), stop}
+
+
 @pytest.mark.parametrize("field", ["mask", "delete"])
 def test_the_share_of_one_noise(field):
     """Alone, masking and deletion take the share of the text they are given."""
@@ -316,6 +367,18 @@ def test_a_document_with_a_gap_can_be_put_together_again():
     assert sorted(seen) == sorted([list(map(int, document)) for document in documents])
     near(turned / 80, 0.5, 0.25, 80)
     assert 0 < suffix_first < turned
+
+
+@pytest.mark.parametrize(("share", "spm"), [(0.9, 0.25), (0.4, 0.75), (1.0, 0.0), (1.0, 1.0)])
+def test_the_shares_that_have_a_gap_and_the_suffix_first(share, spm):
+    """With the prefix first it looks the same where that is empty, as one of 100 tokens is in 1 - (100 / 101)^2."""
+    end = role("eos_token")
+    batch = whole_batch(infill, [[end, *range(20, 120), end]] * 300, share=share, spm=spm)
+    ids, pre, suf = batch.ids.flatten(), role("prefix_token"), role("suffix_token")
+    turned, together = int((ids == pre).sum()), int(((ids[:-1] == pre) & (ids[1:] == suf)).sum())
+    expected = spm + (1 - spm) * (1 - (100 / 101) ** 2)
+    near(turned / 300, share, share * (1 - share) + 1e-9, 300)
+    near(together / turned, expected, expected * (1 - expected) + 1e-9, turned)
 
 
 @pytest.mark.parametrize("spm", [False, True])
@@ -385,6 +448,14 @@ def test_a_prefix_is_seen_by_its_document_and_the_rest_by_what_follows():
             assert not found[b, inside, :begin].any() and not found[b, inside, begin + length :].any()
             begin, cuts = begin + length, [*cuts, cut / length]
     assert len(set(cuts)) > 5
+
+
+def test_a_prefix_has_any_length():
+    """From one of the four tokens that are read to all of them, each as likely: as many fewer are learned."""
+    batch = whole_batch(prefix, [[20, 21, 22, 23, 24]] * 2000)
+    learned = (batch.targets != IGNORE).view(2000, 4).sum(1)  # rows of 400 are full
+    for count in (1, 2, 3, 4):
+        near(float((learned == count).float().mean()), 1 / 4, 3 / 16, 2000)
 
 
 def test_a_query_depends_on_what_comes_before_it_in_the_order_alone():

@@ -118,6 +118,21 @@ def test_the_share_that_is_sampled_grows_in_a_line(monkeypatch):
     assert shares == pytest.approx([0, 0.2, 0.4, 0.8])
 
 
+def test_a_translation_is_read_by_its_own_tokens_and_unsmoothed_in_evaluation():
+    """However much of it the model guesses in training, and however far that is."""
+    documents = [[1, 2, 0, 9, 4, 8, 7, 0], [3, 0, 9, 5, 6, 0]]
+    made, batch = model(bart), only(Marked(documents, cuts=[3, 2]), Pairs(PAD))
+    with torch.no_grad():
+        made.embedding.weight.mul_(30)  # so that what is read decides what is predicted
+    total = 0.0
+    for ids, cut in zip(map(torch.tensor, documents), (3, 2), strict=True):
+        logits = made(ids[None, cut:-1], memory=made.encode(ids[None, :cut]))[0]
+        total += cross_entropy(logits, ids[cut + 1 :], reduction="sum")
+    objective = seq2seq.Config(smoothing=0.1, sampled=0.9).build()
+    torch.testing.assert_close(objective(made, batch).sum, total)
+    assert abs(objective(made.train(), batch).sum - total) > 0.1
+
+
 def test_a_copy_is_learned():
     documents = [[a, b, 0, 9, a, b, 0] for a in range(1, 7) for b in range(1, 7)]
     batch = only(Marked(documents, cuts=[3] * 36), Pairs(PAD), batch=36)
@@ -432,14 +447,22 @@ def test_remedies_that_do_not_fit_are_refused():
         classify.Config(gamma=1.0, smoothing=0.1).require(model(bert, head=regress.Config()))
 
 
-def test_two_texts_are_read_by_a_model_without_two_segments():
-    """RoBERTa has one: what stands between the texts tells them apart."""
+@pytest.mark.parametrize("family", [bert, roberta])
+def test_two_texts_are_told_apart_in_training_as_the_model_does_it(family):
+    """BERT by its two segments; RoBERTa has one, and what stands between the texts tells them apart."""
     documents = Marked([[1, 2, 0, 3, 4, 0], [5, 0, 6, 0]], cuts=[3, 2], labels=[0, 1])
-    made = model(roberta, head=class_head.Config(labels=2, dense="tanh"))
-    batch = only(documents, Classes(PAD))
-    found = classify.Config().build()(made, batch)
-    expected = cross_entropy(made(batch.ids, batch.layout), batch.targets.long(), reduction="sum")
-    torch.testing.assert_close(found.sum, expected)
+    made = model(family, head=class_head.Config(labels=2, dense="tanh")).train()
+    with torch.no_grad():
+        for parameter in made.parameters():  # so that a segment makes a difference
+            parameter.add_(torch.randn(parameter.shape, generator=torch.Generator().manual_seed(2)) * 0.3)
+    segments = torch.tensor([[0, 0, 0, 1, 1, 1, 0, 0, 1, 1]]) if family is bert else None
+    batch, aims = only(documents, Classes(PAD)), torch.tensor([0, 1])
+    found = classify.Config().build()(made, batch).sum
+    torch.testing.assert_close(
+        found, cross_entropy(made(batch.ids, batch.layout, segments=segments), aims, reduction="sum")
+    )
+    if family is bert:
+        assert abs(found - cross_entropy(made(batch.ids, batch.layout), aims, reduction="sum")) > 1e-3
 
 
 def test_documents_that_are_read_whole_are_not_cut():

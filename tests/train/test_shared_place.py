@@ -13,7 +13,7 @@ from viva.train.evaluation import evaluate
 from viva.train.run import run
 from viva.train.step import update
 
-from .runs import job, recipe, stop_after, text, weights
+from .runs import job, recipe, stop_after, weights
 from .test_loop import differing
 
 
@@ -68,13 +68,6 @@ def test_a_killed_builds_leftovers_go(tmp_path):
     (tmp_path / "run" / "tokens" / ".abc.1.tmp").mkdir(parents=True)
     run(recipe(tmp_path))
     assert not list((tmp_path / "run" / "tokens").glob(".*"))
-
-
-def test_rows_without_text_are_counted_aloud(tmp_path, capsys):
-    with open(text(tmp_path / "data.jsonl"), "a") as file:
-        file.write(json.dumps({"text": ""}) + "\n")
-    run(recipe(tmp_path, {"valid": 0}))
-    assert "1 rows hold no text and are left out" in capsys.readouterr().err
 
 
 def test_a_run_goes_on_from_a_run(tmp_path):

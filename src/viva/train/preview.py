@@ -11,8 +11,8 @@ from viva.train import start
 from viva.train.cost import cost
 from viva.train.data import Data
 from viva.train.recipe import Recipe
-from viva.train.run import assembled, remarks
-from viva.train.start import Parts
+from viva.train.remarks import remarks
+from viva.train.run import assembled
 
 EXAMPLES, SHOWN = 3, 1500  # how many documents are shown, and how many tokens of each
 
@@ -26,7 +26,6 @@ def show(recipe: Recipe) -> None:
             console.print(example(parts.train, number, parts.tokenizer), end="\n\n")
         job, state = assembled(recipe, Path(folder), parts)
         for sentence in [
-            *counts(parts),
             *remarks(parts, job, state),
             *([ends(parts.train, parts.tokenizer)] if parts.train.reading.every else []),
             *cost(job),
@@ -51,21 +50,6 @@ def stretches(mask) -> list[tuple[int, int, bool]]:
     """
     borders = [i for i in range(1, len(mask)) if mask[i] != mask[i - 1]]
     return [(a, b, bool(mask[a])) for a, b in zip([0, *borders], [*borders, len(mask)], strict=True)]
-
-
-def counts(parts: Parts) -> list[str]:
-    """What was read, and what became of it, in sentences."""
-    said = []
-    for name, data in (("training", parts.train), ("held out", parts.valid)):
-        if data is not None:
-            c = data.documents.counts
-            said.append(
-                f"{name}: {c.documents:,} documents of {c.rows:,} rows ({c.dropped:,} left out by filters, "
-                f"{c.elsewhere:,} in the other part, {c.empty:,} empty), {c.tokens:,} tokens, {c.learned:,} of them "
-                f"learned, {data.rows:,} rows of a batch an epoch"
-            )
-            said += [f"{name}: {note}" for note in data.documents.notes + data.mixed() + data.passed_over()]
-    return said
 
 
 def ends(data: Data, tokenizer: Tokenizer) -> str:

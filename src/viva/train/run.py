@@ -11,9 +11,10 @@ from viva.text.fingerprint import digest
 from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
-from viva.train.loop import fit, length
+from viva.train.loop import fit
 from viva.train.precision import Precision
 from viva.train.recipe import Recipe, claim
+from viva.train.remarks import remarks
 from viva.train.report import Report
 from viva.train.start import Parts
 from viva.train.stop import Asked
@@ -92,39 +93,12 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
     if parts.begun:
         said.append(f"going on from {parts.begun}, step {state.step}")
     parameters = sum(parameter.numel() for parameter in parts.model.parameters())
-    said.append(f"{parameters / 1e6:.2f} M parameters, {parts.train.documents.counts.tokens:,} tokens of text")
+    said.append(f"{parameters / 1e6:.2f} M parameters")
     said.append(f"precision {job.precision.name}: {job.precision.why}")
     if (job.precision.name, job.precision.device) == ("fp32", "cpu"):
         name, why = product.fastest(few=False)
         said.append(f"products by {name}: {why}")
-    empty = parts.train.documents.counts.empty
-    said += [f"{empty} rows hold no text and are left out"] if empty else []
-    return (
-        said
-        + remarks(parts, job, state)
-        + parts.train.documents.notes
-        + parts.train.mixed()
-        + parts.train.repeats()
-        + parts.train.passed_over()
-    )
-
-
-def remarks(parts: Parts, job: Job, state: State) -> list[str]:
-    """What was found in the data and the settings that may not be what was meant, in sentences."""
-    steps, warmup = state.steps or length(job.train, job.data), getattr(job.train.schedule, "warmup", 0)
-    never = f"the warmup of {warmup} steps is longer than the run of {steps}: the rate never reaches train.lr"
-    return [*_classes(parts), *([never] if steps is not None and warmup > steps else [])]
-
-
-def _classes(parts: Parts, most: int = 20) -> list[str]:
-    """The classes with the number of rows, or of words, that each has to learn from."""
-    names = parts.form.classes()
-    if names is None:
-        return []
-    counts = parts.train.documents.tally_classes(len(names)).tolist()
-    told = ", ".join(f"{name!r} {count:,}" for name, count in list(zip(names, counts, strict=True))[:most])
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return [f"{len(names)} classes: {told}{more}"]
+    return said + remarks(parts, job, state)
 
 
 def _closing(out: Path, state: State, finished: bool) -> str:

@@ -16,14 +16,14 @@ from viva.text.words import borders
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Objective, padding, require_vocabulary
-from viva.train.objective._noise import chosen, filled, number, require_both_ways, role, special
+from viva.train.objective._noise import chosen, filled, require_both_ways, role, special
 from viva.train.reading import Piece, Reading, lengths
 
 
 class Config(Base):
     """A `share` of a document's tokens, one at least, is to be guessed. In place of `masked` of them stands the mask
     token, of `random` any token; the others stay, so that every state must hold its token. With `whole_words` the
-    tokens of a word are chosen together (text/words.py), until the share is reached.
+    tokens of a word are chosen together (text/words.py), of one word at least, and the share is met on average.
     """
 
     share: float = Field(0.15, gt=0, le=1)
@@ -87,9 +87,17 @@ class Masked(Reading):
 
 
 def words_chosen(open_: np.ndarray, begins: np.ndarray, share: float, random: np.random.Generator) -> np.ndarray:
-    """Words all of whose tokens are open, in random order until they hold the `share` of the open tokens; bool [n]."""
+    """Words all of whose tokens are open, in random order until they hold the `share` of the open tokens; bool [n].
+
+    The word that goes beyond it is kept with the probability by which the share is met on average; in BERT's code such
+    a word is passed over, so that long ones are asked for less. Where none is kept, a shortest one is.
+    """
     word = np.cumsum(begins)
     sizes, closed = np.bincount(word), np.bincount(word, ~open_)
     order = random.permutation(np.flatnonzero((sizes > 0) & (closed == 0)))
-    before = np.cumsum(sizes[order]) - sizes[order]
-    return np.isin(word, order[before < number(int(open_.sum()), share, random)])
+    sizes = sizes[order]
+    room = share * open_.sum() - (np.cumsum(sizes) - sizes)
+    kept = room > random.random() * sizes
+    if len(order) and not kept.any():
+        kept[sizes.argmin()] = True
+    return np.isin(word, order[kept])
