@@ -250,9 +250,11 @@ class LanguageModel:
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open.
 
-        A checkpoint that viva wrote there is replaced; anything else there is refused.
+        A checkpoint that viva wrote there is replaced; anything else there is refused. A `Notice` says it where
+        transformers has no class for the model's head.
         """
         folder.require_room(target)
+        folder.require_savable(self.config, self.model, self.own_tokenizer)
         known = {"labels": self.labels, "texts": self.texts}
         notes = {"parent": self.source} | {name: value for name, value in known.items() if value}
         folder.save(target, self.config, self.model, self.own_tokenizer, notes)

@@ -114,9 +114,17 @@ def require_room(target: str | Path) -> None:
 
 
 def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = None) -> None:
-    """Refuse, before it is trained, a model that `save` would refuse."""
+    """Refuse, before it is trained, a model that `save` would refuse; a `Notice` says where its folder is one that only
+    viva opens as what it is.
+    """
     with tempfile.TemporaryDirectory() as place:
-        _describe(Path(place), config, model, tokenizer)
+        other = _describe(Path(place), config, model, tokenizer)
+    if other is not None:
+        text = (
+            f"transformers has no class of {tagged(config)['kind']} with the head {_told(model.spec.head)}: viva opens "
+            f"what is saved as it is, transformers would compute something else, as if the head were {_told(other)}"
+        )
+        warnings.warn(Notice(text), stacklevel=2)
 
 
 def _describe(
@@ -125,23 +133,28 @@ def _describe(
     model: Whole,
     tokenizer: Tokenizer | None,
     classes: tuple[str, ...] | None = None,
-) -> None:
+) -> Config | None:
     """Write what says what the model is, and see that it brings back the same one.
 
-    A head that the family's classes cannot say stands in config.json under `viva_head`, where viva alone finds it.
+    A head that the family's classes cannot say stands in config.json under `viva_head`, where viva alone finds it. If
+    it computes something else than theirs, no class is named there, and theirs is returned.
     """
     family, spec = variant(FAMILIES, tagged(config)["kind"]), config.spec()
     if _embeds(family, spec):
         sentence.write(folder, spec.head, spec.width)
     hf = _hf_config(family, config, model, tokenizer) | _named(spec, classes)
     write_text(folder / "config.json", json.dumps(hf, indent=2))
-    if _settled(_read(folder)[2]).head != _settled(spec).head:
-        write_text(folder / "config.json", json.dumps({**hf, OWN_HEAD: tagged(spec.head)}, indent=2))
+    own, theirs = _settled(spec).head, _settled(_read(folder)[2]).head
+    other = theirs if _computed(own) != _computed(theirs) else None
+    if own != theirs:
+        named = {} if other is None else {"architectures": None}
+        write_text(folder / "config.json", json.dumps({**hf, **named, OWN_HEAD: tagged(spec.head)}, indent=2))
     back = _read(folder)[2]
     lost = list(_differences(*(_settled(each).model_dump(mode="json") for each in (spec, back))))
     if lost:
         fix = "choose what the family has, or build the model with the kind custom"
         raise Refusal("the files of a family must be able to say what a model is", ", ".join(lost), fix)
+    return other
 
 
 def _settled(spec: Spec) -> Spec:
@@ -149,6 +162,18 @@ def _settled(spec: Spec) -> Spec:
     if getattr(spec.head, "pool", "") is not None:
         return spec
     return spec.model_copy(update={"head": spec.head.model_copy(update={"pool": spec.pool})})
+
+
+def _computed(head: Config) -> Config:
+    """What a head computes once it is trained: the same without dropout."""
+    rates = [name for name in type(head).model_fields if name.endswith("dropout")]
+    return head.model_copy(update=dict.fromkeys(rates, 0.0))
+
+
+def _told(head: Config) -> str:
+    """The kind of a head, and its fields that are not the usual ones."""
+    fields = head.model_dump(mode="json", exclude_defaults=True)
+    return " ".join([kind(head), *(f"{name}={value!r}" for name, value in fields.items())])
 
 
 def _differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
