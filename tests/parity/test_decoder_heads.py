@@ -1,4 +1,4 @@
-"""The classes that transformers has of decoders beside those that write: opened from our folders, and we from theirs."""
+"""The classes that transformers has of decoders beside those that write: opened from our folders, ours from theirs."""
 
 import warnings
 

@@ -64,8 +64,10 @@ def sizes(keys: Keys, heads: dict[str, str]) -> dict[str, Any]:
     dropout = keys.take("resid_pdrop", 0.1)
     keys.expect("attn_pdrop", dropout, default=0.1)
     keys.expect("embd_pdrop", dropout, default=0.1)
+    keys.expect("n_special", 0)
     keys.ignore(
         n_ctx="the same as n_positions",
+        predict_special_tokens="read by nobody",
         summary_type="belongs to a classification head",
         summary_use_proj="belongs to a classification head",
         summary_activation="belongs to a classification head",

@@ -96,7 +96,11 @@ def sizes(
 
 
 def from_hf(keys: Keys) -> Config:
-    keys.ignore(pretraining_tp="splits a product in parts, computes the same", mlp_only="unused by the family")
+    keys.ignore(
+        pretraining_tp="splits a product in parts, computes the same",
+        mlp_only="unused by the family",
+        max_sequence_length="read by nobody; max_position_embeddings is another key",
+    )
     return Config(
         **sizes(keys, HEADS),
         head_dim=keys.take("head_dim", None),
