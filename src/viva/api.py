@@ -73,14 +73,15 @@ class LanguageModel:
         return self.model(given(self.model, ids))
 
     def ids(self, prompt: Prompt) -> list[int]:
-        """What the model reads: a text behind the begin token, as in training, or messages with a reply opened."""
+        """What the model reads: a text behind the begin token, as in training, or what else the tokenizer's
+        post-processor sets before it; or messages with a reply opened.
+        """
         if not isinstance(prompt, str):
             return chat.render(self.tokenizer, prompt, reply=True).ids
         return self._begun(self.tokenizer.encode(prompt))
 
     def _begun(self, ids: list[int]) -> list[int]:
-        begin = self.tokenizer.bos_id
-        return ids if begin is None else [begin, *ids]
+        return [*self.tokenizer.around_prompt[0], *ids]
 
     def stream(self, prompt: Prompt, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
@@ -127,7 +128,8 @@ class LanguageModel:
             raise Refusal("a model with an encoder must be given a text", f"{prompt!r:.80}", fix)
         start = getattr(self.config, "start", None)
         first = parallel.begin(self.tokenizer) if start is None else start
-        return [first], [*self.tokenizer.encode(prompt), self.tokenizer.eos_id]
+        before, after = self.tokenizer.around_source
+        return [first, *before], [*before, *self.tokenizer.encode(prompt), *after]
 
     def _reply(self, prompt: list[int], source: list[int] | None, chosen: Sampling) -> Iterator[str]:
         """The reply to one prompt, in pieces of whole characters, or as a search finds it."""

@@ -21,10 +21,12 @@ from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
 from viva.model.arch._family import Keys
+from viva.model.head import Vocabulary
 from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.model.whole import Whole
+from viva.text import frame
 from viva.text.fingerprint import Fingerprint
 from viva.text.tokenizer import Tokenizer
 
@@ -87,11 +89,12 @@ def save(
 
 
 def _reading(tokenizer: Tokenizer, model: Whole) -> Tokenizer:
-    """The tokenizer by which others give a model what it was trained on: framed, where it reads texts whole, and with
-    the segments that it tells apart.
+    """The tokenizer by which others give a model what it was trained on: framed as what it reads is, a source, a prompt
+    or a text whole, and with the segments that it tells apart.
     """
-    if kind(model.spec.head) == "lm":
-        return tokenizer
+    if model.spec.decoder is not None and isinstance(model.head, Vocabulary):
+        around = frame.around_prompt if model.spec.encoder is None else frame.around_source
+        return Tokenizer(*frame.written(tokenizer.core, tokenizer.config, tokenizer.words, around))
     framed = tokenizer.framed
     inputs = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
     return Tokenizer(framed.core, framed.config | inputs) if model.tells_segments else framed
@@ -212,7 +215,14 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
             must = f"the tokenizer of this {family.MODEL_TYPE} model must have the {key} {stands[key]}"
             raise Refusal(must, ids[key], f"build the model with {key.split('_')[0]}: {ids[key]}")
     head = {"model_type": family.MODEL_TYPE, "architectures": [architecture], "dtype": dtype}
-    return {**head, **stands, **ids}
+    return {**head, **stands, **ids, **_forced(model, tokenizer)}
+
+
+def _forced(model: Whole, tokenizer: Tokenizer | None) -> dict[str, int]:
+    """The key that lets a reply begin, behind the start, with what the tokenizer sets before a text, as BART's do."""
+    translates = model.spec.encoder is not None and model.spec.decoder is not None
+    before = tokenizer.around_source[0] if translates and tokenizer is not None else []
+    return {"forced_bos_token_id": before[0]} if len(before) == 1 else {}
 
 
 def _named(spec: Spec, classes: tuple[str, ...] | None) -> dict[str, Any]:

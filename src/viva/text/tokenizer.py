@@ -11,10 +11,9 @@ from tokenizers import normalizers
 
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
-from viva.text import marks, special, template
+from viva.text import frame, marks, special, template
 from viva.text.characters import require_whole
 from viva.text.fingerprint import PROBE, Fingerprint, digest
-from viva.text.frame import framing
 from viva.text.stream import Stream
 
 
@@ -45,7 +44,7 @@ class Tokenizer:
             core = tokenizers.Tokenizer.from_file(str(file))
         except Exception as error:  # the library raises bare Exceptions
             raise Refusal(f"{file} must be a tokenizer.json", error, "fetch or save it again") from None
-        return cls(core, special.read(file.parent))
+        return cls(*frame.own(core, special.read(file.parent)))
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
@@ -139,8 +138,18 @@ class Tokenizer:
     @cached_property
     def framed(self) -> "Tokenizer":
         """This tokenizer, with a post-processor that frames texts: what a folder needs whose model reads them whole."""
-        core = framing(self.core, self.words)
+        core = frame.framing(self.core, self.words)
         return self if core is self.core else Tokenizer(core, self.config)
+
+    @cached_property
+    def around_prompt(self) -> tuple[list[int], list[int]]:
+        """The ids before and after a text that a decoder goes on with."""
+        return frame.around_prompt(self.core, self.words)
+
+    @cached_property
+    def around_source(self) -> tuple[list[int], list[int]]:
+        """The ids before and after a text that an encoder reads for another to be written, and around that one."""
+        return frame.around_source(self.core, self.words)
 
     @property
     def template(self) -> str | None:
