@@ -10,9 +10,12 @@ from viva.base.choice import variant
 from viva.base.config import kind
 from viva.base.errors import Notice
 from viva.model import folder
+from viva.model.arch import gpt2
 from viva.model.head import classify, none, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
+from viva.text.learn import byte_bpe
+from viva.text.tokenizer import Tokenizer
 
 FAMILIES = ("gpt2", "openai_gpt", "llama", "mistral", "qwen2", "qwen2_moe", "qwen3", "gemma2")
 HEADS = (classify.Config(labels=3, bias=False), tag.Config(labels=3, dropout=0.2), none.Config())
@@ -59,6 +62,22 @@ def again(twin, config, place):
     loaded = folder.load(place)
     assert loaded.model.spec == config.spec()
     return loaded.model
+
+
+def test_a_text_that_ends_in_the_padding_token_has_its_class_by_that_token(tmp_path):
+    """As with GPT-2's tokenizer once it is given its end token to pad with; transformers passes over padding."""
+    tokenizer = byte_bpe.train(["some words to learn"], byte_bpe.Config(vocab_size=270))
+    tokenizer = Tokenizer(tokenizer.core, {**tokenizer.config, "pad_token": tokenizer.config["eos_token"]})
+    config = gpt2.TINY.model_copy(update={"vocab": 270, "head": classify.Config(labels=3, bias=False)})
+    model = initialise(config.spec().build(), 1).eval()
+    folder.save(tmp_path / "m", config, model, tokenizer)
+    twin = transformers.GPT2ForSequenceClassification.from_pretrained(tmp_path / "m").eval()
+    tokens = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
+    ids = tokens("some words", return_tensors="pt")
+    assert ids.input_ids[0, -1] == tokens.pad_token_id
+    torch.testing.assert_close(model(ids.input_ids), twin(**ids).logits, atol=1e-5, rtol=1e-5)
+    with pytest.raises(ValueError, match="Cannot handle batch sizes > 1 if no padding token is defined"):
+        twin(**tokens(["some words", "some"], padding=True, return_tensors="pt"))
 
 
 def test_a_bare_model_whose_embeddings_are_tied_still_scores_words(tmp_path):

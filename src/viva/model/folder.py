@@ -202,11 +202,7 @@ def _within(folder: Path) -> set[str]:
 
 def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Tokenizer | None) -> dict[str, Any]:
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    ids = (
-        getattr(family, "PLACEHOLDERS", {})
-        if tokenizer is None
-        else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
-    )
+    ids = getattr(family, "PLACEHOLDERS", {}) if tokenizer is None else _roles(model, tokenizer)
     stands, states = family.to_hf(config), next(iter(family.HEADS.values()))
     own = "none" if _embeds(family, model.spec) else kind(model.spec.head)
     architecture = family.HEADS.get(own, family.HEADS.get("none", states))
@@ -216,6 +212,16 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
             raise Refusal(must, ids[key], f"build the model with {key.split('_')[0]}: {ids[key]}")
     head = {"model_type": family.MODEL_TYPE, "architectures": [architecture], "dtype": dtype}
     return {**head, **stands, **ids, **_forced(model, tokenizer)}
+
+
+def _roles(model: Whole, tokenizer: Tokenizer) -> dict[str, int | None]:
+    """The ids with a role. Where texts end in the padding token, no padding is named beside a class by the last token:
+    transformers would take an earlier one for the last, and so it refuses to pad.
+    """
+    ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
+    by_the_last = kind(model.spec.head) == "classify" and model.spec.decoder is not None
+    ends = frame.around_whole(tokenizer.core, tokenizer.words)[1]
+    return ids | ({"pad_token_id": None} if by_the_last and ends[-1:] == [tokenizer.pad_id] else {})
 
 
 def _forced(model: Whole, tokenizer: Tokenizer | None) -> dict[str, int]:
