@@ -76,8 +76,8 @@ class LanguageModel:
         return self.model(given(self.model, ids))
 
     def ids(self, prompt: Prompt, tools: list[dict] | None = None) -> list[int]:
-        """What the model reads: a text behind the begin token, as in training, or messages with a reply opened, and
-        JSON schemas of the tools that it may call.
+        """What the model reads: a text behind the begin token, as in training, or what else the tokenizer's
+        post-processor sets before it; or messages with a reply opened, and JSON schemas of the tools that it may call.
         """
         if not isinstance(prompt, str):
             return chat.render(self.tokenizer, prompt, reply=True, tools=tools).ids
@@ -86,8 +86,7 @@ class LanguageModel:
         return self._begun(self.tokenizer.encode(prompt))
 
     def _begun(self, ids: list[int]) -> list[int]:
-        begin = self.tokenizer.bos_id
-        return ids if begin is None else [begin, *ids]
+        return [*self.tokenizer.around_prompt[0], *ids]
 
     def stream(self, prompt: Prompt, tools: list[dict] | None = None, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
@@ -136,7 +135,8 @@ class LanguageModel:
             raise Refusal("a model with an encoder must be given a text", f"{prompt!r:.80}", fix)
         start = getattr(self.config, "start", None)
         first = parallel.begin(self.tokenizer) if start is None else start
-        return [first], [*self.tokenizer.encode(prompt), self.tokenizer.eos_id]
+        before, after = self.tokenizer.around_source
+        return [first, *before], [*before, *self.tokenizer.encode(prompt), *after]
 
     def _reply(self, prompt: list[int], source: list[int] | None, chosen: Sampling) -> Iterator[str]:
         """The reply to one prompt, in pieces of whole characters, or as a search finds it."""
@@ -270,9 +270,11 @@ class LanguageModel:
     def save(self, target: str | Path) -> None:
         """Write a folder that `viva.load` and, for published families, transformers open.
 
-        A checkpoint that viva wrote there is replaced; anything else there is refused.
+        A checkpoint that viva wrote there is replaced; anything else there is refused. A `Notice` says it where
+        transformers has no class for the model's head.
         """
         folder.require_room(target)
+        folder.require_savable(self.config, self.model, self.own_tokenizer)
         known = {"labels": self.labels, "texts": self.texts, "added": self.added}
         notes = {"parent": self.source} | {name: value for name, value in known.items() if value}
         folder.save(target, self.config, self.model, self.own_tokenizer, notes)

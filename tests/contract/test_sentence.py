@@ -206,13 +206,13 @@ def test_a_text_is_read_as_in_training_here_and_by_transformers(kind, pool, tmp_
     assert theirs(texts).input_ids == trained
 
 
-def test_a_model_that_writes_keeps_its_tokenizer(tmp_path):
-    """Its prompts must not end in an end token when transformers reads them."""
+def test_a_model_that_writes_begins_its_prompts_and_does_not_end_them(tmp_path):
+    """Also when transformers reads them."""
     plain = byte_bpe.train(["some words"], byte_bpe.Config(vocab_size=270))
     config = llama.TINY.model_copy(update={"vocab": 270})
     folder.save(tmp_path / "m", config, initialise(Transformer(config.spec())), plain)
     theirs = transformers.AutoTokenizer.from_pretrained(tmp_path / "m")
-    assert theirs("some").input_ids == plain.encode("some")
+    assert theirs("some").input_ids == [plain.bos_id, *plain.encode("some")]
 
 
 def test_who_gives_no_vectors(tmp_path, tokenizer):

@@ -105,6 +105,16 @@ def test_a_narrow_search_finds_what_transformers_finds(twins, beams, alpha):
     assert beam_search(ours, prompts, sampling, frozenset({END})) == expected
 
 
+@pytest.mark.parametrize("sources", [[[1, 2]], [[1], [2], [3]]])
+def test_there_are_as_many_sources_as_prompts(sources):
+    made = model()
+    must = f"there must be a source for each of 2 prompts, but found {len(sources)} sources"
+    with pytest.raises(Refusal, match=must):
+        beam_search(made, [[1], [1]], Sampling(beams=2, max_new_tokens=3), frozenset(), sources)
+    with pytest.raises(Refusal, match=must):
+        generate_batch(made, [[1], [1]], Sampling(max_new_tokens=3), frozenset(), sources=sources)
+
+
 @pytest.mark.parametrize("family", [bart, llama, rnn, transfo_xl])
 def test_one_prompt_is_searched_as_if_alone(family):
     made = model(2, family)

@@ -13,6 +13,7 @@ import sentencepiece
 import tiktoken
 import transformers
 from sample_texts import TEXTS
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from viva.base.errors import Notice, Refusal
 from viva.text.learn import byte_bpe
@@ -144,7 +145,7 @@ def clip(tmp_path_factory):
     merges = [tuple(pair) for pair in json.loads(core.to_str())["model"]["merges"]]
     file = tmp_path_factory.mktemp("clip") / "bpe_simple_vocab_16e6.txt.gz"
     file.write_bytes(gzip.compress(("#version\n" + "".join(f"{a} {b}\n" for a, b in merges)).encode()))
-    letters = list(transformers.convert_slow_tokenizer.bytes_to_unicode().values())
+    letters = list(bytes_to_unicode().values())
     tokens = [*letters, *(c + "</w>" for c in letters), *map("".join, merges), "<|startoftext|>", "<|endoftext|>"]
     return file, {token: number for number, token in enumerate(tokens)}, merges
 

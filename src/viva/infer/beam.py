@@ -5,7 +5,6 @@ from torch import Tensor
 
 from viva.base.errors import Refusal
 from viva.infer import decode
-from viva.infer.decode import require_source
 from viva.infer.generate import groups, tell_filled
 from viva.infer.reader import reach, reader
 from viva.infer.sampling import ORDER, Sampling
@@ -84,7 +83,7 @@ def beam_search(
     would be better at its present length: a heuristic, which a longer reply could still refute. Prompts of one length
     are searched together, `rows` at a time; the encoder reads each source once.
     """
-    require_source(model, sources)
+    decode.require_sources(model, prompts, sources)
     _require_alone(sampling)
     found: dict[int, list[int]] = {}
     for taken in groups(prompts, sources, rows, alike=True):

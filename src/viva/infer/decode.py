@@ -92,6 +92,14 @@ def require_source(model: Transformer, sources: object) -> None:
         raise Refusal("a model must have a source to read exactly where it has an encoder", found, fix)
 
 
+def require_sources(model: Transformer, prompts: list, sources: list | None) -> None:
+    """As `require_source`; and there must be as many sources as prompts."""
+    require_source(model, sources)
+    if sources is not None and len(sources) != len(prompts):
+        fix = "give each prompt the source at its place"
+        raise Refusal(f"there must be a source for each of {len(prompts)} prompts", f"{len(sources)} sources", fix)
+
+
 def require_finite(scores: Tensor, rows: list[int], width: int, made: int) -> None:
     """Refuse scores [rows times width, V] of which a row is not finite."""
     broken = (~scores.amax(-1).isfinite()).nonzero()

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from viva.base.errors import Notice, Refusal
-from viva.infer.decode import Decoding
+from viva.infer.decode import Decoding, require_sources
 from viva.infer.sampling import Sampling
 from viva.infer.stop import Guard
 from viva.model.transformer import Transformer
@@ -70,6 +70,7 @@ def generate_batch(
     The reply to prompt i is the one it would get alone under the i-th stream of the seed, whatever stands beside it.
     """
     _require_drawn(sampling)
+    require_sources(model, prompts, sources)
     if sampling.stop:
         fix = "end the replies by ids, or generate one by one"
         raise Refusal("stop strings must be left out for a batch of tokens", list(sampling.stop), fix)

@@ -21,11 +21,12 @@ from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
 from viva.model.arch._family import Keys
+from viva.model.head import Vocabulary
 from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.model.whole import Whole
-from viva.text import read
+from viva.text import frame, read
 from viva.text.fingerprint import Fingerprint
 from viva.text.tokenizer import Tokenizer
 
@@ -88,11 +89,12 @@ def save(
 
 
 def _reading(tokenizer: Tokenizer, model: Whole) -> Tokenizer:
-    """The tokenizer by which others give a model what it was trained on: framed, where it reads texts whole, and with
-    the segments that it tells apart.
+    """The tokenizer by which others give a model what it was trained on: framed as what it reads is, a source, a prompt
+    or a text whole, and with the segments that it tells apart.
     """
-    if kind(model.spec.head) == "lm":
-        return tokenizer
+    if model.spec.decoder is not None and isinstance(model.head, Vocabulary):
+        around = frame.around_prompt if model.spec.encoder is None else frame.around_source
+        return Tokenizer(*frame.written(tokenizer.core, tokenizer.config, tokenizer.words, around))
     framed = tokenizer.framed
     inputs = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
     return Tokenizer(framed.core, framed.config | inputs) if model.tells_segments else framed
@@ -115,9 +117,17 @@ def require_room(target: str | Path) -> None:
 
 
 def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = None) -> None:
-    """Refuse, before it is trained, a model that `save` would refuse."""
+    """Refuse, before it is trained, a model that `save` would refuse; a `Notice` says where its folder is one that only
+    viva opens as what it is.
+    """
     with tempfile.TemporaryDirectory() as place:
-        _describe(Path(place), config, model, tokenizer)
+        other = _describe(Path(place), config, model, tokenizer)
+    if other is not None:
+        text = (
+            f"transformers has no class of {tagged(config)['kind']} with the head {_told(model.spec.head)}: viva opens "
+            f"what is saved as it is, transformers would compute something else, as if the head were {_told(other)}"
+        )
+        warnings.warn(Notice(text), stacklevel=2)
 
 
 def _describe(
@@ -126,23 +136,28 @@ def _describe(
     model: Whole,
     tokenizer: Tokenizer | None,
     classes: tuple[str, ...] | None = None,
-) -> None:
+) -> Config | None:
     """Write what says what the model is, and see that it brings back the same one.
 
-    A head that the family's classes cannot say stands in config.json under `viva_head`, where viva alone finds it.
+    A head that the family's classes cannot say stands in config.json under `viva_head`, where viva alone finds it. If
+    it computes something else than theirs, no class is named there, and theirs is returned.
     """
     family, spec = variant(FAMILIES, tagged(config)["kind"]), config.spec()
     if _embeds(family, spec):
         sentence.write(folder, spec.head, spec.width)
     hf = _hf_config(family, config, model, tokenizer) | _named(spec, classes)
     write_text(folder / "config.json", json.dumps(hf, indent=2))
-    if _settled(_read(folder)[2]).head != _settled(spec).head:
-        write_text(folder / "config.json", json.dumps({**hf, OWN_HEAD: tagged(spec.head)}, indent=2))
+    own, theirs = _settled(spec).head, _settled(_read(folder)[2]).head
+    other = theirs if _computed(own) != _computed(theirs) else None
+    if own != theirs:
+        named = {} if other is None else {"architectures": None}
+        write_text(folder / "config.json", json.dumps({**hf, **named, OWN_HEAD: tagged(spec.head)}, indent=2))
     back = _read(folder)[2]
     lost = list(_differences(*(_settled(each).model_dump(mode="json") for each in (spec, back))))
     if lost:
         fix = "choose what the family has, or build the model with the kind custom"
         raise Refusal("the files of a family must be able to say what a model is", ", ".join(lost), fix)
+    return other
 
 
 def _settled(spec: Spec) -> Spec:
@@ -150,6 +165,18 @@ def _settled(spec: Spec) -> Spec:
     if getattr(spec.head, "pool", "") is not None:
         return spec
     return spec.model_copy(update={"head": spec.head.model_copy(update={"pool": spec.pool})})
+
+
+def _computed(head: Config) -> Config:
+    """What a head computes once it is trained: the same without dropout."""
+    rates = [name for name in type(head).model_fields if name.endswith("dropout")]
+    return head.model_copy(update=dict.fromkeys(rates, 0.0))
+
+
+def _told(head: Config) -> str:
+    """The kind of a head, and its fields that are not the usual ones."""
+    fields = head.model_dump(mode="json", exclude_defaults=True)
+    return " ".join([kind(head), *(f"{name}={value!r}" for name, value in fields.items())])
 
 
 def _differences(one: Any, other: Any, place: str = "") -> Iterator[str]:
@@ -175,11 +202,7 @@ def _within(folder: Path) -> set[str]:
 
 def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Tokenizer | None) -> dict[str, Any]:
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    ids = (
-        getattr(family, "PLACEHOLDERS", {})
-        if tokenizer is None
-        else {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
-    )
+    ids = getattr(family, "PLACEHOLDERS", {}) if tokenizer is None else _roles(model, tokenizer)
     stands, states = family.to_hf(config), next(iter(family.HEADS.values()))
     own = "none" if _embeds(family, model.spec) else kind(model.spec.head)
     architecture = family.HEADS.get(own, family.HEADS.get("none", states))
@@ -188,7 +211,24 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
             must = f"the tokenizer of this {family.MODEL_TYPE} model must have the {key} {stands[key]}"
             raise Refusal(must, ids[key], f"build the model with {key.split('_')[0]}: {ids[key]}")
     head = {"model_type": family.MODEL_TYPE, "architectures": [architecture], "dtype": dtype}
-    return {**head, **stands, **ids}
+    return {**head, **stands, **ids, **_forced(model, tokenizer)}
+
+
+def _roles(model: Whole, tokenizer: Tokenizer) -> dict[str, int | None]:
+    """The ids with a role. Where texts end in the padding token, no padding is named beside a class by the last token:
+    transformers would take an earlier one for the last, and so it refuses to pad.
+    """
+    ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
+    by_the_last = kind(model.spec.head) == "classify" and model.spec.decoder is not None
+    ends = frame.around_whole(tokenizer.core, tokenizer.words)[1]
+    return ids | ({"pad_token_id": None} if by_the_last and ends[-1:] == [tokenizer.pad_id] else {})
+
+
+def _forced(model: Whole, tokenizer: Tokenizer | None) -> dict[str, int]:
+    """The key that lets a reply begin, behind the start, with what the tokenizer sets before a text, as BART's do."""
+    translates = model.spec.encoder is not None and model.spec.decoder is not None
+    before = tokenizer.around_source[0] if translates and tokenizer is not None else []
+    return {"forced_bos_token_id": before[0]} if len(before) == 1 else {}
 
 
 def _named(spec: Spec, classes: tuple[str, ...] | None) -> dict[str, Any]:

@@ -107,6 +107,8 @@ def load(
     _same_as_computed(stored, family, folder)
     _same_as_embedding(stored, rows, family, folder, new_head)
     _set_aside(stored, known, family, folder, new_head)
+    shapes = {name: piece.shape for name, piece in pieces(model).items()}
+    stored = _zeros(family, rows, shapes, like=next(iter(stored.values()), torch.empty(0))) | stored
     missing = sorted(known - set(stored))
     unexpected = sorted(set(stored) - known)
     if missing or unexpected:
@@ -114,7 +116,7 @@ def load(
         raise Refusal(
             f"the tensors of {folder} must be those of its config.json", found, "use the config.json they came with"
         )
-    shapes, found = {name: piece.shape for name, piece in pieces(model).items()}, {}
+    found: dict[str, Tensor] = {}
     for row in rows:
         joined = stored.pop(row.theirs)
         joined = joined.T if row.transposed else _flattened(joined, row.flat)
@@ -145,6 +147,12 @@ def _require_numbers(found: dict[str, Tensor], folder: Path, dtype: torch.dtype 
     if broken:
         fix = "download the folder again, or use an earlier checkpoint"
         raise Refusal(f"the weights in {folder} must be finite", f"NaN or infinity in {_listed(broken)}", fix)
+
+
+def _zeros(family: Any, rows: list[Held], shapes: dict[str, torch.Size], like: Tensor) -> dict[str, Tensor]:
+    """What transformers, too, takes to be zero where a file leaves it out."""
+    left_out = getattr(family, "ZEROS", ())
+    return {row.theirs: like.new_zeros(shapes[row.ours[0]]) for row in rows if row.theirs in left_out}
 
 
 def _parted(row: Held, joined: Tensor, shapes: dict[str, torch.Size], folder: Path) -> list[Tensor]:

@@ -12,6 +12,7 @@ from viva.base.errors import Refusal
 from viva.text.characters import require_whole
 from viva.text.example import Draft, Example, encode
 from viva.text.fingerprint import PROBE
+from viva.text.frame import around
 from viva.text.row import Corpus, Row
 from viva.text.tokenizer import Tokenizer
 
@@ -126,12 +127,11 @@ def _written(held: Any) -> str:
 
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids before and after a text that is read whole (text/frame.py); refused where there are none."""
-    [probe] = tokenizer.encode_framed([PROBE])
-    plain = [place for place, added in enumerate(probe.special_tokens_mask) if not added]
-    if len(plain) == len(probe.ids):
+    before, after = around(tokenizer.framed.core)
+    if not before + after:
         must = "a tokenizer must name an end token, or `sep_token`, to frame a text"
         raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
-    return probe.ids[: plain[0]], probe.ids[plain[-1] + 1 :]
+    return before, after
 
 
 def frame_of_two(tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int]]:

@@ -13,13 +13,12 @@ from tokenizers import AddedToken, normalizers
 
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
-from viva.text import marks, read, special, template
+from viva.text import frame, marks, read, special, template
 from viva.text.byte_level import BYTE, decodes_bytes, token_bytes
 from viva.text.byte_pairs import Unfit
 from viva.text.characters import require_whole
 from viva.text.fast import Fast, Marked
 from viva.text.fingerprint import PROBE, Fingerprint, digest
-from viva.text.frame import framing
 from viva.text.stream import Bytes, Stream, Tokens
 from viva.text.templates import named
 
@@ -48,7 +47,7 @@ class Tokenizer:
 
         `told` is what a form leaves open and no file beside it says: `pattern="llama3"`, `do_lower_case=False`.
         """
-        return cls(*read.read(path, told))
+        return cls(*frame.own(*read.read(path, told)))
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
@@ -173,13 +172,23 @@ class Tokenizer:
     @cached_property
     def framed(self) -> "Tokenizer":
         """This tokenizer, with a post-processor that frames texts: what a folder needs whose model reads them whole."""
-        core = framing(self.core, self.words)
+        core = frame.framing(self.core, self.words)
         return self if core is self.core else Tokenizer(core, self.config)
 
     @cached_property
     def templates(self) -> dict[str, str]:
         """The Jinja sources of the chat templates by name; most tokenizers have a `default` alone, or none."""
         return special.by_name(self.config.get("chat_template"))
+
+    @cached_property
+    def around_prompt(self) -> tuple[list[int], list[int]]:
+        """The ids before and after a text that a decoder goes on with."""
+        return frame.around_prompt(self.core, self.words)
+
+    @cached_property
+    def around_source(self) -> tuple[list[int], list[int]]:
+        """The ids before and after a text that an encoder reads for another to be written, and around that one."""
+        return frame.around_source(self.core, self.words)
 
     @property
     def template(self) -> str | None:

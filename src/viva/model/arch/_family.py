@@ -12,6 +12,36 @@ from viva.base.errors import Refusal
 
 MISSING = object()
 
+# Keys by which a config.json, before transformers 5, said how to generate.
+GENERATION = (
+    "max_length",
+    "min_length",
+    "do_sample",
+    "early_stopping",
+    "num_beams",
+    "num_beam_groups",
+    "diversity_penalty",
+    "temperature",
+    "top_k",
+    "top_p",
+    "typical_p",
+    "repetition_penalty",
+    "length_penalty",
+    "no_repeat_ngram_size",
+    "encoder_no_repeat_ngram_size",
+    "bad_words_ids",
+    "num_return_sequences",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+    "decoder_start_token_id",
+    "remove_invalid_values",
+    "exponential_decay_length_penalty",
+    "suppress_tokens",
+    "begin_suppress_tokens",
+    "prefix",
+    "task_specific_params",
+)
+
 # Keys of any config.json that do not change what the model computes.
 NO_EFFECT = {
     "model_type": "read before the family's own keys",
@@ -25,6 +55,11 @@ NO_EFFECT = {
     "output_attentions": "the caller chooses",
     "output_hidden_states": "the caller chooses",
     "return_dict": "shapes the return value alone",
+    "return_dict_in_generate": "shapes the return value alone",
+    "output_scores": "the caller chooses",
+    "torchscript": "the caller chooses",
+    "use_bfloat16": "the caller chooses",
+    "_attn_implementation_autoset": "the caller chooses",
     "chunk_size_feed_forward": "saves memory, computes the same",
     "gradient_checkpointing": "saves memory, computes the same",
     "output_past": "the caller chooses",
@@ -34,11 +69,25 @@ NO_EFFECT = {
     "id2label": "belongs to a classification head",
     "label2id": "belongs to a classification head",
     "num_labels": "belongs to a classification head",
+    "_num_labels": "belongs to a classification head",
     "problem_type": "belongs to a classification head",
-    "task_specific_params": "defaults of generation",
+    "finetuning_task": "says what the model was tuned on",
+    "language": "says what the model was tuned on",
+    "name": "says who wrote the file",
+    "sbert_ce_default_activation_function": "what sentence-transformers applies to the scores",
+    "tokenizer_class": "the tokenizer's files say it",
+    "sep_token_id": "the tokenizer's files say it",
     "bos_token_id": "the tokenizer's files say it",
     "eos_token_id": "the tokenizer's files say it",
     "pad_token_id": "the tokenizer's files say it",
+    **dict.fromkeys(GENERATION, "defaults of generation, which the caller chooses"),
+}
+# Keys of any config.json that change what the model computes, and the value with which they do not.
+USUAL = {
+    "pruned_heads": {},
+    "add_cross_attention": False,
+    "cross_attention_hidden_size": None,
+    "tie_encoder_decoder": False,
 }
 
 
@@ -102,6 +151,8 @@ class Keys:
     def finish(self) -> None:
         """Refuse what nobody has read: it may change what the model computes."""
         self.ignore(**NO_EFFECT)
+        for key, usual in USUAL.items():
+            self.expect(key, usual, None)
         if self.left:
             raise Refusal(
                 f"every key of {self.where} must be understood",

@@ -22,7 +22,8 @@ ACTIVATIONS = {"gelu": "gelu", "relu": "relu", "swish": "silu", "silu": "silu", 
 
 class Config(Family):
     """`layers`, `heads` and `hidden` are the encoder's and, unless given again, the decoder's; `hidden` left out is
-    four times the width. `dropout` falls on residuals and embeddings, `weight_dropout` on attention's weights.
+    four times the width. `dropout` falls on residuals and embeddings, `weight_dropout` on attention's weights,
+    `inner_dropout` inside the feed-forward networks.
     A reply begins with the id `start`; left out, the tokenizer says it.
     """
 
@@ -32,6 +33,7 @@ class Config(Family):
     scaled: bool = False
     activation: Activation = "gelu"
     weight_dropout: float = Field(0.0, ge=0, lt=1)
+    inner_dropout: float = Field(0.0, ge=0, lt=1)
     tied: bool = True
     start: int | None = Field(None, ge=0)
 
@@ -47,10 +49,11 @@ class Config(Family):
         )
 
     def block(self, heads: int, hidden: int | None, decodes: bool) -> Block:
+        hidden = hidden or 4 * self.width
         return Block(
             attention=self.attention(heads, causal=decodes),
             cross=self.attention(heads, causal=False) if decodes else None,
-            ffn=mlp.Config(hidden=hidden or 4 * self.width, activation=self.activation),
+            ffn=mlp.Config(hidden=hidden, activation=self.activation, dropout=self.inner_dropout),
             norm=self.norm(),
             norm_at="post",
             dropout=self.dropout,
@@ -79,18 +82,17 @@ class Config(Family):
 
 def sizes(keys: Keys) -> dict[str, Any]:
     """The fields that BART and Marian spell alike."""
-    for name in ("encoder_layerdrop", "decoder_layerdrop", "activation_dropout"):
+    for name in ("encoder_layerdrop", "decoder_layerdrop"):
         keys.expect(name, 0.0)
+    for name in ("normalize_before", "add_bias_logits", "add_final_layer_norm"):
+        keys.expect(name, False)
     keys.ignore(
-        forced_eos_token_id="used by generation alone",
-        forced_bos_token_id="used by generation alone",
+        force_bos_token_to_be_generated="used by generation alone",
         classifier_dropout="belongs to a classification head",
+        classif_dropout="belongs to a classification head",
         init_std="used when training starts anew",
         num_hidden_layers="the same as encoder_layers",
-        num_beams="used by generation alone",
-        max_length="used by generation alone",
-        bad_words_ids="used by generation alone",
-        is_encoder_decoder="follows from the family",
+        save_step="says when the file was written",
     )
     return {
         "vocab": keys.take("vocab_size"),
@@ -106,12 +108,16 @@ def sizes(keys: Keys) -> dict[str, Any]:
         "scaled": keys.take("scale_embedding", False),
         "dropout": keys.take("dropout", 0.1),
         "weight_dropout": keys.take("attention_dropout", 0.0),
+        "inner_dropout": keys.take("activation_dropout", 0.0),
         "tied": keys.expect("tie_word_embeddings", True),
         "start": keys.take("decoder_start_token_id", 2),
     }
 
 
 def from_hf(keys: Keys) -> Config:
+    keys.expect("static_position_embeddings", False)
+    keys.expect("normalize_embedding", True)
+    keys.expect("extra_pos_embeddings", 2)
     return Config(**sizes(keys))
 
 
@@ -133,6 +139,7 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "scale_embedding": config.scaled,
         "dropout": config.dropout,
         "attention_dropout": config.weight_dropout,
+        "activation_dropout": config.inner_dropout,
         "decoder_start_token_id": config.start,
     }
 
@@ -171,6 +178,7 @@ def layers(base: str) -> tuple:
 
 
 BASE = "model."
+ZEROS = ("final_logits_bias",)  # what a file may leave out, as that of a bare BartModel does
 TENSORS = (
     held("model.shared.weight", "embedding.weight"),
     held("final_logits_bias", "head.bias", flat=1),

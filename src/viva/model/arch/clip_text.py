@@ -41,7 +41,7 @@ class Config(gpt2.Body):
 
 
 def from_hf(keys: Keys) -> Config:
-    keys.ignore(initializer_factor="used when training starts anew")
+    clip_vision.ignore(keys)
     return Config(
         vocab=keys.take("vocab_size", 49_408),
         width=keys.take("hidden_size", 512),

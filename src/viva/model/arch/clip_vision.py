@@ -46,8 +46,17 @@ def head_to_hf(config: BaseConfig) -> dict[str, Any]:
     return {} if width is None else {"projection_dim": width}
 
 
+def ignore(keys: Keys) -> None:
+    """What either tower's config.json may hold without effect."""
+    keys.ignore(
+        initializer_factor="used when training starts anew",
+        dropout="read by nobody; attention_dropout is another key",
+        tie_word_embeddings="no words are scored",
+    )
+
+
 def from_hf(keys: Keys) -> Config:
-    keys.ignore(initializer_factor="used when training starts anew")
+    ignore(keys)
     return Config(
         **vit.sizes(keys, patch=32, activation="quick_gelu", eps=1e-5),
         weight_dropout=keys.take("attention_dropout", 0.0),

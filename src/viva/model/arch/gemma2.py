@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
-from viva.model.arch import llama
+from viva.model.arch import _decoder, llama
 from viva.model.arch._family import Keys, held
 from viva.model.ffn import glu
 from viva.model.head import lm
@@ -15,7 +15,7 @@ from viva.model.score import dot
 from viva.model.spec import Attention, Block, Entry, Spec
 
 MODEL_TYPE = "gemma2"
-HEADS = {"lm": "Gemma2ForCausalLM"}
+HEADS = _decoder.heads("Gemma2")
 
 
 class Config(llama.Kin):
@@ -59,8 +59,7 @@ def from_hf(keys: Keys) -> Config:
     keys.ignore(hidden_act="hidden_activation says it", cache_implementation="the caller chooses")
     keys.expect("hidden_activation", "gelu_pytorch_tanh")
     keys.expect("use_bidirectional_attention", None, False)
-    tied = keys.take("tie_word_embeddings", True)
-    fields = {**llama.sizes(keys, context=8192, kv_heads=4), "tied": tied}
+    fields = llama.sizes(keys, HEADS, context=8192, kv_heads=4, tied=True)
     order = ("sliding_attention", "full_attention")
     keys.expect("layer_types", None, [order[layer % 2] for layer in range(fields["layers"])])
     return Config(
@@ -84,7 +83,7 @@ def to_hf(config: Config) -> dict[str, Any]:
         "attention_bias": config.bias,
         "query_pre_attn_scalar": config.scalar,
         "attn_logit_softcapping": config.cap,
-        "final_logit_softcapping": config.head_cap,
+        "final_logit_softcapping": getattr(config.spec().head, "cap", config.head_cap),
         "sliding_window": config.window,
     }
 

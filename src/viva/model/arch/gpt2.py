@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.base.config import Config as BaseConfig
+from viva.model.arch import _decoder
 from viva.model.arch._family import Family, Keys, divided, held, pairs
 from viva.model.ffn import mlp
 from viva.model.head import lm
@@ -12,7 +14,7 @@ from viva.model.position import learned
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 
 MODEL_TYPE = "gpt2"
-HEADS = {"lm": "GPT2LMHeadModel"}
+HEADS = _decoder.heads("GPT2", "LMHeadModel")
 
 
 class Body(Family):
@@ -52,14 +54,20 @@ class Config(Body):
         head = self.head or lm.Config(tied=self.tied)
         return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=self.stack(), head=head)
 
+    def fitted(self, head: BaseConfig) -> BaseConfig:
+        return _decoder.fitted(head, self.dropout)
 
-def sizes(keys: Keys) -> dict[str, Any]:
-    """The fields that GPT and GPT-2 spell alike."""
+
+def sizes(keys: Keys, heads: dict[str, str]) -> dict[str, Any]:
+    """The fields that GPT and GPT-2 spell alike; `heads` are the family's."""
+    tied = keys.take("tie_word_embeddings", True)
     dropout = keys.take("resid_pdrop", 0.1)
     keys.expect("attn_pdrop", dropout, default=0.1)
     keys.expect("embd_pdrop", dropout, default=0.1)
+    keys.expect("n_special", 0)
     keys.ignore(
         n_ctx="the same as n_positions",
+        predict_special_tokens="read by nobody",
         summary_type="belongs to a classification head",
         summary_use_proj="belongs to a classification head",
         summary_activation="belongs to a classification head",
@@ -73,8 +81,9 @@ def sizes(keys: Keys) -> dict[str, Any]:
         "heads": keys.take("n_head"),
         "context": keys.take("n_positions"),
         "eps": keys.take("layer_norm_epsilon", 1e-5),
-        "tied": keys.take("tie_word_embeddings", True),
+        "tied": tied,
         "dropout": dropout,
+        "head": _decoder.read_head(keys, heads, tied),
     }
 
 
@@ -84,7 +93,7 @@ def from_hf(keys: Keys) -> Config:
     keys.expect("scale_attn_by_inverse_layer_idx", False)
     keys.expect("add_cross_attention", False)
     keys.ignore(reorder_and_upcast_attn="changes rounding alone")
-    return Config(**sizes(keys), hidden=keys.take("n_inner", None))
+    return Config(**sizes(keys, HEADS), hidden=keys.take("n_inner", None))
 
 
 def sizes_to_hf(config: Config) -> dict[str, Any]:
@@ -96,10 +105,10 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "n_head": config.heads,
         "n_positions": config.context,
         "layer_norm_epsilon": config.eps,
-        "tie_word_embeddings": config.tied,
         "resid_pdrop": config.dropout,
         "attn_pdrop": config.dropout,
         "embd_pdrop": config.dropout,
+        **_decoder.head_to_hf(config.spec().head),
     }
 
 
@@ -143,6 +152,7 @@ TENSORS = (
     held("lm_head.weight", "head.weight"),
     *pairs({"transformer.ln_f": "decoder.norm"}),
     *layers(),
+    *_decoder.head_rows("classifier"),
 )
 
 TINY = Config(vocab=64, width=32, layers=2, heads=4, context=64)

@@ -6,7 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
-from viva.model.arch import _rope
+from viva.base.config import Config as BaseConfig
+from viva.model.arch import _decoder, _rope
 from viva.model.arch._family import Family, Keys, divided, held
 from viva.model.ffn import glu
 from viva.model.head import lm
@@ -15,7 +16,7 @@ from viva.model.position import rope
 from viva.model.spec import Attention, Block, Spec, Stack
 
 MODEL_TYPE = "llama"
-HEADS = {"lm": "LlamaForCausalLM"}
+HEADS = _decoder.heads("Llama")
 
 
 class Kin(Family):
@@ -45,6 +46,9 @@ class Kin(Family):
     def blocks(self) -> tuple[Block, ...]:
         return (self.block(),)
 
+    def fitted(self, head: BaseConfig) -> BaseConfig:
+        return _decoder.fitted(head, self.dropout)
+
     def spec(self) -> Spec:
         decoder = Stack(layers=self.layers, blocks=self.blocks())
         head = self.head or lm.Config(tied=self.tied)
@@ -65,30 +69,40 @@ class Config(Kin):
         return block.model_copy(update={"ffn": block.ffn.model_copy(update={"bias": self.ffn_bias})})
 
 
-def sizes(keys: Keys, context: int = 2048, kv_heads: int | None = None) -> dict[str, Any]:
-    """The fields that LLaMA and its kin spell alike; `context` and `kv_heads` where config.json leaves them out."""
+def sizes(
+    keys: Keys, heads: dict[str, str], context: int = 2048, kv_heads: int | None = None, tied: bool = False
+) -> dict[str, Any]:
+    """The fields that LLaMA and its kin spell alike; `heads` are the family's, `context`, `kv_heads` and `tied` hold
+    where config.json leaves them out.
+    """
     keys.expect("hidden_act", "silu")
     context = keys.take("max_position_embeddings", context)
-    heads = keys.take("num_attention_heads")
+    count = keys.take("num_attention_heads")
+    tied = keys.take("tie_word_embeddings", tied)
     return {
         "vocab": keys.take("vocab_size"),
         "width": keys.take("hidden_size"),
         "layers": keys.take("num_hidden_layers"),
-        "heads": heads,
-        "kv_heads": keys.take("num_key_value_heads", kv_heads or heads, null=heads),
+        "heads": count,
+        "kv_heads": keys.take("num_key_value_heads", kv_heads or count, null=count),
         "hidden": keys.take("intermediate_size"),
         "context": context,
         "position": _rope.read(keys, context),
         "eps": keys.take("rms_norm_eps", 1e-6),
-        "tied": keys.take("tie_word_embeddings", False),
+        "tied": tied,
         "dropout": keys.take("attention_dropout", 0.0),
+        "head": _decoder.read_head(keys, heads, tied),
     }
 
 
 def from_hf(keys: Keys) -> Config:
-    keys.ignore(pretraining_tp="splits a product in parts, computes the same", mlp_only="unused by the family")
+    keys.ignore(
+        pretraining_tp="splits a product in parts, computes the same",
+        mlp_only="unused by the family",
+        max_sequence_length="read by nobody; max_position_embeddings is another key",
+    )
     return Config(
-        **sizes(keys),
+        **sizes(keys, HEADS),
         head_dim=keys.take("head_dim", None),
         bias=keys.take("attention_bias", False),
         ffn_bias=keys.take("mlp_bias", False),
@@ -110,8 +124,8 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "max_position_embeddings": spec.context,
         **_rope.write(config.position),
         "rms_norm_eps": config.eps,
-        "tie_word_embeddings": config.tied,
         "attention_dropout": config.dropout,
+        **_decoder.head_to_hf(spec.head),
     }
 
 
@@ -144,6 +158,7 @@ TENSORS = (
         }.items()
         for part in ("weight", "bias")
     ),
+    *_decoder.head_rows(),
 )
 
 TINY = Config(vocab=64, width=32, layers=2, heads=4, kv_heads=2, hidden=48, context=64, tied=False)

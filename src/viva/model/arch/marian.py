@@ -33,15 +33,8 @@ def from_hf(keys: Keys) -> Config:
     keys.expect("share_encoder_decoder_embeddings", True)
     keys.expect("decoder_vocab_size", fields["vocab"])
     keys.expect("static_position_embeddings", True)
-    for name in ("normalize_before", "normalize_embedding", "add_bias_logits", "add_final_layer_norm"):
-        keys.expect(name, False)
-    keys.ignore(
-        classif_dropout="belongs to a classification head",
-        extra_pos_embeddings="the sinusoids are computed",
-        force_bos_token_to_be_generated="used by generation alone",
-        gradient_checkpointing="saves memory, computes the same",
-        _num_labels="belongs to a classification head",
-    )
+    keys.expect("normalize_embedding", False)
+    keys.ignore(extra_pos_embeddings="the sinusoids are computed")
     return Config(**fields)
 
 
@@ -55,7 +48,7 @@ def to_hf(config: Config) -> dict[str, Any]:
     }
 
 
-BASE = bart.BASE
+BASE, ZEROS = bart.BASE, bart.ZEROS
 PLACEHOLDERS = {"pad_token_id": 0}  # where no tokenizer says it: the class's own lies beyond a small vocabulary
 COMPUTED = {".embed_positions.weight": lambda T, E: sinusoidal.sinusoids(torch.arange(T), E, paired=False)}
 TENSORS = (

@@ -4,12 +4,12 @@ from typing import Any
 
 from pydantic import Field
 
-from viva.model.arch import llama
+from viva.model.arch import _decoder, llama
 from viva.model.arch._family import Keys
 from viva.model.spec import Attention
 
 MODEL_TYPE = "mistral"
-HEADS = {"lm": "MistralForCausalLM"}
+HEADS = _decoder.heads("Mistral")
 
 
 class Config(llama.Kin):
@@ -23,7 +23,7 @@ class Config(llama.Kin):
 
 def from_hf(keys: Keys) -> Config:
     return Config(
-        **llama.sizes(keys, context=131_072, kv_heads=8),
+        **llama.sizes(keys, HEADS, context=131_072, kv_heads=8),
         head_dim=keys.take("head_dim", None),
         window=keys.take("sliding_window", 4096, null=None),
     )

@@ -12,7 +12,11 @@ from viva.model.arch._family import Keys, held
 from viva.model.spec import Block, Stack
 
 MODEL_TYPE = "openai-gpt"
-HEADS = {"lm": "OpenAIGPTLMHeadModel"}
+HEADS = {
+    "lm": "OpenAIGPTLMHeadModel",
+    "classify": "OpenAIGPTForSequenceClassification",
+    "none": "OpenAIGPTModel",
+}
 
 
 class Config(gpt2.Config):
@@ -33,7 +37,7 @@ class Config(gpt2.Config):
 
 def from_hf(keys: Keys) -> Config:
     keys.expect("afn", "gelu")  # by which they mean its tanh approximation
-    return Config(**gpt2.sizes(keys))
+    return Config(**gpt2.sizes(keys, HEADS))
 
 
 def to_hf(config: Config) -> dict[str, Any]:
@@ -46,6 +50,7 @@ TENSORS = (
     held("transformer.positions_embed.weight", "decoder.entry.position.table.weight"),
     held("lm_head.weight", "head.weight"),
     *gpt2.layers(),
+    held("score.weight", "head.out.weight", head="classify"),
 )
 
 TINY = Config(vocab=64, width=32, layers=2, heads=4, context=64)

@@ -7,12 +7,12 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from viva.base.errors import Refusal
-from viva.model.arch import llama
+from viva.model.arch import _decoder, llama
 from viva.model.arch._family import Keys
 from viva.model.spec import Attention, Block
 
 MODEL_TYPE = "qwen2"
-HEADS = {"lm": "Qwen2ForCausalLM"}
+HEADS = _decoder.heads("Qwen2")
 
 
 class Config(llama.Kin):
@@ -71,7 +71,7 @@ def windows_to_hf(config: Config) -> dict[str, Any]:
 
 
 def from_hf(keys: Keys) -> Config:
-    fields = llama.sizes(keys, context=32_768, kv_heads=32)
+    fields = llama.sizes(keys, HEADS, context=32_768, kv_heads=32)
     keys.ignore(use_mrope="multimodal positions, the same for text")
     return Config(**fields, **windows(keys, fields["layers"]))
 

@@ -7,13 +7,13 @@ from typing import Any, Self
 from pydantic import Field, model_validator
 
 from viva.base.errors import Refusal
-from viva.model.arch import llama, qwen2
+from viva.model.arch import _decoder, llama, qwen2
 from viva.model.arch._family import Keys, held
 from viva.model.ffn import moe
 from viva.model.spec import Block
 
 MODEL_TYPE = "qwen2_moe"
-HEADS = {"lm": "Qwen2MoeForCausalLM"}
+HEADS = _decoder.heads("Qwen2Moe")
 
 
 class Config(llama.Kin):
@@ -62,7 +62,7 @@ class Config(llama.Kin):
 
 
 def from_hf(keys: Keys) -> Config:
-    fields = llama.sizes(keys, context=32_768, kv_heads=16)
+    fields = llama.sizes(keys, HEADS, context=32_768, kv_heads=16)
     keys.expect("qkv_bias", True)
     keys.expect("use_sliding_window", False)
     keys.expect("layer_types", None, ["full_attention"] * fields["layers"])

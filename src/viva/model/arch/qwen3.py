@@ -4,13 +4,13 @@ width.
 
 from typing import Any
 
-from viva.model.arch import llama, qwen2
+from viva.model.arch import _decoder, llama, qwen2
 from viva.model.arch._family import Keys, held
 from viva.model.norm import rmsnorm
 from viva.model.spec import Attention
 
 MODEL_TYPE = "qwen3"
-HEADS = {"lm": "Qwen3ForCausalLM"}
+HEADS = _decoder.heads("Qwen3")
 
 
 class Config(qwen2.Config):
@@ -24,7 +24,7 @@ class Config(qwen2.Config):
 
 
 def from_hf(keys: Keys) -> Config:
-    fields = llama.sizes(keys, context=32_768, kv_heads=32)
+    fields = llama.sizes(keys, HEADS, context=32_768, kv_heads=32)
     return Config(
         **fields,
         **qwen2.windows(keys, fields["layers"]),

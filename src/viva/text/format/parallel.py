@@ -11,9 +11,9 @@ from viva.text.tokenizer import Tokenizer
 
 
 class Config(Format):
-    """source, target: the names of the two fields. The source ends with the end token. The target begins with `start`,
-    which nothing predicts, and ends with the end token; left out, `start` is the begin token or, in a tokenizer without
-    one, that of padding, as in T5.
+    """source, target: the names of the two fields. Both end with the end token, or stand within what the tokenizer's
+    post-processor sets around a text, as BART's does. The target begins with `start`, which nothing predicts; left out,
+    it is the begin token or, in a tokenizer without one, that of padding, as in T5.
     """
 
     told_by: ClassVar = (("source", "target"),)
@@ -24,12 +24,12 @@ class Config(Format):
 
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         rows = list(rows)
-        start, end = begin(tokenizer, self.start), tokenizer.id(tokenizer.words["eos_token"])
+        start, (before, after) = begin(tokenizer, self.start), tokenizer.around_source
         sides = [[text(row, name) for row in rows] for name in (self.source, self.target)]
         sources, targets = ([tokenizer.encode(side) for side in texts] for texts in sides)
         found: list[Example | None] = []
         for source, target, given, wanted in zip(sources, targets, *sides, strict=True):
-            first, second = [*source, end], [start, *target, end]
+            first, second = [*before, *source, *after], [start, *before, *target, *after]
             mask = [False] * (len(first) + 1) + [True] * (len(second) - 1)
             whole = Example(first + second, mask, len(wanted.encode()), cut=len(first))
             found.append(whole if given and wanted else None)
