@@ -24,8 +24,9 @@ class Recipe(Config):
 
     Either `model`, a family and its sizes, starts anew, or `init`, a folder or hub id, goes on from there.
     `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
-    `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
-    held out, unless `held_out` says where other rows for that come from.
+    `head`: what stands on the last states; left out, the model's own where the objective can use it, else what the
+    objective needs. `valid`: the share of the rows that is held out, unless `held_out` says where other rows for that
+    come from.
     """
 
     out: str
@@ -47,6 +48,13 @@ class Recipe(Config):
             raise ValueError("must have either `model`, to start anew, or `init`, to go on from a checkpoint")
         if self.train.eval_every and not self.valid and self.held_out is None:
             raise ValueError("train.eval_every needs held-out rows: set `valid` to for example 0.02, or `held_out`")
+        return self
+
+    @model_validator(mode="after")
+    def _one_head(self) -> Self:
+        usual = self.model and type(self.model).model_fields["head"].default
+        if self.head is not None and self.model is not None and self.model.head not in (None, usual, self.head):
+            raise ValueError("must say once what stands on the last states: leave out head, or model.head")
         return self
 
     @model_validator(mode="after")
