@@ -42,13 +42,16 @@ class Mending:
     def whole(self, damaged: list[list[int]], replies: list[list[int]]) -> list[str]:
         """Each text as the reply mends it: spans in place of their sentinels or, without sentinels, the reply itself.
 
-        What a reply has before its first sentinel, or behind one that the text has not, is no part of it. A Notice
-        counts sentinels that no reply has; they stay in the text.
+        What a reply has before its first sentinel, or behind one that the text has not, is no part of it, nor is a
+        begin token, as BART writes one. A Notice counts sentinels that no reply has; they stay in the text.
         """
+        before, _ = frame(self.tokenizer)
         sentinels, mended, asked, left = {*self.sentinels.values()}, [], 0, 0
         for ids, reply in zip(damaged, replies, strict=True):
             known, gaps = spans(reply, sentinels), [token for token in ids if token in sentinels]
-            mended.append([new for token in ids for new in known.get(token, [token])] if gaps else reply)
+            mended.append(
+                [new for token in ids for new in known.get(token, [token])] if gaps else _behind(before, reply)
+            )
             asked, left = asked + len(gaps), left + sum(gap not in known for gap in gaps)
         if left:
             said = f"the model wrote nothing for {left} of {asked} sentinels, which stay in the text"
@@ -76,6 +79,11 @@ def mending(tokenizer: Tokenizer, sentinel: str) -> Mending:
         fix = 'give sentinel="..." as it was trained with, or set "mask_token" in tokenizer_config.json'
         raise Refusal(must, "neither", fix)
     return Mending(tokenizer, mask, sentinels)
+
+
+def _behind(before: list[int], reply: list[int]) -> list[int]:
+    """The reply without `before`, where it begins so."""
+    return reply[len(before) :] if reply[: len(before)] == before else reply
 
 
 def spans(reply: list[int], sentinels: Iterable[int]) -> dict[int, list[int]]:
