@@ -46,13 +46,12 @@ class Mending:
         begin token, as BART writes one. A Notice counts sentinels that no reply has; they stay in the text.
         """
         before, _ = frame(self.tokenizer)
-        sentinels, mended, asked, left = {*self.sentinels.values()}, [], 0, 0
+        mended, asked, left = [], 0, 0
         for ids, reply in zip(damaged, replies, strict=True):
-            known, gaps = spans(reply, sentinels), [token for token in ids if token in sentinels]
-            mended.append(
-                [new for token in ids for new in known.get(token, [token])] if gaps else _behind(before, reply)
-            )
-            asked, left = asked + len(gaps), left + sum(gap not in known for gap in gaps)
+            told, gaps = spans(reply, self.sentinels.values()), [id for id in ids if id in self.sentinels.values()]
+            filled = [token for id in ids for token in told.get(id, [id])]
+            mended.append(filled if gaps else _behind(before, reply))
+            asked, left = asked + len(gaps), left + sum(gap not in told for gap in gaps)
         if left:
             said = f"the model wrote nothing for {left} of {asked} sentinels, which stay in the text"
             warnings.warn(Notice(said), stacklevel=3)
