@@ -12,7 +12,7 @@ from torch import Tensor
 from viva.base import machine
 from viva.base.config import Config, parse
 from viva.base.errors import Notice, Refusal, nearest
-from viva.infer import answers, classify, fill, generate, similar
+from viva.infer import answers, classify, fill, generate, mend, similar
 from viva.infer.answers import Answer
 from viva.infer.beam import beam_search
 from viva.infer.classify import Prediction
@@ -20,6 +20,7 @@ from viva.infer.decode import require_source
 from viva.infer.fill import Guess
 from viva.infer.given import given
 from viva.infer.sampling import Sampling
+from viva.infer.spelled import tell_spelled
 from viva.infer.together import read_together
 from viva.infer.use import require_filler, require_head, require_one_sequence, require_writer
 from viva.model import folder, grow, hub, rescale
@@ -29,6 +30,7 @@ from viva.text import chat, read
 from viva.text import grow as text_grow
 from viva.text.characters import require_list, require_texts
 from viva.text.format import parallel
+from viva.text.special import SENTINEL
 from viva.text.tokenizer import Tokenizer
 
 HALVES = ("bfloat16", "float16")
@@ -92,6 +94,8 @@ class LanguageModel:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
         chosen = parse(Sampling, sampling, name="sampling")
         require_writer(self.model)
+        if isinstance(prompt, str):
+            self._plain([prompt])
         yield from self._reply(*self._sides(prompt, tools), chosen)
 
     def generate(self, prompt: Prompt, tools: list[dict] | None = None, **sampling: Any) -> str:
@@ -114,7 +118,7 @@ class LanguageModel:
         chosen = parse(Sampling, sampling, name="sampling")
         require_writer(self.model)
         require_one_sequence(self.model)
-        before, after = require_texts([before, after])
+        before, after = self._plain([before, after])
         parts = (self.tokenizer.encode(text) for text in (before, "", after))
         turned = infill.Config().reading(self.tokenizer).told(*parts, spm)
         return "".join(self._reply(self._begun(turned.tolist()), None, chosen))
@@ -123,8 +127,23 @@ class LanguageModel:
         """What a model with an encoder makes of each text, many at a time; `beams` 4 unless told, or 1 to draw."""
         chosen = parse(Sampling, {"beams": 4, **sampling}, name="sampling")
         require_source(self.model, texts)
-        sides = [self._sides(text) for text in require_texts(texts)]
+        sides = [self._sides(text) for text in self._plain(texts)]
         return self._searched([prompt for prompt, _ in sides], chosen, [source for _, source in sides])
+
+    def mend(self, texts: list[str], sentinel: str = SENTINEL, **sampling: Any) -> list[str]:
+        """Each damaged text made whole, by a model with an encoder and a decoder that learned the objective `spans`, as
+        T5 did, or `denoise`, as BART did; `beams` 4 unless told, or 1 to draw.
+
+        Where a text has sentinels, <extra_id_0> for what is missing first, and so on, they are replaced by what the
+        model writes for each. Otherwise it writes the text anew, and mask tokens in it stand for what is missing.
+        `sentinel` is their name, with {} for the number. Other special tokens are plain characters.
+        """
+        chosen = parse(Sampling, {"beams": 4, **sampling}, name="sampling")
+        require_source(self.model, texts)
+        how = mend.mending(self.tokenizer, sentinel)
+        damaged = how.read(require_texts(texts))
+        replies = self._found([self._start] * len(damaged), chosen, how.framed(damaged))
+        return how.whole(damaged, replies)
 
     def _sides(self, prompt: Prompt, tools: list[dict] | None = None) -> tuple[list[int], list[int] | None]:
         """(what the decoder begins with, what the encoder reads if there is one)."""
@@ -133,10 +152,21 @@ class LanguageModel:
         if not isinstance(prompt, str):
             fix = "give one text to generate from, or translate a list of texts"
             raise Refusal("a model with an encoder must be given a text", f"{prompt!r:.80}", fix)
+        before, after = self.tokenizer.around_source
+        return self._start, [*before, *self.tokenizer.encode(prompt), *after]
+
+    @property
+    def _start(self) -> list[int]:
+        """The ids that what is written from a source begins with."""
         start = getattr(self.config, "start", None)
         first = parallel.begin(self.tokenizer) if start is None else start
-        before, after = self.tokenizer.around_source
-        return [first, *before], [*before, *self.tokenizer.encode(prompt), *after]
+        return [first, *self.tokenizer.around_source[0]]
+
+    def _plain(self, texts: list[str], what: str = "texts") -> list[str]:
+        """Texts in which nothing is special; a Notice says where one spells a special token all the same."""
+        texts = require_texts(texts, what)
+        tell_spelled(self.tokenizer, texts)
+        return texts
 
     def _reply(self, prompt: list[int], source: list[int] | None, chosen: Sampling) -> Iterator[str]:
         """The reply to one prompt, in pieces of whole characters, or as a search finds it."""
@@ -149,12 +179,16 @@ class LanguageModel:
 
     def _searched(self, prompts: list[list[int]], chosen: Sampling, sources: list[list[int]] | None) -> list[str]:
         """The texts of the replies to many prompts."""
+        return [self.tokenizer.decode(ids) for ids in self._found(prompts, chosen, sources)]
+
+    def _found(self, prompts: list[list[int]], chosen: Sampling, sources: list[list[int]] | None) -> list[list[int]]:
+        """The ids of the replies to many prompts, without those that end them."""
         stops = self.tokenizer.stops
         if chosen.beams > 1:
             replies = beam_search(self.model, prompts, chosen, stops, sources)
         else:
             replies = generate.generate_batch(self.model, prompts, chosen, stops, sources=sources)
-        return [self.tokenizer.decode([token for token in ids if token not in stops]) for ids in replies]
+        return [[token for token in ids if token not in stops] for ids in replies]
 
     def embed(self, texts: list[str], truncate: bool = False) -> Tensor:
         """A vector for each text, [N, E], by a model with the head `embed`.
@@ -163,7 +197,7 @@ class LanguageModel:
         in one row, so none is padded to another's length.
         """
         require_head(self.model, "embed")
-        found = [*read_together(self.model, self._framed(require_texts(texts), truncate))]
+        found = [*read_together(self.model, self._framed(self._plain(texts), truncate))]
         return torch.cat(found) if found else self.model.embedding.weight.new_empty(0, self.model.head.width)
 
     def classify(self, texts: list[str], pair: list[str] | None = None) -> list[Prediction]:
@@ -186,7 +220,7 @@ class LanguageModel:
         if self.texts not in (None, given):
             text = f"the model was trained on texts read {COUNTS[self.texts]}, but is asked about texts {COUNTS[given]}"
             warnings.warn(Notice(text), stacklevel=3)
-        return require_texts(texts), None if pair is None else require_texts(pair)
+        return self._plain(texts), None if pair is None else self._plain(pair)
 
     def similarity(self, first: list[str], second: list[str]) -> list[float]:
         """How alike each text is to the one at its place in `second`, from -1 to 1, by a model with the head `similar`.
@@ -194,7 +228,7 @@ class LanguageModel:
         One with the head `embed` gives the vectors themselves. A text longer than the model reads is refused.
         """
         require_head(self.model, "similar")
-        return similar.similarities(self.model, self.tokenizer, require_texts(first), require_texts(second))
+        return similar.similarities(self.model, self.tokenizer, self._plain(first), self._plain(second))
 
     def answer(self, questions: list[str], contexts: list[str]) -> list[Answer]:
         """The answer to each question in the text at its place in `contexts`, by a model with the head `span`.
@@ -203,12 +237,12 @@ class LanguageModel:
         a context that together are longer than the model reads are refused.
         """
         require_head(self.model, "span")
-        questions, contexts = require_texts(questions, "questions"), require_texts(contexts)
+        questions, contexts = self._plain(questions, "questions"), self._plain(contexts)
         return answers.answer(self.model, self.tokenizer, questions, contexts)
 
     def fill(self, text: str, top: int = 5) -> list[list[Guess]]:
         """For each mask token in the text the `top` most likely tokens with their probabilities, by an encoder that
-        scores its vocabulary.
+        scores its vocabulary; one with a decoder writes what is missing in `mend`.
 
         Other special tokens are plain characters, as in every text. One longer than the model reads is refused.
         """
@@ -221,7 +255,7 @@ class LanguageModel:
         `spaces` says whether words are set apart by spaces, as in the format `tags`.
         """
         require_head(self.model, "tag")
-        words = [require_texts(text, "words") for text in require_list(texts, "lists of words")]
+        words = [self._plain(text, "words") for text in require_list(texts, "lists of words")]
         return classify.tag(self.model, self.tokenizer, words, spaces, self._classes)
 
     @property

@@ -79,6 +79,27 @@ def test_equal_models_do_not_differ(viva):
     assert viva("compare", "bert", "bert", "--sizes") == (0, "they do not differ\n", "")
 
 
+def test_what_one_model_alone_has_is_a_difference(viva):
+    """Its cell says it, the others' are empty; of a section that one has not there is one row, and none where both do
+    without."""
+    assert rows(viva("compare", "rnn", "original")[1]) == {
+        "": ["rnn", "original"],
+        "-" * 12: ["-" * 7, "-" * 10],
+        "cell": ["lstm", ""],
+        "both_ways": ["false", ""],
+        "blocks": ["", "given"],
+        "entry": ["", "given"],
+        "final_norm": ["", "false"],
+        "share": ["", "1"],
+        "recall": ["", "0"],
+        "init": ["", "xavier"],
+    }
+    assert rows(viva("compare", "rnn", "cnn")[1])["windows"] == ["", "[3, 4, 5]"]
+    found = rows(viva("compare", "rnn", "llama", "transfo_xl")[1])
+    assert found["blocks.norm"] == ["", "rmsnorm", "layernorm (bias)"]  # in which the two that have blocks differ
+    assert "blocks.attention.causal" not in found
+
+
 def test_what_cannot_be_compared_is_refused(viva):
     assert viva("compare", "bert")[2].startswith("viva: two models at least must be named to compare, but found 1.")
     unknown = "must be a family, a folder or a hub id, but found 'brt'. To fix it, use 'bert'"

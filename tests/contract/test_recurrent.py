@@ -307,8 +307,14 @@ def test_what_cannot_be_is_refused():
         recurrent(parts="encoder").cache(1, 4)
     with pytest.raises(Refusal, match="must have an encoder to encode, but found a decoder alone"):
         recurrent(parts="decoder").encode(x)
-    with pytest.raises(Refusal, match="must have attention for its weights to be read"):
-        recurrent().weights(x)
+    for without in (recurrent(), cnn.TINY.spec().build()):
+        with pytest.raises(Refusal, match=r"attention for its weights to be read, but found none\..*a Transformer"):
+            without.weights(x, [0, 1])
+    attending = recurrent(attention="dot")
+    with pytest.raises(Refusal, match=r"must be one of the model's, but found 0\..*choose of cross"):
+        attending.weights(x, [0], memory=attending.encode(x))
+    with pytest.raises(Refusal, match="weights to be read, but found an encoder that is recurrent"):
+        attending.weights(x, encoder=True)
     cache = model.cache(2, 8)
     model(x.repeat(2, 1), cache=cache, memory=model.encode(x.repeat(2, 1)))
     cache.keep(torch.tensor([4, 4]))

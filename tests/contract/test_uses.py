@@ -1,5 +1,7 @@
 """Every call of a loaded model, for every kind of model: it works, or a sentence names the call that fits."""
 
+import warnings
+
 import pytest
 import torch
 
@@ -18,6 +20,7 @@ CALLS = {
     "generate": lambda m, out: m.generate("some words", max_new_tokens=3),
     "chat": lambda m, out: m.chat(TALK, max_new_tokens=3),
     "translate": lambda m, out: m.translate(["some", "words"], max_new_tokens=3),
+    "mend": lambda m, out: m.mend(["some <|mask|>", "words"], max_new_tokens=3),
     "embed": lambda m, out: m.embed(["some", "words"]),
     "classify": lambda m, out: m.classify(["some", "words"]),
     "tag": lambda m, out: m.tag([["some", "words"], ["to"]]),
@@ -35,9 +38,9 @@ BOTH = r"\.model\(ids, memory=\.model\.encode\(source\)\)"
 KINDS = {
     "llama": (llama, {}, {"call", "generate", "chat"}, r"generate"),
     "rnn decoder": (rnn, LEFT_TO_RIGHT, {"call", "generate", "chat"}, r"generate"),
-    "t5": (t5, {}, {"generate", "translate"}, r"translate"),
-    "original": (original, {}, {"generate", "translate"}, r"translate"),
-    "rnn": (rnn, {}, {"generate", "translate"}, r"translate"),
+    "t5": (t5, {}, {"generate", "translate", "mend"}, r"translate"),
+    "original": (original, {}, {"generate", "translate", "mend"}, r"translate"),
+    "rnn": (rnn, {}, {"generate", "translate", "mend"}, r"translate"),
     "llama classifier": (llama, {"head": THREE}, {"call", "classify"}, r"classify\(texts\)"),
     "bert classifier": (bert, {"head": THREE}, {"call", "classify"}, r"classify\(texts\)"),
     "cnn classifier": (cnn, {"head": THREE}, {"call", "classify"}, r"classify\(texts\)"),
@@ -270,7 +273,8 @@ def test_masks_are_filled_each_with_the_others_in_place(load):
     """Every other special token is plain text; a mask at either end is one too."""
     model = load(bert, {})
     mask, [bos, *_, eos] = model.tokenizer.id("<|mask|>"), _framed(model.tokenizer, "some")
-    found = model.fill("<|mask|> words<|endoftext|><|mask|>", top=3)
+    with pytest.warns(viva.Notice, match=SPELLED):
+        found = model.fill("<|mask|> words<|endoftext|><|mask|>", top=3)
     ids = [bos, mask, *model.tokenizer.encode(" words<|endoftext|>"), mask, eos]
     assert eos not in ids[1:-1]
     likely = model([ids])[0].softmax(-1)
@@ -280,7 +284,46 @@ def test_masks_are_filled_each_with_the_others_in_place(load):
         assert [guess.token for guess in guesses] == [model.tokenizer.decode([guess.id]) for guess in guesses]
 
 
+SPELLED = (
+    r"<\|endoftext\|> in a text is read as its characters, not as the special token; a mask counts in fill\(text\)"
+)
+
+
+@pytest.mark.parametrize(("kind", "call"), [
+    ("llama", lambda m, text: m.generate(text, max_new_tokens=2)),
+    ("t5", lambda m, text: m.generate(text, max_new_tokens=2)),
+    ("t5", lambda m, text: m.translate(["some", text], max_new_tokens=2)),
+    ("t5", lambda m, text: m.mend([f"<|mask|> {text}"], max_new_tokens=2)),
+    ("bert", lambda m, text: m.fill(f"<|mask|> {text}")),
+    ("bert classifier", lambda m, text: m.classify([text])),
+    ("bert, values", lambda m, text: m.value(["some"], [text])),
+    ("bert tagger", lambda m, text: m.tag([["some", text]])),
+    ("sentence encoder", lambda m, text: m.embed([text])),
+    ("bert, answers", lambda m, text: m.answer([text], ["some words"])),
+    ("bert, alike", lambda m, text: m.similarity(["some"], [text])),
+])  # fmt: skip
+def test_a_text_that_spells_a_special_token_is_read_as_text_and_that_is_said(load, kind, call):
+    """By every call, with the ids of its characters; a mark of a gap, where the call fills gaps, is not told."""
+    family, changes, *_ = KINDS[kind]
+    model = load(family, changes)
+    with pytest.warns(viva.Notice, match=SPELLED) as told:
+        call(model, "some <|endoftext|> words")
+    assert not any("<|mask|> in a text" in str(each.message) for each in told)
+    assert model.tokenizer.eos_id not in model.tokenizer.encode("some <|endoftext|> words")
+
+
+def test_messages_are_data(load):
+    """What a person writes in a conversation may spell anything."""
+    model = load(llama, {})
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", "<")
+        model.chat([{"role": "user", "content": "<|endoftext|> <|mask|>"}], max_new_tokens=2)
+        model.generate("some < words", max_new_tokens=2)
+
+
 def test_what_cannot_be_filled_in(load):
+    with pytest.raises(viva.Refusal, match=r"but found one with a decoder\. .* translate\(texts\) or mend\(texts\)"):
+        load(t5, {}).fill("some <|mask|>")
     model = load(bert, {})
     for given in ("some words", ["some <|mask|>"]):
         with pytest.raises(viva.Refusal, match=r"must have the mask token <\|mask\|> in place of each word"):

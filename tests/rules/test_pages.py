@@ -25,6 +25,7 @@ def test_the_page_of_families_has_a_command_for_every_table():
         "compare bert llama t5",
         "compare gpt2 llama qwen2 gemma2",
         "compare original t5 bart",
+        "compare rnn original",
     ]
     assert "".join(TABLES.values()) == "".join(line for line in FAMILIES.splitlines(True) if line.startswith("|"))
 

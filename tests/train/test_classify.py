@@ -2,12 +2,14 @@
 
 import json
 import shutil
+import warnings
 
 import pytest
 import torch
 import transformers
 
 import viva
+from viva.base.choice import tagged
 from viva.base.errors import Notice, Refusal
 from viva.evaluate.classes import predicted
 from viva.text.format import classes
@@ -17,6 +19,7 @@ from viva.train.preview import show
 from viva.train.recipe import claim
 from viva.train.run import run
 
+from . import mending
 from .runs import recipe
 
 TOPICS = {"sport": ["ball", "goal", "team"], "money": ["bank", "price", "loan"]}
@@ -87,10 +90,71 @@ def tuned(tmp_path_factory):
 
 
 def on(tuned, folder, names, **form):
-    """A recipe that goes on from `tuned` on rows with these names."""
+    """A recipe that goes on from `tuned` on rows with these names, with another seed."""
     lines(folder, names)
-    given = {"model": None, "tokenizer": None, "init": str(tuned.folder), "format": {"kind": "classes", **form}}
+    given = {
+        "model": None,
+        "tokenizer": None,
+        "init": str(tuned.folder),
+        "seed": 1,
+        "format": {"kind": "classes", **form},
+    }
     return recipe(folder, changes("bert") | given | {"train.steps": 1, "train.lr": 1e-9})
+
+
+def test_a_head_in_the_model_stays_and_goes_on(data):
+    """Its pool and its layer are those that were asked for, and another run on the same classes keeps the weights."""
+    head = {"kind": "classify", "labels": 2, "pool": "mean", "dense": "relu"}
+    first = run(recipe(data, changes("bert") | {"model.head": head, "train.steps": 2}, out="first"))
+    built = viva.load(first.folder)
+    assert (built.spec.head.pool, built.spec.head.dense, built.model.head.pool) == ("mean", "relu", "mean")
+    second = run(on(first, data, SAME))
+    assert viva.load(second.folder).spec.head == built.spec.head
+    torch.testing.assert_close(viva.load(second.folder).model.head.out.weight, built.model.head.out.weight)
+
+
+@pytest.mark.parametrize(
+    ("objective", "form", "head"),
+    [
+        ("classify", {"kind": "classes", "values": True}, {"kind": "regress", "pool": "mean"}),
+        ("tag", {"kind": "tags", "labels": ["O", "B"]}, {"kind": "tag", "labels": 2, "bias": False}),
+        ("pairs", "pairs", {"kind": "embed", "pool": "first", "width": 8}),
+        ("similar", "pairs", {"kind": "embed", "normalised": False}),
+        ("similar", "pairs", {"kind": "similar", "pool": "first"}),
+        ("span", "questions", {"kind": "span", "dropout": 0.1}),
+        ("masked", "text", {"kind": "lm", "bias": True}),
+    ],
+)
+def test_every_objective_keeps_a_head_that_it_can_use(data, objective, form, head):
+    given = recipe(data, changes("bert") | {"objective": objective, "format": form, "model.head": head})
+    tokenizer = mending.tokenizer()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _, made = start.model(given, given.format, tokenizer)
+    assert tagged(made.spec.head).items() >= head.items()
+
+
+@pytest.mark.parametrize(("family", "head"), [("bert", "similar"), ("custom", "lm")])
+def test_a_head_that_the_objective_cannot_use_makes_room_and_that_is_said(data, family, head):
+    given = changes("bert") | {"train.steps": 1, "model.head": {"kind": head}}
+    if family == "custom":
+        block = {"attention": {"heads": 2, "kv_heads": 2, "head_dim": 8}, "ffn": {"kind": "mlp", "hidden": 8}}
+        stack = {"layers": 1, "blocks": [{**block, "norm": "rmsnorm"}]}
+        given["model"] = {"kind": "custom", "width": 16, "context": 64, "decoder": stack, "head": {"kind": head}}
+        del given["model.head"]
+    with pytest.warns(Notice, match=f"the head {head} of the model makes room for classify, which the objective needs"):
+        done = run(recipe(data, given))
+    assert viva.load(done.folder).spec.head.labels == 2
+
+
+def test_what_is_wrong_with_a_head_in_the_model(data):
+    five = {"model.head": {"kind": "classify", "labels": 5}}
+    with pytest.raises(Refusal, match=r"must tell apart the 2 classes of the data, but found 5\. .* head.labels to 2"):
+        run(recipe(data, changes("bert") | five))
+    with pytest.raises(Refusal, match="must say once what stands on the last states: leave out head, or "):
+        recipe(data, changes("bert") | five | {"head": {"kind": "classify", "labels": 2}})
+    with pytest.raises(Refusal, match="must score its vocabulary to predict words, but found the head classify"):
+        run(recipe(data, changes("bert") | five | {"objective": "masked", "format": "text"}))
 
 
 @pytest.mark.parametrize("form", [{}, {"labels": ["sport", "money"]}])
@@ -127,6 +191,7 @@ def test_the_names_of_classes_are_kept(tuned, tmp_path):
 
 
 @pytest.mark.filterwarnings("error::viva.base.errors.Notice")
+@pytest.mark.filterwarnings("ignore:the text fills")
 def test_a_model_of_pairs_is_asked_of_pairs(tuned, tmp_path):
     """Through a load and a save too; a published folder does not say, and is asked as one likes."""
     viva.load(tuned.folder).save(tmp_path / "copy")

@@ -1,17 +1,20 @@
 """What each objective does to a text: worked examples of the papers, what must hold for every text, and shares."""
 
+import re
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import viva
 from viva.api import LanguageModel
 from viva.base.errors import Refusal
 from viva.model import folder
-from viva.model.arch import bert, llama
+from viva.model.arch import bart, bert, llama
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text.learn import byte_bpe
@@ -406,6 +409,63 @@ def test_who_cannot_fill_a_gap():
         LanguageModel(None, mending.model(infill), plain, "here").infill("a", "b")
     with pytest.raises(Refusal, match="a model must have a decoder to generate text"):
         LanguageModel(None, mending.model(masked), tokenizer(), "here").infill("a", "b")
+
+
+# --- what spans and denoise learned
+
+
+def replaced(text: str, reply: str) -> str:
+    """A text with the spans of T5's target in place of their sentinels, by its characters."""
+    _, *parts = re.split(r"(<extra_id_\d>)", reply)
+    told = dict(zip(parts[::2], parts[1::2], strict=True))
+    return re.sub(r"<extra_id_\d>", lambda found: told[found[0]], text)
+
+
+@pytest.mark.parametrize("objective", [spans, denoise])
+def test_a_trained_model_mends_what_its_twin_generates(objective, tmp_path):
+    """Of documents of one letter each, which it knows: the same text as transformers' greedy search makes."""
+    tokenizer = mending.tokenizer()
+    made = mending.learn(objective, steps=100)[0].eval()
+    start = tokenizer.bos_id
+    config = bart.Config(vocab=tokenizer.vocab_size, start=start, **mending.SIZES)
+    folder.save(tmp_path / "m", config, made, tokenizer)
+    ours, twin = viva.load(tmp_path / "m"), transformers.BartForConditionalGeneration.from_pretrained(tmp_path / "m")
+    theirs, end = transformers.AutoTokenizer.from_pretrained(tmp_path / "m"), tokenizer.eos_id
+    how = transformers.GenerationConfig(
+        decoder_start_token_id=start, eos_token_id=end, pad_token_id=end, max_new_tokens=16, num_beams=1
+    )
+    texts = [
+        (f"{c * 4}<extra_id_0>{c * 3}<extra_id_1>" if objective is spans else f"{c * 4}<|mask|>{c * 3}")
+        for c in "abfgi"
+    ]
+    expected = []
+    for text in texts:
+        source = torch.tensor([[tokenizer.bos_id, *theirs(text).input_ids, end]])
+        reply = twin.generate(source, generation_config=how, attention_mask=torch.ones_like(source))[0, 1:]
+        reply = theirs.decode(reply[reply != end])
+        expected.append(replaced(text, reply) if objective is spans else reply)
+    found = ours.mend(texts, beams=1, temperature=0, max_new_tokens=16)
+    assert found == expected
+    assert [set(text) for text in found] == [{c} for c in "abfgi"]
+    assert ours.mend([]) == []
+
+
+def test_who_cannot_mend():
+    model, tokenizer = mending.model(spans), mending.tokenizer()
+    known = LanguageModel(None, model, tokenizer, "here")
+    for text in ("a<extra_id_1>b", "<extra_id_0>a<extra_id_0>", "<extra_id_1><extra_id_0>"):
+        with pytest.raises(
+            Refusal, match="sentinels of a text must stand in their order, each once, but found <extra_"
+        ):
+            known.mend([text])
+    plain = byte_bpe.train(["some words"] * 3, byte_bpe.Config(vocab_size=270))
+    with pytest.raises(Refusal, match="must have sentinels, <extra_id_0> the first, or a mask token to mend texts"):
+        LanguageModel(None, model, plain, "here").mend(["some"])
+    numbered = byte_bpe.train(["some words"] * 3, byte_bpe.Config(vocab_size=290, sentinels=3))
+    with pytest.raises(Refusal, match=r"a sentinel in place of each span that is missing, <extra_id_0> for the first"):
+        LanguageModel(None, model, numbered, "here").mend(["some"])
+    with pytest.raises(Refusal, match="texts must come in a list, but found 'some'"):
+        known.mend("some")
 
 
 # --- prefix and permutation: who influences whom

@@ -17,7 +17,8 @@ def compare(*models: str, sizes: bool = False) -> None:
     """Show what differs between architectures: a column for each, a row for each field in which their Specs differ.
 
     A family stands there as a recipe has it that gives its sizes alone. A cell is empty where a model has no such
-    field. Where encoder and decoder, or blocks that take turns, are not alike, a cell says each.
+    field; a section that it has not at all is one row. Where encoder and decoder, or blocks that take turns, are not
+    alike, a cell says each.
 
     Example: viva compare bert llama t5
 
@@ -69,13 +70,21 @@ def facts(tree: dict[str, Any], left_out: set[str]) -> dict[str, str]:
 
 
 def differing(models: list[dict[str, str]]) -> list[list[str]]:
-    """[field, its value in each model] of the fields that at least two of them have, with other values."""
+    """[field, its value in each model] of the fields in which they differ, "" where a model has no such field, which is
+    as good as "none". What is inside a section is compared among those that have the section.
+    """
     rows = []
     for field in dict.fromkeys(field for model in models for field in model):
-        cells = [model.get(field, "") for model in models]
-        if len({*cells} - {""}) > 1:
-            rows.append([field, *cells])
+        section = field.rpartition(".")[0]
+        having = [model for model in models if _has(model, section)]
+        if len({model.get(field, "none") for model in having}) > 1:
+            rows.append([field, *(model.get(field, "") for model in models)])
     return rows
+
+
+def _has(model: dict[str, str], section: str) -> bool:
+    """Whether a model has any field of this section; "" is the whole."""
+    return not section or any(field.startswith(f"{section}.") for field in model)
 
 
 def _facts(section: dict[str, Any], left_out: set[str]) -> dict[str, str]:

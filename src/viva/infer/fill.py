@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 
 from viva.base.errors import Refusal
+from viva.infer.spelled import encode_gaps, tell_spelled
 from viva.infer.together import read_together, require_fit
 from viva.model.whole import Whole
 from viva.text.fields import frame
@@ -52,5 +53,5 @@ def _read(tokenizer: Tokenizer, text: str, mask: str) -> list[int]:
         must = f"a text must have the mask token {mask} in place of each word that is to be filled in"
         raise Refusal(must, repr(text)[:80], "put it there, or give one text")
     before, after = frame(tokenizer)
-    [inside] = tokenizer.encode_marked([mask.join(map(tokenizer.shield, text.split(mask)))])
-    return [*before, *inside.ids, *after]
+    tell_spelled(tokenizer, [text], [mask])
+    return [*before, *encode_gaps(tokenizer, text, [mask]), *after]

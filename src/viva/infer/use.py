@@ -21,7 +21,7 @@ def use(model: Whole) -> str:
     spec, head = model.spec, kind(model.spec.head)
     both = spec.encoder is not None and spec.decoder is not None
     if spec.decoder is not None and head in WORDS:
-        return "translate(texts)" if both else "generate(prompt)"
+        return "translate(texts) or mend(texts)" if both else "generate(prompt)"
     if both:
         return ".model(ids, memory=.model.encode(source))"
     if spec.vocab is None:

@@ -13,8 +13,15 @@ from viva.model.patches import Patches
 from viva.model.recall import Recall
 from viva.model.spec import Spec
 from viva.model.stack import Stack
-from viva.model.whole import Whole, require_behind, require_crossing, require_encoder, require_whole_text, taken_in
-from viva.text.characters import require_list
+from viva.model.whole import (
+    Whole,
+    chosen_layers,
+    require_behind,
+    require_crossing,
+    require_encoder,
+    require_whole_text,
+    taken_in,
+)
 
 
 class Transformer(Whole):
@@ -93,10 +100,7 @@ class Transformer(Whole):
         blocks = [stack.spec.block(layer) for layer in range(stack.spec.layers)]
         known = [f"{layer}" for layer, block in enumerate(blocks) if block.attention]
         known += [f"{layer}.cross" for layer, block in enumerate(blocks) if block.cross]
-        names = known if layers is None else [str(layer) for layer in require_list(layers, "layers")]
-        if unknown := sorted(set(names) - set(known)):
-            raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
-        kept: dict[str, Tensor] = dict.fromkeys(names)
+        kept: dict[str, Tensor] = dict.fromkeys(chosen_layers(layers, known))
         read = self.encode if encoder else self.hidden
         read(ids, weights=kept, **given)
         return kept

@@ -1,5 +1,7 @@
 """What training and inference see of a model, whatever it is made of."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
 from viva.base.config import Config, kind
@@ -8,6 +10,7 @@ from viva.model.cache import Cache
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
+from viva.text.characters import require_list
 
 
 class Whole(nn.Module):
@@ -94,6 +97,14 @@ def require_crossing(model: Whole, memory: Memory, B: int) -> None:
         found = f"{rows} rows of width {width} beside {B} of {model.spec.width}"
         raise Refusal("a memory must be of the rows that are read", found, "encode the source of each, by this model")
     memory.layout.require(rows, S)
+
+
+def chosen_layers(layers: Sequence[str | int] | None, known: list[str]) -> list[str]:
+    """The names of a list of `layers` whose attention weights are read, or of all `known`; refused: any other."""
+    names = known if layers is None else [str(layer) for layer in require_list(layers, "layers")]
+    if unknown := sorted(set(names) - set(known)):
+        raise Refusal("a layer must be one of the model's", ", ".join(unknown), f"choose of {', '.join(known)}")
+    return names
 
 
 def require_behind(layout: Layout, cache: Cache) -> None:

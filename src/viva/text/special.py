@@ -1,5 +1,6 @@
 """tokenizer_config.json as Hugging Face writes it: the chat template, and which tokens are special."""
 
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ from tokenizers import AddedToken
 
 from viva.base.files import read_json
 
+SENTINEL = "<extra_id_{}>"  # T5's name for what stands in place of a span, with {} for its number
 EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
 MORE_TEMPLATES = "additional_chat_templates"  # transformers' folder for those by name
 
@@ -46,6 +48,17 @@ def words(config: dict[str, Any]) -> dict[str, str]:
     """The tokens with a role, as strings: `bos_token`, `eos_token`, `pad_token`, ..."""
     found = {key: word(value) for key, value in config.items() if key.endswith("_token")}
     return {key: value for key, value in found.items() if value}
+
+
+def sentinels(specials: dict[str, int], name: str = SENTINEL) -> dict[str, int]:
+    """Those of the special tokens that stand for a span of a text: `name` with 0, 1, ... in place of {}, as many as
+    there are in a row.
+
+    >>> sentinels({"</s>": 1, "<extra_id_0>": 9, "<extra_id_1>": 8, "<extra_id_3>": 6})
+    {'<extra_id_0>': 9, '<extra_id_1>': 8}
+    """
+    numbered = (name.replace("{}", str(number)) for number in range(len(specials)))
+    return {token: specials[token] for token in takewhile(specials.__contains__, numbered)}
 
 
 def add_specials(core: tokenizers.Tokenizer, config: dict[str, Any]) -> None:

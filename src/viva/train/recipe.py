@@ -28,9 +28,9 @@ class Recipe(Config):
     `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
     `add_tokens` grows the vocabulary of `init`, its embeddings and its head by tokens, special ones among them.
     `template`: a chat template of viva's in place of the tokenizer's own; a new tokenizer gets the tokens it needs.
-    `filter`: what of `data` is left out, one filter after another.
-    `head`: what stands on the last states; left out, what the objective needs. `valid`: the share of the rows that is
-    held out, unless `held_out` says where other rows for that come from.
+    `filter`: what of `data` is left out, one filter after another. `head`: what stands on the last states; left out,
+    the model's own where the objective can use it, else what the objective needs. `valid`: the share of the rows that
+    is held out, unless `held_out` says where other rows for that come from.
     """
 
     out: str
@@ -68,6 +68,13 @@ class Recipe(Config):
     def _grows(self) -> Self:
         if self.add_tokens is not None and (self.init is None or self.tokenizer is not None):
             raise ValueError("add_tokens grows the vocabulary of `init`, so it needs one, and no other `tokenizer`")
+        return self
+
+    @model_validator(mode="after")
+    def _one_head(self) -> Self:
+        usual = self.model and type(self.model).model_fields["head"].default
+        if self.head is not None and self.model is not None and self.model.head not in (None, usual, self.head):
+            raise ValueError("must say once what stands on the last states: leave out head, or model.head")
         return self
 
     @model_validator(mode="after")

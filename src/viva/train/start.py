@@ -1,5 +1,6 @@
 """What a run begins with: tokenizer, documents and model, new or from a checkpoint."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -7,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from viva.base.config import Config
-from viva.base.errors import Refusal, nearest
+from viva.base.config import Config, kind
+from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import whole_folder
 from viva.model import folder, grow
 from viva.model.init import initialise
@@ -93,11 +94,27 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
 
 
 def _head(recipe: Recipe, form: Format, config: Config) -> Config | None:
-    """The head that the recipe names or, as the family has it, the one that the objective needs; None if neither."""
-    if recipe.head is not None:
+    """The head that the recipe names, else the model's own, where the objective can use it, else the one it needs, as
+    the family has it; None where nothing is to take the place of the model's own.
+    """
+    needed, own = recipe.objective.head(form), config.head
+    if recipe.head is not None or needed is None:
         return recipe.head
-    needed = recipe.objective.head(form)
-    return needed and config.fitted(needed)
+    if own is not None and _serves(own, needed, recipe):
+        return own
+    needed = config.fitted(needed)
+    if recipe.init is None and own is not None and "head" in config.model_fields_set:
+        text = f"the head {kind(own)} of the model makes room for {kind(needed)}, which the objective needs"
+        warnings.warn(Notice(text), stacklevel=2)
+    return needed
+
+
+def _serves(own: Config, needed: Config, recipe: Recipe) -> bool:
+    """Whether the objective can use the model's own head. That of `init` must tell as many classes apart as are needed;
+    one that the recipe gives says how many there are to be.
+    """
+    alike = recipe.init is None or getattr(own, "labels", None) == getattr(needed, "labels", None)
+    return kind(own) in recipe.objective.heads and alike
 
 
 def _beginning(config: Config, recipe: Recipe, form: Format, tokens: Tokenizer) -> Config:

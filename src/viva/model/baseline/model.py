@@ -1,5 +1,6 @@
 """A recurrent or convolutional model, built from its Spec."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from viva.model.baseline.spec import Convolution as Windows
 from viva.model.baseline.spec import Spec
 from viva.model.flow import Memory
 from viva.model.layout import Layout
-from viva.model.whole import Whole, require_crossing, require_encoder, require_whole_text, taken_in
+from viva.model.whole import Whole, chosen_layers, require_crossing, require_encoder, require_whole_text, taken_in
 
 
 class Baseline(Whole):
@@ -66,10 +67,18 @@ class Baseline(Whole):
         """An empty one: its size depends neither on B nor on the capacity."""
         return Kept(self.spec)
 
-    def weights(self, ids: Tensor, **given) -> dict[str, Tensor]:
-        """The attention weights [B, 1, T, S], as "cross". `given` is what `hidden` takes."""
-        if self.read is None:
-            raise Refusal("a model must have attention for its weights to be read", "none", "set model.attention")
+    def weights(
+        self, ids: Tensor, layers: Sequence[str | int] | None = None, encoder: bool = False, **given
+    ) -> dict[str, Tensor]:
+        """The attention weights [B, 1, T, S] of the decoder to the encoder's states, as "cross", the one layer that has
+        any. `given` is what `hidden` takes.
+        """
+        if self.read is None or encoder:
+            found = "an encoder that is recurrent or convolutional" if encoder else "none"
+            fix = "use a Transformer, or an rnn of both parts with model.attention set"
+            raise Refusal("a model must have attention for its weights to be read", found, fix)
+        if not chosen_layers(layers, [NAME]):
+            return {}
         kept: dict[str, Tensor] = {NAME: None}
         layout = given.pop("layout", None) or Layout.one_document(ids.shape[1], device=ids.device)
         self.hidden(ids, replace(layout, whole=True), weights=kept, **given)

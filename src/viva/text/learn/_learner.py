@@ -11,11 +11,12 @@ from tokenizers import AddedToken, normalizers
 from viva.base.config import Config
 from viva.base.errors import Notice, Refusal
 from viva.text.characters import require_whole
+from viva.text.special import SENTINEL
 from viva.text.template import DEFAULT_TEMPLATE
 from viva.text.tokenizer import Tokenizer
 
 END, PAD, TURN, TURN_END = "<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"
-UNKNOWN, MASK, SENTINEL = "<|unk|>", "<|mask|>", "<extra_id_{}>"
+UNKNOWN, MASK = "<|unk|>", "<|mask|>"
 GAP = {"prefix_token": "<|fim_prefix|>", "middle_token": "<|fim_middle|>", "suffix_token": "<|fim_suffix|>"}
 
 NORMALIZERS = {

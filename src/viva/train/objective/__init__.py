@@ -1,11 +1,13 @@
 """Objectives, one a file: what a model learns from documents, and how they are read for it.
 
 `Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(documents)` gives a
-function of (model, batch) that returns a `Loss`, and `Config.head(form)` the head that a model needs for it.
+function of (model, batch) that returns a `Loss`. `Config.heads` are the kinds of head by which it can be learned, and
+`Config.head(form)` is the one to give a model that ends in another.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -44,13 +46,15 @@ Objective = Callable[[nn.Module, Batch], Loss]
 class Base(Config):
     """The base of each file's Config."""
 
+    heads: ClassVar[tuple[str, ...]] = ("lm", "masked")
+
     def reading(self, tokenizer: Tokenizer) -> Reading:
         """How documents become a batch; by default left to right, packed."""
         require_end(tokenizer)
         return Reading(padding(tokenizer))
 
     def head(self, form: Format) -> Config | None:
-        """The head to give a model whose own does not serve; None where the model's own must."""
+        """The head to give a model whose own is none of `heads`; None where the model's own must serve."""
         return None
 
     def require(self, model: Transformer) -> None:
@@ -103,7 +107,7 @@ def require_one_side(model: Transformer) -> None:
 
 def require_vocabulary(model: Transformer) -> None:
     """Refuse a model whose head does not score the vocabulary."""
-    require_head(model, "a model must score its vocabulary to predict words", "lm", "masked")
+    require_head(model, "a model must score its vocabulary to predict words", *Base.heads)
 
 
 def words(model: Transformer, hidden: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:

@@ -1,7 +1,7 @@
 """A class for each document, or a value: topics, polarity, whether one sentence follows from another."""
 
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -29,6 +29,8 @@ class Config(Base):
     loss is the squared error.
     """
 
+    heads: ClassVar[tuple[str, ...]] = ("classify", "regress")
+
     weights: Annotated[Literal["balanced"] | tuple[float, ...] | None, Teaching] = None
     gamma: float = Field(0.0, ge=0)
     smoothing: float = Field(0.0, ge=0, lt=1)
@@ -41,7 +43,7 @@ class Config(Base):
         return regress.Config() if names is None else classify.Config(labels=len(names))
 
     def require(self, model: Transformer) -> None:
-        require_head(model, "a model must have a head for classes to tell them apart", "classify", "regress")
+        require_head(model, "a model must have a head for classes to tell them apart", *self.heads)
         given = sorted(name for name in ("weights", "gamma", "smoothing") if getattr(self, name))
         if kind(model.spec.head) == "regress" and given:
             found, fix = ", ".join(given), "leave these out, or set head to classify"

@@ -3,6 +3,7 @@ replaced by plausible ones, and the model learns for every token whether it is t
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -33,6 +34,8 @@ class Config(Base):
     drawn by how often tokens occur in the documents read. A guess that is the token itself counts as the original.
     """
 
+    heads: ClassVar[tuple[str, ...]] = ("replaced", "tag")
+
     share: float = Field(0.15, gt=0, le=1)
     generator: str | None = None
 
@@ -41,7 +44,7 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         require_both_ways(model, "to tell from both sides what was replaced")
-        require_head(model, "a model must have a score for each token to tell what was replaced", "replaced", "tag")
+        require_head(model, "a model must have a score for each token to tell what was replaced", *self.heads)
         if getattr(model.spec.head, "labels", 1) != 1:
             fix = "use the family electra, or set head to {kind: tag, labels: 1}"
             raise Refusal("a tag that tells what was replaced must be one number", model.spec.head.labels, fix)

@@ -3,6 +3,7 @@ Hyvarinen 2010; van den Oord et al. 2018, https://arxiv.org/abs/1807.03748, eq. 
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +26,8 @@ from viva.train.reading import Piece, Reading
 class Config(Base):
     """Scores are dot products over `temperature`. `both` ways: the second of a pair is also to find its first."""
 
+    heads: ClassVar[tuple[str, ...]] = ("embed",)
+
     temperature: float = Field(0.05, gt=0)
     both: bool = True
 
@@ -35,7 +38,7 @@ class Config(Base):
         return embed.Config()
 
     def require(self, model: Transformer) -> None:
-        require_head(model, "a model must give a vector for a text to be found by it", "embed")
+        require_head(model, "a model must give a vector for a text to be found by it", *self.heads)
         require_one_side(model)
 
     def build(self, documents: Documents | None = None) -> Objective:

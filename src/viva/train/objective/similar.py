@@ -4,6 +4,7 @@ https://arxiv.org/abs/1908.10084, section 3).
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from viva.train.reading import Piece, Reading
 class Config(Base):
     """No fields. The head is `embed`, whose model gives vectors afterwards, or `similar`, which gives the cosines."""
 
+    heads: ClassVar[tuple[str, ...]] = ("embed", "similar")
+
     def reading(self, tokenizer: Tokenizer) -> Reading:
         return Alike(padding(tokenizer))
 
@@ -33,7 +36,7 @@ class Config(Base):
         return embed.Config()
 
     def require(self, model: Transformer) -> None:
-        require_head(model, "a model must give a vector for a text to be compared by it", "embed", "similar")
+        require_head(model, "a model must give a vector for a text to be compared by it", *self.heads)
         require_one_side(model)
 
     def build(self, documents: Documents | None = None) -> Objective:

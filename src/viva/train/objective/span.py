@@ -3,6 +3,7 @@
 """
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -26,6 +27,8 @@ from viva.train.reading import Piece, Reading, lengths
 class Config(Base):
     """No fields."""
 
+    heads: ClassVar[tuple[str, ...]] = ("span",)
+
     def reading(self, tokenizer: Tokenizer) -> Reading:
         return Answers(padding(tokenizer))
 
@@ -33,7 +36,7 @@ class Config(Base):
         return span.Config()
 
     def require(self, model: Transformer) -> None:
-        require_head(model, "a model must score where an answer begins and ends to find it", "span")
+        require_head(model, "a model must score where an answer begins and ends to find it", *self.heads)
         require_one_side(model)
 
     def build(self, documents: Documents | None = None) -> Objective:

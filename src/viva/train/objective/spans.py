@@ -2,12 +2,11 @@
 stands for each span that is left out, and the target is the sentinels, each with the span that it stands for.
 """
 
-from itertools import takewhile
-
 import numpy as np
 from pydantic import Field
 
 from viva.base.errors import Refusal
+from viva.text.special import SENTINEL, sentinels
 from viva.text.tokenizer import Tokenizer
 from viva.train.objective._noise import Rewriting, Rewritten, number
 from viva.train.reading import Reading
@@ -20,7 +19,7 @@ class Config(Rewritten):
 
     share: float = Field(0.15, gt=0, lt=1)
     mean: float = Field(3.0, ge=1)
-    sentinel: str = Field("<extra_id_{}>", pattern=r"^[^{}]*\{\}[^{}]*$")
+    sentinel: str = Field(SENTINEL, pattern=r"^[^{}]*\{\}[^{}]*$")
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         return Spans(tokenizer, self)
@@ -31,10 +30,9 @@ class Spans(Rewriting):
 
     def __init__(self, tokenizer: Tokenizer, config: Config):
         super().__init__(tokenizer, config)
-        names = (config.sentinel.format(i) for i in range(len(tokenizer.specials)))
-        self.sentinels = [tokenizer.id(name) for name in takewhile(tokenizer.specials.__contains__, names)]
+        self.sentinels = [*sentinels(tokenizer.specials, config.sentinel).values()]
         if not self.sentinels:
-            found = f"no token {config.sentinel.format(0)}"
+            found = f"no token {config.sentinel.replace('{}', '0')}"
             raise Refusal("a tokenizer must have sentinels for spans", found, "train one with tokenizer.sentinels=100")
 
     def damaged(self, text: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -1,7 +1,7 @@
 """A class for each token: names, parts of speech, where words begin."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import torch
@@ -25,6 +25,8 @@ from viva.train.reading import Piece, Reading, lengths
 class Config(Base):
     """`weights` one a class, and `gamma`, as in classify."""
 
+    heads: ClassVar[tuple[str, ...]] = ("tag",)
+
     weights: Annotated[tuple[float, ...] | None, Teaching] = None
     gamma: float = Field(0.0, ge=0)
 
@@ -36,7 +38,7 @@ class Config(Base):
         return None if names is None else tag.Config(labels=len(names))
 
     def require(self, model: Transformer) -> None:
-        require_head(model, "a model must have a head for tokens' classes to tag them", "tag")
+        require_head(model, "a model must have a head for tokens' classes to tag them", *self.heads)
         require_one_side(model)
         require_weights(model, self.weights)
 
