@@ -5,7 +5,7 @@ from typing import Annotated
 
 from cyclopts import App, Parameter
 
-from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff
+from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff, tokenizer_report
 from viva.text.learn import byte_bpe
 
 app = App(name="tokenizer", help="Train a tokenizer, or see how one splits a text.", help_format="plaintext")
@@ -62,5 +62,5 @@ def encode(tokenizer: str, text: str) -> None:
     print(f"{len(ids)} tokens for {len(text.encode())} bytes")
 
 
-for verb in (tokenizer_diff.diff, tokenizer_convert.convert, tokenizer_add.add):
+for verb in (tokenizer_diff.diff, tokenizer_convert.convert, tokenizer_add.add, tokenizer_report.report):
     app.command(verb)
