@@ -1,45 +1,29 @@
 """The report as Markdown."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from viva.base.markdown import table
 from viva.evaluate.tokens.report import Figures, Group, Report
 from viva.evaluate.tokens.units import SPACES, counted_as
 
+Cell = Callable[[Figures], str]
 MUCH = 0.1  # of the tokens unknown: then few tokens are no merit
 
 
 def page(report: Report, languages: Sequence[str]) -> str:
     """The tables: of all texts, of every script, and of the `languages` that are named."""
     chosen = {name: report.languages[name] for name in languages}
-    parts = [
-        _texts(report),
-        "",
-        *_whole(report),
-        "",
-        *_remarks(report),
-        "",
-        "## Tokens a word, by script",
-        "",
-        *_side_by_side(report, "script", report.scripts, _words),
-        "",
-        "## Tokens a character, by script",
-        "",
-        *_side_by_side(report, "script", report.scripts, _characters),
-        "",
-        "## Tokens that are unknown, or bytes of a character, by script",
-        "",
-        *_side_by_side(report, "script", report.scripts, _strange),
-        "",
-        "## Speed in MB/s, by script",
-        "",
-        *_side_by_side(report, "script", report.scripts, lambda figures: f"{figures.mb_per_s:.2f}"),
-        "",
-        f"## Tokens a word, by language ({len(chosen)} of {len(report.languages)})",
-        "",
-        *_side_by_side(report, "language", chosen, _words),
-    ]
-    return "\n".join(parts) + "\n"
+    tables = {
+        "Tokens a word, by script": _by_script(report, _words),
+        "Tokens a character, by script": _by_script(report, _characters),
+        "Tokens that are unknown, or bytes of a character, by script": _by_script(report, _strange),
+        "Speed in MB/s, by script": _by_script(report, lambda of: f"{of.mb_per_s:.2f}"),
+        f"Tokens a word, by language ({len(chosen)} of {len(report.languages)})": _by_language(report, chosen, _words),
+    }
+    lines = [_texts(report), "", *_whole(report), "", *_remarks(report)]
+    for title, rows in tables.items():
+        lines += ["", f"## {title}", "", *rows]
+    return "\n".join(lines) + "\n"
 
 
 def _texts(report: Report) -> str:
@@ -106,17 +90,20 @@ def _remarks(report: Report) -> list[str]:
     return [f"- {line}" for line in said]
 
 
-def _side_by_side(report: Report, head: str, groups: Mapping[str, Group], cell: Callable[[Figures], str]) -> list[str]:
-    """A row a group, a column a tokenizer."""
+def _by_script(report: Report, cell: Cell) -> list[str]:
+    rows = [(name, str(len(group.languages)), *_row(report, group, cell)) for name, group in report.scripts.items()]
+    return table("script", "languages", "a word is", *report.figures, rows=rows)
 
-    def cells(name: str, group: Group) -> Iterable[str]:
-        yield name
-        yield group.script if head == "language" else str(len(group.languages))
-        yield "" if (word := counted_as(group.script)) == SPACES else word
-        yield from (cell(figures[group]) for figures in report.figures.values())
 
-    second = "script" if head == "language" else "languages"
-    return table(head, second, "a word is", *report.figures, rows=[list(cells(*each)) for each in groups.items()])
+def _by_language(report: Report, chosen: Mapping[str, Group], cell: Cell) -> list[str]:
+    rows = [(name, group.script, *_row(report, group, cell)) for name, group in chosen.items()]
+    return table("language", "script", "a word is", *report.figures, rows=rows)
+
+
+def _row(report: Report, group: Group, cell: Cell) -> list[str]:
+    """What a word is where it is cut out of a phrase, and every tokenizer's figure."""
+    word = counted_as(group.script)
+    return ["" if word == SPACES else word, *(cell(figures[group]) for figures in report.figures.values())]
 
 
 def _words(of: Figures) -> str:

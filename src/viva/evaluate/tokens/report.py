@@ -1,7 +1,7 @@
 """Tokenizers side by side on the texts of many languages: each language, each script, and all of them."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from statistics import median
 
@@ -11,8 +11,6 @@ from viva.evaluate.tokens.tally import Tally, tally
 from viva.evaluate.tokens.units import Units, counted_as, main_script, units
 from viva.evaluate.tokens.vocabulary import Vocabulary, vocabulary
 from viva.text.tokenizer import Tokenizer
-
-ALL = "all"
 
 
 @dataclass(frozen=True)
@@ -58,27 +56,25 @@ class Report:
 
     def json(self) -> dict:
         """All of it, as JSON can hold it."""
-        sections = {ALL: {ALL: self.everything}, "scripts": self.scripts, "languages": self.languages}
         return {
-            "texts": {
-                section: {
-                    name: {**asdict(group), "a_word_is": counted_as(group.script)} for name, group in groups.items()
-                }
-                for section, groups in sections.items()
-            },
             "turns": self.turns,
+            "texts": self._by_group(lambda group: asdict(group) | {"a_word_is": counted_as(group.script)}),
             "tokenizers": {
-                tokenizer: {
-                    "ordinary_ids": len(self.vocabularies[tokenizer].ordinary),
-                    "unknown_id": self.vocabularies[tokenizer].unknown,
-                    "every_byte_has_an_id": self.vocabularies[tokenizer].complete,
-                    **{
-                        section: {name: asdict(figures[group]) for name, group in groups.items()}
-                        for section, groups in sections.items()
-                    },
+                name: {
+                    "ordinary_ids": len(known.ordinary),
+                    "unknown_id": known.unknown,
+                    "every_byte_has_an_id": known.complete,
+                    **self._by_group(lambda group, found=self.figures[name]: asdict(found[group])),
                 }
-                for tokenizer, figures in self.figures.items()
+                for name, known in self.vocabularies.items()
             },
+        }
+
+    def _by_group(self, told: Callable[[Group], dict]) -> dict:
+        return {
+            "all": told(self.everything),
+            "scripts": {name: told(group) for name, group in self.scripts.items()},
+            "languages": {name: told(group) for name, group in self.languages.items()},
         }
 
 

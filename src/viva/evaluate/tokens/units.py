@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import chain
 
 import regex
 from fontTools.unicodedata import script, script_name
@@ -69,7 +70,7 @@ def main_script(texts: Iterable[str]) -> str:
     ('Kana', 'Han', 'none')
     """
     letters = Counter()
-    for character, count in sum((Counter(text) for text in texts), Counter()).items():
+    for character, count in Counter(chain.from_iterable(texts)).items():
         if character.isalpha() and (code := script(character)) not in SHARED:
             letters["Kana" if code in KANA else script_name(code)] += count
     return letters.most_common(1)[0][0] if letters else "none"
