@@ -5,12 +5,16 @@
 DATA holds gutenberg, udhr, tang_poetry, wagahai_ja, tok_gpt2, tok_qwen, tok_llama3 and tok_bert. Two byte-level BPE
 tokenizers of 8192 ids are trained: `english` on the novels of gutenberg; `multilingual` on every declaration, which
 the report then reads too, the Tang poems and the Japanese novel. All six are saved in OUT/tokenizers, and what
-`viva tokenizer report` prints of them is saved in OUT.
+`viva tokenizer report` prints of them is saved in OUT. Last, transformers opens the six folders and counts once more.
 """
 
 import argparse
+import json
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+
+import transformers
 
 import viva
 from viva.cli import main
@@ -33,6 +37,32 @@ def multilingual(data: Path) -> Iterator[str]:
         yield from (row.data["text"] for row in files.Config(path=str(data / folder)).rows())
 
 
+def recounted(folder: Path, texts: list[str], ordinary: int) -> dict[str, float | None]:
+    """Figures of all texts, as transformers' reading of the folder gives them."""
+    twin = transformers.AutoTokenizer.from_pretrained(folder)
+    ids = Counter(number for text in texts for number in twin(text, add_special_tokens=False)["input_ids"])
+    broken = sum(count for number, count in ids.items() if "\ufffd" in twin.decode([number]))
+    return {
+        "tokens": ids.total(),
+        "unknown": None if twin.unk_token is None else ids[twin.unk_token_id] / ids.total(),
+        "fragments": broken / ids.total() if twin.unk_token is None else None,
+        "unused": 1 - len(ids.keys() - set(twin.all_special_ids)) / ordinary,
+    }
+
+
+def compare(out: Path, data: Path) -> int:
+    """Print, for each of the six, whether both count alike; 1 if any does not."""
+    reported = json.loads((out / "report.json").read_text(encoding="utf-8"))["tokenizers"]
+    texts = [row.data["text"] for row in files.Config(path=str(data / "udhr")).rows()]
+    failed = 0
+    for name, report in reported.items():
+        twin = recounted(out / "tokenizers" / name, texts, report["ordinary_ids"])
+        differ = {figure: value for figure, value in twin.items() if report["all"][figure] != value}
+        print(f"{name}: transformers counts {f'otherwise: {differ}' if differ else f'the same: {twin}'}")
+        failed |= bool(differ)
+    return failed
+
+
 def run() -> int:
     options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     options.add_argument("--data", type=Path, required=True)
@@ -52,7 +82,7 @@ def run() -> int:
     for place, tokenizer in zip(places, six.values(), strict=True):
         tokenizer.save(place)
     words = ["tokenizer", "report", *map(str, places), "--data", str(data / "udhr"), "--out", str(given.out)]
-    return main([*words, "--turns", given.turns, "--show", *LARGE.split()])
+    return main([*words, "--turns", given.turns, "--show", *LARGE.split()]) or compare(given.out, data)
 
 
 if __name__ == "__main__":
