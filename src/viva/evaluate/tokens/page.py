@@ -71,7 +71,7 @@ def _remarks(report: Report) -> list[str]:
     """What the figures do not say by themselves."""
     said = [
         "Ids: those that plain text can give, special tokens not among them. Bytes of a character: tokens that stand "
-        "for bytes and for no whole character.",
+        "for bytes and for no whole character; where a vocabulary has unknown tokens too, those come first.",
         "Words are those between Unicode's default borders (UAX 29), signs not counted. They know no dictionary: where "
         "words are written without spaces they are what the column says, and compare within their row only. Tokens of "
         "spaces and signs count as tokens of the words beside them.",
