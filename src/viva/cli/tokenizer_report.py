@@ -16,7 +16,7 @@ def report(
     out: Path | None = None,
     field: str = "text",
     language: str | None = None,
-    show: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative=())] = (),
+    show: Annotated[tuple[str, ...], Parameter(consume_multiple=True, negative="")] = (),
     turns: int = 5,
 ) -> None:
     """Measure tokenizers on text: tokens a word, a character and a byte, what is unknown to them, how fast they are.
