@@ -69,9 +69,7 @@ def rendered(found: Findings) -> str:
 
 def _bits(found: Findings) -> list[str]:
     model = {"the model": found.base.metrics["valid_bits_per_byte"]}
-    return table(
-        "compressor", "bits a byte", rows=[(k, f"{v:.3f}") for k, v in {**model, **found.compressors}.items()]
-    )
+    return table("compressor", "bits a byte", rows=[(k, f"{v:.3f}") for k, v in {**model, **found.compressors}.items()])
 
 
 def _matches(found: Findings) -> list[str]:
