@@ -2,7 +2,8 @@
 and by a frozen one, and what helps where classes are of unequal size.
 
     python benchmarks/understanding.py pretrain --data DIR --out runs/understanding [--steps 8000]
-    python benchmarks/understanding.py classify --data DIR --out runs/understanding [--seeds 3] [--sets sst2] [--ways frozen]
+    python benchmarks/understanding.py classify --data DIR --out runs/understanding [--seeds 3]
+        [--sets sst2] [--ways frozen]
     python benchmarks/understanding.py imbalance --data DIR --out runs/understanding [--seeds 3]
 
 DIR holds gutenberg, wikitext2, clue_corpus_zh, ag_news, sst2 and thucnews_titles. Pretraining reads the first three and

@@ -87,3 +87,35 @@ def test_add_to_a_model(viva, tiny, tmp_path):
     assert code == 2 and "a token that is added must be new, but found 'a', which has the id" in err
     code, _, err = viva("tokenizer", "add", tiny, "--out", tmp_path / "no")
     assert code == 2 and "there must be tokens to add, but found none" in err
+
+
+def test_report_prints_a_table_and_writes_it(viva, pair, tmp_path):
+    rows = [{"lang": "en", "text": "low lower"}, {"lang": "el", "text": "λ"}]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    code, out, _ = viva(
+        "tokenizer", "report", *pair, "--data", tmp_path / "data.jsonl", "--out", tmp_path / "out", "--turns", 1
+    )
+    lines = out.splitlines()
+    assert code == 0 and lines[0] == "2 texts in 2 languages and 2 scripts: 3 words, 10 characters, 11 bytes."
+    # a: low | Ġlower | two bytes of λ. b: low | Ġ | low | e | r | the two bytes
+    assert [line.split(" | ")[:4] for line in lines[4:6]] == [
+        ["| a", "266", "1.33", "0.400"],
+        ["| b", "266", "2.33", "0.700"],
+    ]
+    assert lines[-1].startswith("| el | Greek |  | 2.00 | 2.00 |")
+    assert (tmp_path / "out" / "report.md").read_text(encoding="utf-8") == out
+    found = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
+    assert found["texts"]["languages"]["el"]["units"] == {"texts": 1, "words": 1, "characters": 1, "bytes": 2}
+    assert found["tokenizers"]["a"]["languages"]["el"]["fragments"] == 1
+    assert found["tokenizers"]["a"]["scripts"]["Latin"]["fragments"] == 0
+    assert (tmp_path / "out" / "report.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_report_refuses_before_it_measures(viva, pair, tmp_path):
+    (tmp_path / "en.txt").write_text("low", encoding="utf-8")
+    code, _, err = viva("tokenizer", "report", pair[0], pair[0], "--data", tmp_path / "en.txt")
+    assert code == 2 and "tokenizers must be named, each once" in err
+    code, _, err = viva("tokenizer", "report", "--data", tmp_path / "en.txt")
+    assert code == 2 and "tokenizers must be named, each once, but found none" in err
+    code, _, err = viva("tokenizer", "report", pair[0], "--data", tmp_path / "en.txt", "--show", "fr")
+    assert code == 2 and "a language to show must be in the data, but found 'fr'. To fix it, use 'en'" in err

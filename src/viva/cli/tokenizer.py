@@ -9,7 +9,7 @@ from cyclopts import App, Parameter
 
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal, nearest
-from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff
+from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff, tokenizer_report
 
 if TYPE_CHECKING:
     from viva.text.row import Corpus
@@ -144,5 +144,5 @@ def template(tokenizer: str, name: str, *, out: Path) -> None:
     print(f"{name}, {len(new)} new tokens {' '.join(new)}".rstrip() + f", saved in {out}")
 
 
-for verb in (tokenizer_diff.diff, tokenizer_convert.convert, tokenizer_add.add):
+for verb in (tokenizer_diff.diff, tokenizer_convert.convert, tokenizer_add.add, tokenizer_report.report):
     app.command(verb)

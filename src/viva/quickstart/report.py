@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from statistics import median
 
+from viva.base.markdown import table
 from viva.evaluate.exact_match import Score
 from viva.text.tasks import Task
 from viva.train import metrics
@@ -55,7 +56,7 @@ def rendered(found: Findings) -> str:
             *_times(found),
             "\n## What the tuned model says\n",
             "A task of each family, not chosen:\n",
-            *_table(
+            *table(
                 "question", "reply", "Python", rows=[(t.question, f"`{r}`", f"`{t.answer}`") for t, r in found.samples]
             ),
             "\nConversation, at temperature 0:\n",
@@ -68,9 +69,7 @@ def rendered(found: Findings) -> str:
 
 def _bits(found: Findings) -> list[str]:
     model = {"the model": found.base.metrics["valid_bits_per_byte"]}
-    return _table(
-        "compressor", "bits a byte", rows=[(k, f"{v:.3f}") for k, v in {**model, **found.compressors}.items()]
-    )
+    return table("compressor", "bits a byte", rows=[(k, f"{v:.3f}") for k, v in {**model, **found.compressors}.items()])
 
 
 def _matches(found: Findings) -> list[str]:
@@ -79,7 +78,7 @@ def _matches(found: Findings) -> list[str]:
         for name, asked in found.after.asked.items()
     ]
     total = ("**all**", f"{found.before.share:.1%}", f"{found.after.share:.1%}", str(found.after.asked.total()))
-    return _table("family", "base", "tuned", "asked", rows=[*rows, total])
+    return table("family", "base", "tuned", "asked", rows=[*rows, total])
 
 
 def _times(found: Findings) -> list[str]:
@@ -88,12 +87,7 @@ def _times(found: Findings) -> list[str]:
         speeds = [record["tokens_per_s"] for record in metrics.read(run.folder)]
         tokens = sum(record["tokens"] for record in metrics.read(run.folder))
         rows.append((f"{name}, {len(speeds)} steps, {tokens:,} tokens", f"{median(speeds):,.0f} tokens/s"))
-    return _table("part", "", rows=rows)
-
-
-def _table(*head: str, rows: list[tuple[str, ...]]) -> list[str]:
-    lines = [head, ["---"] * len(head), *rows]
-    return ["| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines]
+    return table("part", "", rows=rows)
 
 
 def _quoted(text: str) -> str:
