@@ -2,11 +2,12 @@
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from viva.base.config import Config, kind
+from viva.base.errors import Refusal
 
 
 @dataclass(frozen=True)
@@ -40,14 +41,29 @@ def strings(data: Any, but: frozenset[str] = frozenset()) -> Iterator[str]:
             yield from strings(below, but)
 
 
+def sound(each: Iterable[Row | Refusal]) -> Iterator[Row]:
+    """The rows, up to the first that cannot be read, which is refused."""
+    for found in each:
+        if isinstance(found, Refusal):
+            raise found
+        yield found
+
+
 class Corpus(Config):
     """The base of each file's Config in `text/corpus`: where rows come from. `dropped` rows were left out before."""
 
     dropped: ClassVar[int] = 0
 
     def rows(self) -> Iterator[Row]:
-        """The rows, in the same order each time."""
+        """The rows, in the same order each time; refused at the first that cannot be read."""
         raise NotImplementedError
+
+    def each(self) -> Iterator[Row | Refusal]:
+        """The rows and, in the place of what cannot be read, why; by default nothing is read behind that."""
+        try:
+            yield from self.rows()
+        except Refusal as refusal:
+            yield refusal
 
     def digest(self) -> str:
         """A hash of the content of all rows in order: what a cache made from them is keyed by."""

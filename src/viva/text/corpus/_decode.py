@@ -26,7 +26,18 @@ def decoded(file: Path, content: bytes, offset: int = 0, line: int = 1) -> str:
 
 def lines(file: Path, content: BinaryIO) -> Iterator[tuple[int, str]]:
     """(number, line) of each line; they end at \\n only, as JSON strings may hold the other line ends of Unicode."""
+    for number, line in each_line(file, content):
+        if isinstance(line, Refusal):
+            raise line
+        yield number, line
+
+
+def each_line(file: Path, content: BinaryIO) -> Iterator[tuple[int, str | Refusal]]:
+    """(number, line) as `lines`, and in the place of a line that is no text why it is none."""
     offset = 0
     for number, line in enumerate(content, start=1):
-        yield number, decoded(file, line, offset, number)
+        try:
+            yield number, decoded(file, line, offset, number)
+        except Refusal as refusal:
+            yield number, refusal
         offset += len(line)

@@ -1,13 +1,13 @@
 """Rows of JSON: an object a line, or one array of objects; lines are read as they are needed."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from viva.base.errors import Refusal
-from viva.text.corpus._decode import lines
+from viva.text.corpus._decode import each_line
 from viva.text.row import Row
 
 DECODER = json.JSONDecoder()
@@ -16,25 +16,40 @@ LOOKAHEAD = 16  # characters: a fault this near to the end of what was read may 
 FIX = 'write one JSON object a line, such as {"text": "..."}, or an array of them in a .json file'
 
 
-def rows(file: Path, content: BinaryIO) -> Iterator[Row]:
-    """The objects of a file, each with the line in which it begins. What begins with [ is an array."""
-    numbered = lines(file, content)
+def each(file: Path, content: BinaryIO) -> Iterator[Row | Refusal]:
+    """The objects of a file, each with the line in which it begins, or why a line is none. What begins with [ is an
+    array, of which nothing is read behind a fault.
+    """
+    numbered = each_line(file, content)
     for number, line in numbered:
-        if line.strip():
+        if isinstance(line, Refusal) or line.strip():
             rest = chain([(number, line)], numbered)
-            is_array = line.lstrip().startswith("[") and ".jsonl" not in file.name
-            yield from _array(_Text(file, rest, number)) if is_array else _lines(file, rest)
+            is_array = isinstance(line, str) and line.lstrip().startswith("[") and ".jsonl" not in file.name
+            yield from _array(_Text(file, _texts(rest), number)) if is_array else _lines(file, rest)
 
 
-def _lines(file: Path, numbered: Iterator[tuple[int, str]]) -> Iterator[Row]:
+def _texts(numbered: Iterable[tuple[int, str | Refusal]]) -> Iterator[tuple[int, str]]:
     for number, line in numbered:
-        if line.strip():
-            where = f"{file}:{number}"
-            try:
-                found = json.loads(line)
-            except (ValueError, RecursionError) as error:
-                raise Refusal(f"{where} must be a JSON object", f"{line.strip()[:60]!r} ({error})", FIX) from None
-            yield _row(found, where)
+        if isinstance(line, Refusal):
+            raise line
+        yield number, line
+
+
+def _lines(file: Path, numbered: Iterable[tuple[int, str | Refusal]]) -> Iterator[Row | Refusal]:
+    for number, line in numbered:
+        if isinstance(line, Refusal):
+            yield line
+        elif line.strip():
+            yield _parsed(line, f"{file}:{number}")
+
+
+def _parsed(line: str, where: str) -> Row | Refusal:
+    try:
+        return _row(json.loads(line), where)
+    except (ValueError, RecursionError) as error:
+        return Refusal(f"{where} must be a JSON object", f"{line.strip()[:60]!r} ({error})", FIX)
+    except Refusal as refusal:
+        return refusal
 
 
 def _array(text: "_Text") -> Iterator[Row]:

@@ -15,7 +15,7 @@ from pydantic import Field
 from viva.base.errors import Refusal, nearest
 from viva.text.corpus import _json
 from viva.text.corpus._decode import decoded, lines
-from viva.text.row import Corpus, Row
+from viva.text.row import Corpus, Row, sound
 
 TEXT = (".txt", ".md", ".py")
 JSON = (".jsonl", ".json")
@@ -34,8 +34,15 @@ class Config(Corpus):
     piece: int | None = Field(None, ge=1)
 
     def rows(self) -> Iterator[Row]:
+        return sound(self.each())
+
+    def each(self) -> Iterator[Row | Refusal]:
+        """As of any corpus, but a line or a file that cannot be read does not stop the next."""
         for file in self.files:
-            yield from _read(file, self.piece)
+            try:
+                yield from _read(file, self.piece)
+            except Refusal as refusal:
+                yield refusal
 
     def digest(self) -> str:
         """A hash of the bytes of the files, which is quicker than one of their rows."""
@@ -123,14 +130,14 @@ def _ending(file: Path) -> str | None:
     return next((ending for ending in ENDINGS if file.name.lower().endswith(ending)), None)
 
 
-def _read(file: Path, piece: int | None) -> Iterator[Row]:
+def _read(file: Path, piece: int | None) -> Iterator[Row | Refusal]:
     ending = _ending(file)
     if ending == ".parquet":
         yield from _parquet(file)
         return
     try:
         with gzip.open(file) if ending.endswith(".gz") else open(file, "rb") as content:
-            yield from _json.rows(file, content) if ".json" in ending else _text(file, content, piece)
+            yield from _json.each(file, content) if ".json" in ending else _text(file, content, piece)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Refusal(f"{file} must be whole gzip data", error, "fetch it again") from None
 

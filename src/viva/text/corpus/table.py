@@ -8,7 +8,7 @@ from pathlib import Path
 
 from viva.base.errors import Refusal
 from viva.text.corpus import files
-from viva.text.row import Corpus, Row
+from viva.text.row import Corpus, Row, sound
 
 SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MOST = 2**31 - 1  # characters of a field; Python's own limit is less than a long text has
@@ -23,8 +23,15 @@ class Config(Corpus):
     columns: tuple[str, ...] | None = None
 
     def rows(self) -> Iterator[Row]:
+        return sound(self.each())
+
+    def each(self) -> Iterator[Row | Refusal]:
+        """As of any corpus, but a line of another number of fields, or a file, does not stop the next."""
         for file in self.files:
-            yield from self._read(file)
+            try:
+                yield from self._read(file)
+            except Refusal as refusal:
+                yield refusal
 
     def digest(self) -> str:
         """A hash of the columns' names and, of each file, what stands between its fields and its bytes."""
@@ -41,7 +48,7 @@ class Config(Corpus):
             raise Refusal(f"{self.path} must be .csv or .tsv files", ", ".join(odd[:5]), "rename or convert them")
         return found
 
-    def _read(self, file: Path) -> Iterator[Row]:
+    def _read(self, file: Path) -> Iterator[Row | Refusal]:
         lines = io.StringIO(files.whole(file), newline="")
         quoting = {"quoting": csv.QUOTE_NONE} if separator(file) == "\t" else {}
         csv.field_size_limit(MOST)  # of all readers: it can be set for no single one
@@ -59,8 +66,9 @@ class Config(Corpus):
             if len(fields) != len(names):
                 found = f"{len(fields)} for {', '.join(names)}"
                 fix = "mend the line, or name the columns in data.columns"
-                raise Refusal(f"{file}:{number} must have {len(names)} fields", found, fix)
-            yield Row(dict(zip(names, fields, strict=True)), f"{file}:{number}")
+                yield Refusal(f"{file}:{number} must have {len(names)} fields", found, fix)
+            else:
+                yield Row(dict(zip(names, fields, strict=True)), f"{file}:{number}")
 
 
 def _numbered(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, list[str]]]:
