@@ -1,5 +1,8 @@
 """The one form in which viva refuses: what must hold, what was found, what to do."""
 
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
 
 
@@ -20,6 +23,23 @@ class Refusal(Exception):
 
 class Notice(UserWarning):
     """Something the user should know although the work goes on; the command line prints it as one line."""
+
+
+@contextmanager
+def notices(take: Callable[[str], None]) -> Iterator[None]:
+    """Give `take` every Notice, also one that was said before; other warnings go their way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", Notice)
+        ordinary = warnings.showwarning
+
+        def show(message, category, *where, **more) -> None:
+            if issubclass(category, Notice):
+                take(str(message))
+            else:
+                ordinary(message, category, *where, **more)
+
+        warnings.showwarning = show
+        yield
 
 
 def nearest(word: str, known: list[str]) -> str:

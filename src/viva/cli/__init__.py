@@ -6,16 +6,13 @@ inside the verbs, so that `viva --help` does not wait for torch.
 
 import os
 import sys
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from cyclopts import App, CycloptsError
 from pydantic import ValidationError
 
 from viva.base.config import refusal
-from viva.base.errors import Notice, Refusal
-from viva.cli import chat, compare, doctor, fields, generate, lineage, quickstart, tokenizer, train
+from viva.base.errors import Refusal, notices
+from viva.cli import chat, compare, data, doctor, fields, generate, lineage, quickstart, tokenizer, train
 
 app = App(
     name="viva",
@@ -30,6 +27,7 @@ app = App(
 for verb in (quickstart.quickstart, train.train, generate.generate, chat.chat):
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
+app.command(data.app)
 for verb in (compare.compare, fields.fields, doctor.doctor, lineage.lineage):
     app.command(verb, help_format="plaintext")
 
@@ -39,7 +37,7 @@ def main(words: list[str] | None = None) -> int:
     words = sys.argv[1:] if words is None else words
     debug = "--debug" in words
     try:
-        with _notices_as_lines():
+        with notices(lambda said: print(f"viva: {said}", file=sys.stderr)):
             code = app([word for word in words if word != "--debug"])
         sys.stdout.flush()
         return code or 0
@@ -70,19 +68,3 @@ def _sentence(mistake: Refusal | CycloptsError) -> str:
     mistake.verbose = False
     found = " ".join(str(mistake).split()).rstrip(".")
     return str(Refusal("the words of a command must be those of its verb", found, "see `viva VERB --help`"))
-
-
-@contextmanager
-def _notices_as_lines() -> Iterator[None]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("always", Notice)
-        ordinary = warnings.showwarning
-
-        def show(message, category, *where, **more) -> None:
-            if issubclass(category, Notice):
-                print(f"viva: {message}", file=sys.stderr)
-            else:
-                ordinary(message, category, *where, **more)
-
-        warnings.showwarning = show
-        yield

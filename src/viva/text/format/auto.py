@@ -17,6 +17,10 @@ class Config(Format):
     """
 
     def settled(self, corpus: Corpus, known: tuple[str, ...] | None = None) -> Format:
+        return self.told(corpus).settled(corpus, known)
+
+    def told(self, corpus: Corpus) -> Format:
+        """The format that the first rows tell, with the usual names of its fields."""
         rows = list(islice(corpus.rows(), FIRST))
         if not rows:
             raise Refusal(f"{corpus.label} must have rows that tell their format", "none", "give rows, or filter less")
@@ -30,7 +34,7 @@ class Config(Format):
         form = variant(FORMATS, kind).Config()
         said = f"format: {kind}, told by the fields {', '.join(fields)}{_unread(form, rows)}"
         warnings.warn(Notice(said), stacklevel=2)
-        return form.settled(corpus, known)
+        return form
 
 
 def _unread(form: Format, rows: list[Row]) -> str:

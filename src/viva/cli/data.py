@@ -1,0 +1,95 @@
+"""`viva data`: look at data before anything is learned of it."""
+
+from pathlib import Path
+
+from cyclopts import App
+
+BYTES = 260  # of a vocabulary of bytes and the four special tokens
+
+app = App(name="data", help="Check data before anything is learned of it.", help_format="plaintext")
+
+
+@app.command
+def check(
+    path: str,
+    *fields: str,
+    format: str = "auto",
+    tokenizer: str | None = None,
+    template: str | None = None,
+    context: int | None = None,
+    faults: int = 5,
+    examples: int = 3,
+    html: Path | None = None,
+    json: bool = False,
+) -> int:
+    """Go over all rows: which cannot be used and why, how many tokens are learned, how long documents are, how they
+    look. Exit code 1 where something is wrong.
+
+    Example: viva data check data.jsonl --format prompt prompt=question completion=answer --tokenizer runs/base
+
+    Parameters
+    ----------
+    path
+        a file, a folder or a glob of txt, md, py, json, jsonl (also .gz) or parquet files, or of csv and tsv files
+    fields
+        field=value of the format, as in a recipe: `viva fields format KIND` shows them
+    format
+        how a row becomes what is learned; left out, rows tell it by their fields
+    tokenizer
+        a folder with a tokenizer.json, that file, a run or a hub id; left out, a token is a byte
+    template
+        one of viva's chat templates in place of the tokenizer's own
+    context
+        tokens that a model reads at once: how many documents are longer
+    faults
+        how many rows that cannot be used are shown whole; all are counted
+    examples
+        how many documents are shown
+    html
+        a file to write a page to, with all that is shown
+    json
+        print JSON in place of sentences
+    """
+    from viva.cli import told
+    from viva.text.check import check
+    from viva.text.preflight import Part, Report
+    from viva.text.tally import Tally
+
+    reader, form = _tokenizer(tokenizer, template), _form(format, fields)
+    tally = Tally(Part(path), reader, faults, examples)
+    check(_corpus(path), form, reader, tally)
+    name = tokenizer or "none given, so a token is a byte"
+    part = tally.told(context)
+    if not reader.stops:
+        part.notes.append("the tokenizer names no end token: no model can learn to stop by it")
+    return told.tell(Report(name, [part]), html, json)
+
+
+def _corpus(path: str):
+    """The rows in `path`, of tables where it names some."""
+    from viva.text.corpus import files, table
+
+    is_table = table.separator(Path(path)) is not None
+    return table.Config(path=path) if is_table else files.Config(path=path)
+
+
+def _form(kind: str, fields: tuple[str, ...]):
+    """The format with its fields by name."""
+    from viva.base.choice import variant
+    from viva.base.config import parse
+    from viva.base.errors import Refusal
+    from viva.text.fields import FORMATS
+
+    if fields and kind == "auto":
+        fix = "name it, such as --format prompt"
+        raise Refusal("a format must be named for its fields to be", ", ".join(fields), fix)
+    return parse(variant(FORMATS, kind).Config, {}, fields, f"the format {kind}")
+
+
+def _tokenizer(name: str | None, template: str | None):
+    """The tokenizer of that name, or one whose tokens are bytes."""
+    from viva.api import load_tokenizer
+    from viva.text.learn import byte_bpe
+
+    found = byte_bpe.Config(vocab_size=BYTES).learn(["."]) if name is None else load_tokenizer(name)
+    return found if template is None else found.with_template(template)

@@ -1,0 +1,102 @@
+"""All rows of a corpus gone through once: read by their format, and those that cannot be used passed by."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from viva.base.config import kind
+from viva.base.errors import Refusal, notices
+from viva.text.example import Example
+from viva.text.fields import Format
+from viva.text.format import auto
+from viva.text.row import Corpus, Row
+from viva.text.tally import Tally
+from viva.text.tokenizer import Tokenizer
+
+CHUNK = 64  # rows that are read together
+
+
+def check(
+    corpus: Corpus, form: Format, tokenizer: Tokenizer, tally: Tally, known: tuple[str, ...] | None = None
+) -> None:
+    """Go over all rows, and tell `tally` of each; `known` as in `Format.settled`."""
+    with notices(tally.note):
+        form = _settled(corpus, form, tally, known)
+        for chunk in _chunks(corpus, tally):
+            made = [None] * len(chunk) if form is None else examples(chunk, form, tokenizer)
+            for row, found in zip(chunk, made, strict=True):
+                tally.row(row, found, form)
+
+
+def _settled(corpus: Corpus, form: Format, tally: Tally, known: tuple[str, ...] | None) -> Format | None:
+    """The format with what it must know of all rows; None where they do not tell it, which is a fault of all."""
+    try:
+        form = told(form, corpus)
+        tally.part.format = kind(form)
+        return form.settled(_Usable(corpus, form), known)
+    except Refusal as refusal:
+        tally.refuse(refusal)
+        return None
+
+
+def told(form: Format, corpus: Corpus) -> Format:
+    """The format itself or, where the rows are to tell it, the one that they tell."""
+    return form.told(_Usable(corpus, form)) if isinstance(form, auto.Config) else form
+
+
+def examples(rows: list[Row], form: Format, tokenizer: Tokenizer) -> list[Example | Refusal | None]:
+    """What becomes of each row: an example, nothing where it is empty, or why it cannot be used."""
+    try:
+        return form.examples(rows, tokenizer)
+    except Refusal as refusal:
+        if len(rows) == 1:
+            return [refusal]
+        half = len(rows) // 2
+        return examples(rows[:half], form, tokenizer) + examples(rows[half:], form, tokenizer)
+
+
+def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row]]:
+    """Rows, some at once; what cannot be read is told on the way."""
+    chunk = []
+    for found in corpus.each():
+        if isinstance(found, Refusal):
+            tally.unreadable(found)
+            continue
+        chunk.append(found)
+        if len(chunk) == CHUNK:
+            yield chunk
+            chunk = []
+    yield chunk
+
+
+@dataclass(frozen=True)
+class _Usable:
+    """The rows of a corpus that can be read, and of which a format can tell what it must know of all of them."""
+
+    corpus: Corpus
+    form: Format
+
+    @property
+    def label(self) -> str:
+        return self.corpus.label
+
+    def rows(self) -> Iterator[Row]:
+        readable = (found for found in self.corpus.each() if isinstance(found, Row))
+        plain = type(self.form).settled in (Format.settled, auto.Config.settled)
+        return readable if plain else (row for row in readable if self._settles(row))
+
+    def _settles(self, row: Row) -> bool:
+        try:
+            self.form.settled(_One(row))
+        except Refusal:
+            return False
+        return True
+
+
+@dataclass(frozen=True)
+class _One:
+    """A corpus of one row."""
+
+    row: Row
+
+    def rows(self) -> Iterator[Row]:
+        yield self.row
