@@ -60,7 +60,8 @@ def check(
     check(_corpus(path), form, reader, tally)
     name = tokenizer or "none given, so a token is a byte"
     part = tally.told(context)
-    if not reader.stops:
+    part.speaks = bool(reader.stops)
+    if not part.speaks:
         part.notes.append("the tokenizer names no end token: no model can learn to stop by it")
     return told.tell(Report(name, [part]), html, json)
 
@@ -69,6 +70,8 @@ def _corpus(path: str):
     """The rows in `path`, of tables where it names some."""
     from viva.text.corpus import files, table
 
+    if not Path(path).expanduser().exists():
+        files.found(path)  # refused where it is no glob either
     is_table = table.separator(Path(path)) is not None
     return table.Config(path=path) if is_table else files.Config(path=path)
 

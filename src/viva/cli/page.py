@@ -4,7 +4,7 @@ from html import escape
 from pathlib import Path
 
 from viva.base.files import write_text
-from viva.cli import told
+from viva.cli.sentences import costs, figures, visible
 from viva.text.preflight import Report, Shown
 
 STYLE = """body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }
@@ -30,14 +30,14 @@ def write(report: Report, file: Path) -> None:
 def _body(report: Report) -> list[str]:
     made = ["<h1>Before a step is spent</h1>"]
     made += [_line(sentence, "wrong") for sentence in report.wrong] or [_line("Nothing is wrong.")]
-    made += [_line(f"tokenizer: {report.tokenizer}"), _legend()]
+    made += [*map(_line, (f"tokenizer: {report.tokenizer}", *report.notes)), _legend()]
     for part in report.parts:
         made += [f"<h2>{_safe(part.name)}</h2>", _line(f"format {part.format or 'not told'}")]
-        made += map(_line, told.figures(part))
+        made += map(_line, figures(part))
         made += [_line(str(fault), "wrong") for fault in part.faults]
         made += map(_shown, part.examples)
     if report.run is not None:
-        made += ["<h2>The run</h2>", *map(_line, told.costs(report.run)), *map(_shown, report.run.batch)]
+        made += ["<h2>The run</h2>", *map(_line, costs(report.run)), *map(_shown, report.run.batch)]
     return made
 
 
@@ -55,4 +55,4 @@ def _line(sentence: str, style: str = "") -> str:
 
 
 def _safe(text: str) -> str:
-    return escape(told.visible(text))
+    return escape(visible(text))

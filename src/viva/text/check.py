@@ -57,14 +57,17 @@ def examples(rows: list[Row], form: Format, tokenizer: Tokenizer) -> list[Exampl
 def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row]]:
     """Rows, some at once; what cannot be read is told on the way."""
     chunk = []
-    for found in corpus.each():
-        if isinstance(found, Refusal):
-            tally.unreadable(found)
-            continue
-        chunk.append(found)
-        if len(chunk) == CHUNK:
-            yield chunk
-            chunk = []
+    try:
+        for found in corpus.each():
+            if isinstance(found, Refusal):
+                tally.unreadable(found)
+                continue
+            chunk.append(found)
+            if len(chunk) == CHUNK:
+                yield chunk
+                chunk = []
+    except Refusal as refusal:
+        tally.refuse(refusal)
     yield chunk
 
 

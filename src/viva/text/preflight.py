@@ -47,9 +47,9 @@ class Part:
 
     rows = refused + dropped by each filter + elsewhere (of the other part of the split) + empty + documents.
     `duplicates` are rows whose text another one had before. `tokens` and `learned` count as in `documents.Counts`; in
-    `masked` documents something is learned, in `ends` of them an end token last. `lengths` are quantiles in tokens;
-    `longer` documents than `context` are split, dropped or refused, as `long` says. `kinds` counts the `faults`, of
-    which the first are kept whole.
+    `masked` documents something is learned, in `ends` of them an end token last, as must be where a model `speaks`.
+    `lengths` are quantiles in tokens; `longer` documents than `context` are split, dropped or refused, as `long` says.
+    `kinds` counts the `faults`, of which the first are kept whole.
     """
 
     name: str
@@ -63,6 +63,7 @@ class Part:
     documents: int = 0
     tokens: int = 0
     learned: int = 0
+    speaks: bool = True
     masked: int = 0
     ends: int = 0
     lengths: dict[str, int] = field(default_factory=dict)
@@ -83,7 +84,7 @@ class Part:
             else []
         )
         said += ["there is no document to learn from"] if not self.documents else []
-        if self.masked and not self.ends:
+        if self.speaks and self.masked and not self.ends:
             said.append(
                 f"in none of {self.masked:,} documents is an end token the last thing learned: a model will not learn "
                 "to stop"
@@ -95,9 +96,9 @@ class Part:
 class Run:
     """What a run would do and cost; nothing of it was done.
 
-    Bytes of `memory` by what takes them, beside those there are; `least`: the seconds a step takes at the machine's
-    peak, `seconds`: what its forward and backward passes were measured to take, if they were. `steps` is None where
-    `minutes` are given.
+    Bytes of `memory` by what takes them, beside those there are. A step takes `least` seconds at the machine's peak
+    (GFLOP/s); `seconds`, if they were measured, are those of its forward and backward passes. `steps` is None where the
+    run is to last `minutes`.
     """
 
     model: str
@@ -106,7 +107,7 @@ class Run:
     precision: str
     device: str
     steps: int | None
-    epochs: float | None
+    minutes: float | None
     steps_an_epoch: float
     tokens_an_epoch: int
     tokens_a_step: int
@@ -138,6 +139,7 @@ class Report:
     parts: list[Part]
     refused: list[Fault] = field(default_factory=list)
     run: Run | None = None
+    notes: list[str] = field(default_factory=list)
 
     @property
     def wrong(self) -> list[str]:

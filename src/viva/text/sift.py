@@ -96,6 +96,10 @@ class Kept:
             else:
                 yield row
 
+    def each(self) -> Iterator[Row]:
+        """The same: filters went through all rows, so that each can be read."""
+        return self.rows()
+
     def digest(self) -> str:
         """A hash of the rows that are kept, whatever filters chose them."""
         return hashlib.sha256(self.corpus.digest().encode() + self.gone.tobytes()).hexdigest()

@@ -64,8 +64,8 @@ class Tally:
 
     def refuse(self, refusal: Refusal) -> None:
         """What keeps all rows from being used."""
-        self.why = refusal
-        self.part.faults.append(Fault.of(refusal, parted(refusal.must)[0]))
+        self.why, fault = refusal, Fault.of(refusal, parted(refusal.must)[0])
+        self.part.faults += [fault] if fault not in self.part.faults else []
 
     def note(self, said: str) -> None:
         """What is said on the way, often of many rows alike."""

@@ -1,35 +1,46 @@
-"""What a run will cost in memory and time: found by taking its first steps, on weights that are thrown away."""
+"""What a run will cost in memory and time, found without a step of it: no weight is changed."""
 
 import time
+from dataclasses import dataclass
 
 import torch
 
 from viva.base import machine
-from viva.train.job import Job, State
-from viva.train.loop import length
-from viva.train.step import update
+from viva.train.flops import train_flops
+from viva.train.job import Job
+from viva.train.step import backward, learned
 
-TIMED = 3  # steps that are taken; the fastest counts
-GIB = 2**30
+TIMED = 2  # passes that are timed; the faster counts
+PATIENCE = 60.0  # seconds that a step may take at the machine's peak to be timed
 
 
-def cost(job: Job) -> list[str]:
-    """Memory by kind, and time, in sentences; a run that does not fit into memory is not tried."""
-    weights = sum(_bytes(parameter) for parameter in job.model.parameters())
-    states = activations(job)
-    least, room = 2 * weights + states, available(job.precision.device)
-    if least > room:
-        known = f"{weights / GIB:.2f} GiB each for weights and gradients, {states / GIB:.2f} for activations"
-        return [
-            f"WARNING: memory: {known}, more than the {room / GIB:.1f} GiB there are: lower train.batch or the model"
-        ]
-    step = seconds(job)
-    optimizer = sum(_bytes(tensor) for memory in job.optimizer.state.values() for tensor in memory.values())
-    return [
-        f"memory: weights {weights / GIB:.2f} GiB, gradients {weights / GIB:.2f}, optimizer {optimizer / GIB:.2f}, "
-        f"activations {states / GIB:.2f}: {(least + optimizer) / GIB:.2f} of {room / GIB:.1f} GiB",
-        f"time: {step:.2f} s a step, {_whole(job, step)}",
-    ]
+@dataclass(frozen=True)
+class Cost:
+    """Bytes of `memory` by what takes them, of those `available`. A step takes `least` seconds at the machine's `peak`
+    (GFLOP/s), and its passes were measured to take `seconds`; None where it does not fit, or would take too long.
+    """
+
+    memory: dict[str, int]
+    available: int
+    flops_a_token: float
+    peak: float
+    least: float
+    seconds: float | None
+
+
+def cost(job: Job, tokens: int) -> Cost:
+    """Of a job whose steps read so many tokens."""
+    flops = train_flops(job.model, job.train.context)
+    peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
+    least = flops * tokens / (peak * 1e9)
+    trained = [parameter for parameter in job.model.parameters() if parameter.requires_grad]
+    memory = {"weights": sum(map(_bytes, job.model.parameters())), "gradients": sum(map(_bytes, trained))}
+    memory["activations"] = activations(job)
+    room = available(job.precision.device)
+    if sum(memory.values()) > room:
+        return Cost(memory, room, flops, peak, least, None)
+    memory["optimizer"] = remembered(job)
+    return Cost(memory, room, flops, peak, least, seconds(job) if least <= PATIENCE else None)
 
 
 def activations(job: Job) -> int:
@@ -54,26 +65,32 @@ def activations(job: Job) -> int:
     return sum(kept.values()) * len(batch.lengths) // len(row.lengths)
 
 
+def remembered(job: Job) -> int:
+    """The bytes that the optimizer keeps. It makes them at its first step: here one at rate 0, which moves nothing."""
+    for group in job.optimizer.param_groups:
+        group["lr"] = 0.0
+        for parameter in group["params"]:
+            parameter.grad = torch.zeros_like(parameter)
+    job.optimizer.step()
+    job.optimizer.zero_grad(set_to_none=True)
+    return sum(_bytes(kept) for memory in job.optimizer.state.values() for kept in memory.values())
+
+
 def seconds(job: Job) -> float:
-    """The shortest of the first steps; they change the job's weights."""
-    state, times = State(), []
+    """How long forward and backward passes of a step take; its update of the weights is not among them."""
+    batches = [batch.to(job.precision.device) for batch in job.data.micro_batches(0)]
+    times = []
     for _ in range(TIMED):
         start = time.perf_counter()
-        update(job, state)
+        backward(job, 0, batches, learned(batches, 0))
         times.append(time.perf_counter() - start)
+        job.optimizer.zero_grad(set_to_none=True)
     return min(times)
 
 
 def available(device: str) -> int:
     """The memory of a device in bytes."""
     return torch.cuda.get_device_properties(0).total_memory if device == "cuda" else machine.memory()
-
-
-def _whole(job: Job, step: float) -> str:
-    steps = length(job.train, job.data)
-    if steps is None:
-        return f"about {60 * job.train.minutes / step:,.0f} steps in {job.train.minutes:g} minutes"
-    return f"{steps:,} steps in {steps * step / 60:.1f} minutes, evaluation and saving apart"
 
 
 def _bytes(tensor: torch.Tensor) -> int:

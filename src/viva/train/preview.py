@@ -1,64 +1,197 @@
-"""`--dry-run`: what a run would read, learn and cost, before it takes any of it."""
+"""`--dry-run`: what a run would read, learn and cost, before it takes any of it. Nothing is kept, no step is run."""
 
+import math
 import tempfile
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
+from viva.base.config import kind
+from viva.base.errors import Refusal, notices
+from viva.text import check
+from viva.text.corpus.mixture import Part as Source
+from viva.text.documents import Documents
+from viva.text.fields import Format
+from viva.text.joined import Joined
+from viva.text.preflight import Fault, Part, Report, Run
+from viva.text.row import Corpus, Row, strings
+from viva.text.split import Part as Side
+from viva.text.split import split
+from viva.text.tally import EXAMPLES, FAULTS, Tally
 from viva.text.tokenizer import Tokenizer
-from viva.train import start
+from viva.train import sources, start
 from viva.train.cost import cost
 from viva.train.data import Data
-from viva.train.recipe import Recipe
-from viva.train.remarks import remarks
-from viva.train.run import assembled
+from viva.train.job import Job, State
+from viva.train.lesson import lesson
+from viva.train.loop import length
+from viva.train.recipe import Recipe, claimable
+from viva.train.run import assembled, remarks
+from viva.train.start import Parts
 
-EXAMPLES, SHOWN = 3, 1500  # how many documents are shown, and how many tokens of each
-
-
-def show(recipe: Recipe) -> None:
-    """Print examples with what is learned, the counts, whether ends are learned, memory and time. Nothing is kept."""
-    console = Console(soft_wrap=True, highlight=False)
-    with tempfile.TemporaryDirectory() as folder:
-        parts = start.parts(recipe, Path(folder))
-        for number in range(min(EXAMPLES, len(parts.train.documents))):
-            console.print(example(parts.train, number, parts.tokenizer), end="\n\n")
-        job, state = assembled(recipe, Path(folder), parts)
-        for sentence in [
-            *remarks(parts, job, state),
-            *([ends(parts.train, parts.tokenizer)] if parts.train.reading.every else []),
-            *cost(job),
-        ]:
-            console.print(sentence, markup=False)
+TRAINED_ON = 50_000_000  # characters at most that a tokenizer is trained on here: at 2 MB/s, half a minute
 
 
-def example(data: Data, number: int, tokenizer: Tokenizer) -> Text:
-    """A document as text: what is learned green, what is only read dim."""
-    ids, mask = data.documents[number]
-    shown = Text(f"document {number}, {len(ids)} tokens, {int(mask.sum())} learned (green)\n", style="bold")
-    for begin, end, learned in stretches(mask[:SHOWN]):
-        shown.append(tokenizer.decode(ids[begin:end].tolist()), style="green" if learned else "dim")
-    return shown.append(f" ... {len(ids) - SHOWN} more tokens" if len(ids) > SHOWN else "", style="bold")
+def preview(recipe: Recipe, faults: int = FAULTS, examples: int = EXAMPLES) -> Report:
+    """All that can be found out about a run without running it, what would be refused among it."""
+    said: Counter[str] = Counter()
+    with tempfile.TemporaryDirectory() as folder, notices(lambda notice: said.update([notice])):
+        report = _Preview(recipe, Path(folder), faults, examples).report()
+    report.notes += list(said)
+    return report
 
 
-def stretches(mask) -> list[tuple[int, int, bool]]:
-    """(begin, end, value) of each run of equal values.
+class _Preview:
+    """A recipe that is looked at, and the folder for what is made on the way."""
 
-    >>> stretches([True, True, False])
-    [(0, 2, True), (2, 3, False)]
-    """
-    borders = [i for i in range(1, len(mask)) if mask[i] != mask[i - 1]]
-    return [(a, b, bool(mask[a])) for a, b in zip([0, *borders], [*borders, len(mask)], strict=True)]
+    def __init__(self, recipe: Recipe, folder: Path, faults: int, examples: int):
+        self.recipe, self.folder, self.most = recipe, folder, (faults, examples)
+        self.notes: list[str] = []
+
+    def report(self) -> Report:
+        """What a run would begin with or, if it would be refused, why, and what else is wrong with its rows."""
+        try:
+            claimable(self.recipe)
+            sifted = sources.sifted(self.recipe, self.folder)
+            tokens = self._tokenizer(sifted)
+            parts = start.parts(self.recipe, Path(self.recipe.out), self.folder)
+            job, state = assembled(self.recipe, self.folder, parts)
+            run = self._run(parts, job, state)
+        except Refusal as refusal:
+            return self._refused(refusal)
+        told = list(self._told(sifted, parts))
+        return Report(_named(self.recipe, tokens), told, [], run, self.notes)
+
+    def _tokenizer(self, recipe: Recipe) -> Tokenizer:
+        """That of the run; one that is to be trained is trained on so much of the data, which is said."""
+        data = _Beginning(recipe.data)
+        made = start.tokenizer(recipe.model_copy(update={"data": data}), self.folder)
+        if data.cut:
+            self.notes.append(
+                f"the tokenizer was trained on the first {TRAINED_ON:,} characters of the data; that of the run is "
+                "trained on all, and its counts of tokens will differ a little"
+            )
+        return made
+
+    def _told(self, recipe: Recipe, parts: Parts) -> Iterator[Part]:
+        """What became of the rows, corpus by corpus."""
+        apart = recipe.held_out is not None
+        yield from self._side("training", recipe.data, "all" if apart else "train", parts.train, parts)
+        if parts.valid is not None:
+            corpus, side = (recipe.held_out, "all") if apart else (recipe.data, "valid")
+            yield from self._side("held out", corpus, side, parts.valid, parts)
+
+    def _side(self, name: str, corpus: Corpus, side: Side, data: Data, parts: Parts) -> Iterator[Part]:
+        documents = data.documents.parts if isinstance(data.documents, Joined) else [data.documents]
+        for source, found in zip(sources.parts_of(corpus), documents, strict=True):
+            tally = self._tally(f"{name}: {source.data.label}", parts.tokenizer)
+            form = self._form(source)
+            tally.part.format, tally.part.speaks = kind(form), data.reading.every
+            for row in split(source.data.rows(), side, self.recipe.valid):
+                tally.look(row)
+            _add(tally, found, parts.form)
+            tally.part.dropped = {taken.filter: taken.rows for taken in getattr(source.data, "taken", [])}
+            reading, batching = data.reading, data.batching
+            long = batching.long or ("refuse" if reading.whole else "split")
+            yield tally.told(batching.context - reading.extra + reading.ahead, long)
+
+    def _form(self, source: Source) -> Format:
+        return check.told(getattr(source, "format", None) or self.recipe.format, source.data)
+
+    def _tally(self, name: str, tokenizer: Tokenizer) -> Tally:
+        return Tally(Part(name), tokenizer, *self.most)
+
+    def _refused(self, refusal: Refusal) -> Report:
+        """The refusal, and all rows that cannot be used."""
+        report = Report(_named(self.recipe, None), [], [], None, self.notes)
+        try:
+            tokens = self._tokenizer(self.recipe)
+        except Refusal as other:
+            report.refused = [Fault.of(found) for found in {str(each): each for each in (refusal, other)}.values()]
+            return report
+        report.tokenizer = _named(self.recipe, tokens)
+        given = {"data": self.recipe.data, "held out": self.recipe.held_out}
+        for name, corpus in given.items():
+            for source in sources.parts_of(corpus) if corpus is not None else ():
+                tally = self._tally(f"{name}: {source.data.label}", tokens)
+                check.check(source.data, getattr(source, "format", None) or self.recipe.format, tokens, tally)
+                report.parts.append(tally.told())
+        if not any(part.refused for part in report.parts):
+            report.refused = [Fault.of(refusal)]
+        else:
+            report.refused = self._of_the_model(tokens)
+        return report
+
+    def _of_the_model(self, tokens: Tokenizer) -> list[Fault]:
+        """Whether the model would be refused too, where rows came first."""
+        try:
+            start.model(self.recipe, self.recipe.format, tokens)
+        except Refusal as refusal:
+            return [Fault.of(refusal)]
+        return []
+
+    def _run(self, parts: Parts, job: Job, state: State) -> Run:
+        batches = job.data.micro_batches(0)
+        tokens, steps = sum(batch.tokens for batch in batches), length(job.train, job.data)
+        taken = cost(job, tokens)
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in job.model.parameters()]
+        return Run(
+            model=kind(parts.config),
+            parameters=sum(size for size, _ in sizes),
+            trained=sum(size for size, is_trained in sizes if is_trained),
+            precision=job.precision.name,
+            device=job.precision.device,
+            steps=steps,
+            minutes=job.train.minutes,
+            steps_an_epoch=job.data.steps_an_epoch,
+            tokens_an_epoch=sum(span.length for row in job.data.epoch(0) for span in row),
+            tokens_a_step=tokens,
+            batch=[lesson(batches[0], job.model, parts.form, parts.tokenizer)],
+            notes=[
+                *([f"going on from {parts.begun}, step {state.step}"] if parts.begun else []),
+                *remarks(parts, job, state),
+                *job.data.mixed(),
+                *job.data.repeats(),
+                *job.data.passed_over(),
+            ],
+            **vars(taken),
+        )
 
 
-def ends(data: Data, tokenizer: Tokenizer) -> str:
-    """Whether a model can learn to stop: the share of documents in which an end token is learned last.
+def _add(tally: Tally, documents: Documents, form: Format) -> None:
+    """Tell a tally of documents, and of the rows that became none."""
+    names = form.classes()
+    for number in range(len(documents)):
+        label = documents.labels[number]
+        said = None if math.isnan(label) else f"{label:g}" if names is None else names[int(label)]
+        tally.document(f"document {number}", *documents[number], int(documents.cuts[number]), said)
+    counts, part = documents.counts, tally.part
+    part.rows, part.elsewhere, part.empty = counts.rows, counts.elsewhere, counts.empty
+    part.notes += documents.notes
 
-    Trailing text that a template puts behind the last end token is not learned, and so not counted.
-    """
-    documents = (data.documents[number] for number in range(len(data.documents)))
-    last = [int(ids[mask][-1]) for ids, mask in documents if mask.any()]
-    learned = sum(token in tokenizer.stops for token in last)
-    said = f"an end token is the last thing learned in {learned:,} of {len(last):,} documents"
-    return said if learned else f"WARNING: {said}; the model will not learn to stop"
+
+@dataclass
+class _Beginning:
+    """The rows of a corpus that can be read, up to so many characters; `cut` where there were more."""
+
+    corpus: Corpus
+    cut: bool = False
+
+    def rows(self) -> Iterator[Row]:
+        size = 0
+        for row in self.corpus.each():
+            if isinstance(row, Refusal):
+                continue
+            size += sum(map(len, strings(row.data)))
+            if size > TRAINED_ON:
+                self.cut = True
+                return
+            yield row
+
+
+def _named(recipe: Recipe, tokens: Tokenizer | None) -> str:
+    """Where the tokenizer comes from, and its size."""
+    given = recipe.tokenizer if isinstance(recipe.tokenizer, str) else None
+    where = given or (recipe.init if recipe.tokenizer is None else None) or "trained on the data"
+    return where if tokens is None else f"{where}, {tokens.vocab_size:,} tokens"

@@ -95,14 +95,20 @@ def claim(recipe: Recipe) -> Path:
     its recipe goes.
     """
     out = Path(recipe.out)
+    if claimable(recipe):
+        shutil.rmtree(out / TOKENIZER, ignore_errors=True)
+        write_text(out / FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
+    return out
+
+
+def claimable(recipe: Recipe) -> list[str]:
+    """In what the recipe differs from the one in its folder, all where there is none; refused as in `claim`."""
+    out = Path(recipe.out)
     differing = _differing(read_yaml(out / FILE), recipe.resolved()) if (out / FILE).is_file() else ["all"]
     if differing and any(out.glob("checkpoints/step-*")):
         fix = "give the same recipe to resume that run, or another `out` to begin a new one"
         raise Refusal(f"the recipe must be the one that {out} was begun with", ", ".join(differing), fix)
-    if differing:
-        shutil.rmtree(out / TOKENIZER, ignore_errors=True)
-        write_text(out / FILE, yaml.safe_dump(recipe.resolved(), sort_keys=False, allow_unicode=True))
-    return out
+    return differing
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:

@@ -203,10 +203,13 @@ class Parts:
     added: dict[str, int] | None = None
 
 
-def parts(recipe: Recipe, out: Path) -> Parts:
-    """Everything that a run in `out` begins with, from its newest valid checkpoint if there is one."""
+def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
+    """Everything that a run in `out` begins with, from its newest valid checkpoint if there is one. What is made on the
+    way is kept in `kept`, by default in `out` too.
+    """
     begun, passed = checkpoint.newest(out)
-    recipe = sources.sifted(recipe, out)
+    kept = kept or out
+    recipe = sources.sifted(recipe, kept)
     source = begun or (recipe.init and checkpoint.located(recipe.init))
     read = sources.settled(recipe, recipe.data, source and folder.labels(source))  # once: it may go over all rows
     form = read[0].format
@@ -214,13 +217,13 @@ def parts(recipe: Recipe, out: Path) -> Parts:
         recipe.objective.require_rows(part.format)
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
-    tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out)
+    tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out if begun else kept)
     more = text_grow.grow(tokens, recipe.add_tokens) if recipe.add_tokens and not begun else None
     tokens = more.tokenizer if more else tokens
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
-    train, valid = sources.built(recipe, read, tokens, out)
+    train, valid = sources.built(recipe, read, tokens, kept)
     train = Data(sources.joined(train), recipe.train, reading, recipe.seed, sources.shares(read, train))
     valid = Data(sources.joined(valid), recipe.train, reading, recipe.seed) if valid else None
     if begun:

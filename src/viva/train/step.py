@@ -22,8 +22,8 @@ def update(job: Job, state: State) -> dict[str, Any]:
     """Take step `state.step`, and say what was measured on the way."""
     done = state.step / (state.steps or ENDLESS)
     batches = [replace(batch.to(job.precision.device), done=done) for batch in job.data.micro_batches(state.step)]
-    count = _learned(batches, state.step)
-    metrics = _backward(job, state.step, batches, count)
+    count = learned(batches, state.step)
+    metrics = backward(job, state.step, batches, count)
     norm = _finite_gradient(job, state.step, batches)
     rate = _set_rate(job, state)
     applied = job.precision.step(job.optimizer)
@@ -35,7 +35,7 @@ def update(job: Job, state: State) -> dict[str, Any]:
     return {"step": state.step, **metrics, "lr": rate, "norm": norm, "tokens": tokens, **skipped}
 
 
-def _learned(batches: list[Batch], step: int) -> int:
+def learned(batches: list[Batch], step: int) -> int:
     count = sum(batch.count for batch in batches)
     if not count:
         fix = "check the format and the chat template with --dry-run: no token of these rows is to be learned"
@@ -43,7 +43,7 @@ def _learned(batches: list[Batch], step: int) -> int:
     return count
 
 
-def _backward(job: Job, step: int, batches: list[Batch], count: int) -> dict[str, float]:
+def backward(job: Job, step: int, batches: list[Batch], count: int) -> dict[str, float]:
     """Gradients of the mean over all `count` tokens, exact however they are spread over micro-batches."""
     sums: Counter[str] = Counter()
     for i, batch in enumerate(batches):

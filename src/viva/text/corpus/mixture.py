@@ -8,6 +8,7 @@ from pydantic import Field, PositiveFloat, model_validator
 
 from viva.base.choice import Choice
 from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
 from viva.text.row import Corpus, Row
 
 
@@ -44,6 +45,11 @@ class Config(Corpus):
         """The rows of all parts, one after another, each once."""
         for part in self.parts:
             yield from part.data.rows()
+
+    def each(self) -> Iterator[Row | Refusal]:
+        """As of any corpus; what cannot be read of one part does not stop the next."""
+        for part in self.parts:
+            yield from part.data.each()
 
     def digest(self) -> str:
         return hashlib.sha256(" ".join(part.data.digest() for part in self.parts).encode()).hexdigest()
