@@ -17,14 +17,17 @@ CHUNK = 64  # rows that are read together
 
 def check(
     corpus: Corpus, form: Format, tokenizer: Tokenizer, tally: Tally, known: tuple[str, ...] | None = None
-) -> None:
-    """Go over all rows, and tell `tally` of each; `known` as in `Format.settled`."""
+) -> Format | None:
+    """Go over all rows, and tell `tally` of each; `known` as in `Format.settled`. Returns the format with what it knows
+    of all rows, if they tell it.
+    """
     with notices(tally.note):
         form = _settled(corpus, form, tally, known)
         for chunk in _chunks(corpus, tally):
             made = [None] * len(chunk) if form is None else examples(chunk, form, tokenizer)
             for row, found in zip(chunk, made, strict=True):
                 tally.row(row, found, form)
+    return form
 
 
 def _settled(corpus: Corpus, form: Format, tally: Tally, known: tuple[str, ...] | None) -> Format | None:

@@ -27,9 +27,8 @@ def lesson(batch: Batch, model: Whole, form: Format, tokenizer: Tokenizer) -> Sh
     else:
         first = batch.targets[0].tolist()
         pieces += [Piece(tokenizer.decode(ids[:MOST]), READ), Piece(f"\n-- {says.whole(first)} --", NOTE)]
-    documents = sum(map(len, batch.lengths))
-    title = f"the first of {documents:,} documents of the first batch, as the objective makes it: {size:,} tokens"
-    return Shown(title, pieces)
+    title = f"the first of {sum(map(len, batch.lengths)):,} documents of the first batch, as the objective makes it"
+    return Shown(f"{title}: {size:,} tokens; of the batch's {batch.tokens:,}, {batch.count:,} are predicted", pieces)
 
 
 class _Says:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from viva.base.config import kind
 from viva.base.errors import Refusal, notices
+from viva.model import folder
 from viva.text import check
 from viva.text.corpus.mixture import Part as Source
 from viva.text.documents import Documents
@@ -20,7 +21,7 @@ from viva.text.split import Part as Side
 from viva.text.split import split
 from viva.text.tally import EXAMPLES, FAULTS, Tally
 from viva.text.tokenizer import Tokenizer
-from viva.train import sources, start
+from viva.train import checkpoint, sources, start
 from viva.train.cost import cost
 from viva.train.data import Data
 from viva.train.job import Job, State
@@ -36,8 +37,8 @@ TRAINED_ON = 50_000_000  # characters at most that a tokenizer is trained on her
 def preview(recipe: Recipe, faults: int = FAULTS, examples: int = EXAMPLES) -> Report:
     """All that can be found out about a run without running it, what would be refused among it."""
     said: Counter[str] = Counter()
-    with tempfile.TemporaryDirectory() as folder, notices(lambda notice: said.update([notice])):
-        report = _Preview(recipe, Path(folder), faults, examples).report()
+    with tempfile.TemporaryDirectory() as made, notices(lambda notice: said.update([notice])):
+        report = _Preview(recipe, Path(made), faults, examples).report()
     report.notes += list(said)
     return report
 
@@ -45,18 +46,18 @@ def preview(recipe: Recipe, faults: int = FAULTS, examples: int = EXAMPLES) -> R
 class _Preview:
     """A recipe that is looked at, and the folder for what is made on the way."""
 
-    def __init__(self, recipe: Recipe, folder: Path, faults: int, examples: int):
-        self.recipe, self.folder, self.most = recipe, folder, (faults, examples)
+    def __init__(self, recipe: Recipe, made: Path, faults: int, examples: int):
+        self.recipe, self.made, self.most = recipe, made, (faults, examples)
         self.notes: list[str] = []
 
     def report(self) -> Report:
         """What a run would begin with or, if it would be refused, why, and what else is wrong with its rows."""
         try:
             claimable(self.recipe)
-            sifted = sources.sifted(self.recipe, self.folder)
+            sifted = sources.sifted(self.recipe, self.made)
             tokens = self._tokenizer(sifted)
-            parts = start.parts(self.recipe, Path(self.recipe.out), self.folder)
-            job, state = assembled(self.recipe, self.folder, parts)
+            parts = start.parts(self.recipe, Path(self.recipe.out), self.made)
+            job, state = assembled(self.recipe, self.made, parts)
             run = self._run(parts, job, state)
         except Refusal as refusal:
             return self._refused(refusal)
@@ -66,7 +67,7 @@ class _Preview:
     def _tokenizer(self, recipe: Recipe) -> Tokenizer:
         """That of the run; one that is to be trained is trained on so much of the data, which is said."""
         data = _Beginning(recipe.data)
-        made = start.tokenizer(recipe.model_copy(update={"data": data}), self.folder)
+        made = start.tokenizer(recipe.model_copy(update={"data": data}), self.made)
         if data.cut:
             self.notes.append(
                 f"the tokenizer was trained on the first {TRAINED_ON:,} characters of the data; that of the run is "
@@ -111,22 +112,28 @@ class _Preview:
             report.refused = [Fault.of(found) for found in {str(each): each for each in (refusal, other)}.values()]
             return report
         report.tokenizer = _named(self.recipe, tokens)
-        given = {"data": self.recipe.data, "held out": self.recipe.held_out}
-        for name, corpus in given.items():
+        forms = []
+        for name, corpus in {"data": self.recipe.data, "held out": self.recipe.held_out}.items():
             for source in sources.parts_of(corpus) if corpus is not None else ():
                 tally = self._tally(f"{name}: {source.data.label}", tokens)
-                check.check(source.data, getattr(source, "format", None) or self.recipe.format, tokens, tally)
+                form = getattr(source, "format", None) or self.recipe.format
+                forms.append(check.check(source.data, form, tokens, tally, self._labels()))
                 report.parts.append(tally.told())
-        if not any(part.refused for part in report.parts):
+        told = {(fault.must, fault.found) for part in report.parts for fault in part.faults}
+        if (refusal.must, refusal.found) not in told:
             report.refused = [Fault.of(refusal)]
-        else:
-            report.refused = self._of_the_model(tokens)
+        elif forms[0] is not None:
+            report.refused = self._of_the_model(forms[0], tokens)
         return report
 
-    def _of_the_model(self, tokens: Tokenizer) -> list[Fault]:
+    def _labels(self) -> tuple[str, ...] | None:
+        """The classes of the model that goes on, if it has any."""
+        return self.recipe.init and folder.labels(checkpoint.located(self.recipe.init))
+
+    def _of_the_model(self, form: Format, tokens: Tokenizer) -> list[Fault]:
         """Whether the model would be refused too, where rows came first."""
         try:
-            start.model(self.recipe, self.recipe.format, tokens)
+            start.model(self.recipe, form, tokens)
         except Refusal as refusal:
             return [Fault.of(refusal)]
         return []

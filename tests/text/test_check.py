@@ -1,0 +1,223 @@
+"""Data gone through before a step is spent: what is counted, against counts by hand, and every fault with its place."""
+
+import gzip
+import json
+
+import pytest
+
+from viva.base.config import parse
+from viva.text.check import check
+from viva.text.corpus import files, mixture, parallel, table
+from viva.text.format import auto, classes, messages, prompt
+from viva.text.learn import byte_bpe
+from viva.text.preflight import LEARNED, NOTE, READ, Part, Piece, Report
+from viva.text.row import Row
+from viva.text.tally import Tally
+
+USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}
+TALK = {"messages": [USER, ANSWER]}
+
+
+@pytest.fixture(scope="module")
+def bytewise():
+    """Nothing to merge: every token is one byte, or special."""
+    return byte_bpe.train(["x"], byte_bpe.Config(vocab_size=260))
+
+
+@pytest.fixture
+def told(tmp_path, bytewise):
+    """What is told of lines of JSON, or of bytes."""
+
+    def made(rows, form=None, name="d.jsonl", tokenizer=bytewise, context=None, **most):
+        file = tmp_path / name
+        text = rows if isinstance(rows, bytes) else "".join(f"{json.dumps(row)}\n" for row in rows).encode()
+        file.write_bytes(text)
+        tally = Tally(Part(name), tokenizer, **most)
+        check(files.Config(path=str(file)), form or auto.Config(), tokenizer, tally)
+        return tally.told(context)
+
+    return made
+
+
+def test_counts_by_hand(told):
+    """Tokens are bytes: begin and end token and what stands between, the prompt not learned."""
+    rows = [
+        {"prompt": "ab", "completion": "c"},  # 1 + 2 + 1 + 1 tokens, of which c and the end are learned
+        {"prompt": "ab", "completion": "c"},
+        {"prompt": "é", "completion": "longer"},  # 1 + 2 + 6 + 1, 7 learned
+        {"prompt": "no answer"},
+        {"prompt": 3, "completion": "x"},
+    ]
+    part = told(rows, context=6)
+    assert (part.format, part.rows, part.refused, part.empty, part.documents) == ("prompt", 5, 2, 0, 3)
+    assert (part.duplicates, part.tokens, part.learned, part.ends) == (1, 20, 11, 3)
+    assert part.lengths == {"least": 5, "5 %": 5, "25 %": 5, "median": 5, "75 %": 10, "95 %": 10, "most": 10}
+    assert (part.context, part.longer) == (6, 1)
+    assert part.kinds == {"must have the field 'completion'": 1, "must have text in the field 'prompt'": 1}
+
+
+def test_empty_rows_are_counted_and_no_fault(told):
+    part = told([{"text": "a"}, {"text": ""}, {"text": ""}])
+    assert (part.rows, part.empty, part.documents, part.refused, part.wrong) == (3, 2, 1, 0, [])
+
+
+FAULTS = {
+    "missing field": ([TALK, {"id": 1}], ":2 must have the field 'messages'", '{"id": 1, "messages": [{"role": '),
+    "wrong type": ([TALK, {"messages": "hi"}], ":2 must have a list of messages as 'messages'", '"messages": [{"role"'),
+    "unknown role": ([TALK, {"messages": [{**USER, "role": "bot"}, ANSWER]}], "known role", '"role": "user"'),
+    "two systems": (
+        [TALK, {"messages": [{"role": "system", "content": "a"}] * 2 + [USER, ANSWER]}],
+        "system",
+        '{"messages": [{"role": "system", "content": "a"}, {"role": "user"',
+    ),
+    "assistant first": (
+        [TALK, {"messages": [ANSWER]}],
+        "assistant",
+        '[{"role": "user", "content": "..."}, {"role": "a',
+    ),
+    "no answer": ([TALK, {"messages": [USER]}], "must have a turn to learn, of the assistant", '"role": "assistant"'),
+}
+
+
+@pytest.mark.parametrize("case", FAULTS)
+def test_a_bad_row_is_told_with_its_place_and_as_it_should_be(told, case):
+    rows, must, right = FAULTS[case]
+    part = told([*rows, TALK])
+    assert (part.rows, part.refused, part.documents) == (3, 1, 2)  # what stands behind it is read too
+    [fault] = part.faults
+    assert fault.where.endswith("d.jsonl:2") and must in f"{fault.must} {fault.found}" and right in fault.fix
+    assert part.wrong == ["d.jsonl: 1 of 3 rows are refused, and a run would stop at the first"]
+
+
+def test_ragged_json_does_not_stop_the_next_line(told):
+    part = told(b'{"text": "a"}\n{"text": "b"\n[1]\n\n{"text": "c"}\n')
+    assert (part.rows, part.refused, part.documents) == (4, 2, 2)
+    assert [(fault.where[-9:], fault.found[:14]) for fault in part.faults] == [
+        ("d.jsonl:2", '\'{"text": "b"\''),
+        ("d.jsonl:3", "a list"),
+    ]
+    assert part.kinds == {"must be a JSON object": 2}
+
+
+def test_mixed_encodings_are_told_line_by_line(told):
+    lines = [
+        '{"text": "é"}'.encode(),
+        '{"text": "é"}'.encode("latin-1"),
+        '{"text": "中"}'.encode("gb18030"),
+        b'{"text": "c"}',
+    ]
+    part = told(b"\n".join(lines))
+    assert (part.rows, part.refused, part.documents) == (4, 2, 2)
+    assert [fault.where[-2:] for fault in part.faults] == [":2", ":3"]
+    assert part.faults[0].found == "byte 0xe9 at offset 25" and "iconv" in part.faults[0].fix
+
+
+def test_an_array_is_read_up_to_its_fault(told):
+    part = told(b'[{"text": "a"},\n {"text" "b"},\n {"text": "c"}]', name="d.json")
+    assert (part.rows, part.refused, part.documents) == (2, 1, 1)
+    assert part.faults[0].where.endswith("d.json:2") and "Expecting ':' delimiter" in part.faults[0].found
+
+
+def test_an_empty_file_is_a_fault(told):
+    part = told(b"")
+    assert (part.rows, part.documents) == (0, 0)
+    assert [fault.found for fault in part.faults] == ["an empty file"]
+    assert part.wrong == ["d.jsonl: there is no document to learn from"]
+
+
+def test_rows_that_tell_no_format_are_one_fault_and_still_counted(told):
+    part = told([{"a": "x", "b": "y"}, {"a": "x", "b": "y"}])
+    assert (part.rows, part.refused, part.documents, part.duplicates) == (2, 2, 0, 1)
+    assert part.faults[0].must.endswith("d.jsonl:1 must tell its format by its fields")
+    assert len(part.faults) == 1 and part.kinds == {"must tell its format by its fields": 2}
+
+
+def test_a_table_goes_on_behind_a_ragged_line(tmp_path, bytewise):
+    (tmp_path / "d.csv").write_text("text,label\ngood,1\nbad\nworse,0\nnone,\n")
+    tally = Tally(Part("d"), bytewise)
+    form = check(table.Config(path=str(tmp_path / "d.csv")), classes.Config(), bytewise, tally)
+    part = tally.told()
+    assert (part.rows, part.refused, part.documents) == (4, 2, 2)
+    assert [fault.where[-2:] for fault in part.faults] == [":3", ":5"]
+    assert form.classes() == ("0", "1")  # of the rows that have one
+    assert part.examples[0].pieces[-1] == Piece("\n-- 1 --", NOTE)
+
+
+def test_the_first_faults_are_kept_and_all_counted(told):
+    part = told([{"text": "a"}, *[{"text": n} for n in range(200)]], most_faults=2)
+    assert (part.refused, len(part.faults)) == (200, 2)
+    assert [fault.where[-2:] for fault in part.faults] == [":2", ":3"]
+    assert part.kinds == {"must have text in the field 'text'": 200}
+
+
+def test_no_end_in_the_mask_is_wrong(told, bytewise):
+    """A template that writes no end token behind a turn: what is learned never stops."""
+    said = "{{ m['content'] }}"
+    marked = f"{{% generation %}}{said}{{% endgeneration %}}"
+    template = (
+        "{% for m in messages %}{% if m['role'] == 'assistant' %}"
+        + marked
+        + "{% else %}"
+        + said
+        + "{% endif %}{% endfor %}"
+    )
+    endless = type(bytewise)(bytewise.core, {**bytewise.config, "chat_template": template})
+    part = told([TALK, TALK], tokenizer=endless)
+    assert (part.documents, part.masked, part.ends) == (2, 2, 0)
+    assert part.wrong == [
+        "d.jsonl: in none of 2 documents is an end token the last thing learned: a model will not learn to stop"
+    ]
+
+
+def test_a_document_is_shown_by_what_is_learned(told):
+    part = told([TALK])
+    assert part.examples[0].pieces == [
+        Piece("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n", READ),
+        Piece("Yo<|im_end|>", LEARNED),
+        Piece("\n", READ),
+    ]
+    assert part.examples[0].title.endswith("d.jsonl:1: 25 tokens, 3 learned")
+
+
+def test_two_answers_are_shown_apart(told):
+    part = told([{"prompt": "p", "chosen": "good", "rejected": "bad"}])
+    texts = [(piece.text, piece.mark) for piece in part.examples[0].pieces]
+    border = texts.index(("\n-- the second text --\n", NOTE))
+    assert ("good<|im_end|>", LEARNED) in texts[:border] and ("bad<|im_end|>", LEARNED) in texts[border:]
+
+
+def test_what_is_said_of_many_rows_is_said_once(told):
+    part = told([TALK] * 3)
+    assert part.notes == ["format: messages, told by the fields messages"]
+
+
+def test_named_fields_are_read(told):
+    part = told([{"q": "a", "a": "b"}, {"q": "a"}], parse(prompt.Config, {}, ["prompt=q", "completion=a"]))
+    assert (part.documents, part.refused) == (1, 1)
+    assert part.faults[0].must.endswith("d.jsonl:2 must have the field 'a'")
+
+
+def test_parts_behind_a_bad_one_are_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"text": 1\n{"text": "a"}\n')
+    (tmp_path / "b.jsonl.gz").write_bytes(gzip.compress(b'{"text": "b"}\n' * 50)[:-9])
+    (tmp_path / "c.txt").write_text("c")
+    parts = [{"data": {"kind": "files", "path": str(tmp_path / name)}} for name in ("a.jsonl", "b.jsonl.gz", "c.txt")]
+    found = list(parse(mixture.Config, {"parts": parts}).each())
+    rows = [row.data["text"] for row in found if isinstance(row, Row)]
+    faults = [str(each) for each in found if not isinstance(each, Row)]
+    assert rows[0] == "a" and rows[-1] == "c" and len(faults) == 2
+    assert "a.jsonl:1 must be a JSON object" in faults[0] and "b.jsonl.gz must be whole gzip data" in faults[1]
+
+
+def test_a_corpus_of_one_way_gives_its_refusal(tmp_path):
+    (tmp_path / "a").write_text("1\n2\n")
+    (tmp_path / "b").write_text("1\n")
+    *rows, fault = parallel.Config(source=str(tmp_path / "a"), target=str(tmp_path / "b")).each()
+    assert len(rows) <= 1 and "lines" in str(fault)
+
+
+def test_the_report_is_plain_data(told):
+    report = Report("bytes", [told([TALK, {"messages": [USER]}])])
+    plain = json.loads(json.dumps(report.plain()))
+    assert plain["wrong"] == report.wrong and plain["parts"][0]["faults"][0]["where"].endswith("d.jsonl:2")
+    assert messages.Config().field in plain["parts"][0]["faults"][0]["must"]
