@@ -177,11 +177,22 @@ def test_an_unknown_key_in_an_override_names_the_nearest(viva, recipe):
     assert "train: unknown key 'lrr'; use 'lr' (the nearest)" in err
 
 
-def test_a_dry_run_shows_what_is_learned_and_leaves_nothing(viva, recipe):
+def test_a_dry_run_shows_what_is_learned_and_leaves_nothing(viva, recipe, tmp_path):
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")}
     code, out, _ = viva("train", recipe, "--dry-run")
     assert code == 0
-    assert "an end token is the last thing learned in" in out
-    assert not (recipe.parent / "run").exists()
+    assert "an end token is the last thing learned in" in out and "nothing is wrong" in out
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*")} == before
+
+
+def test_a_dry_run_that_would_be_refused_is_code_1(viva, recipe):
+    code, out, _ = viva("train", recipe, "--dry-run", "train.context=64")
+    assert code == 1 and "WRONG: train.context must be at most the model's 32, but found 64" in out
+
+
+def test_what_tells_of_a_dry_run_needs_one(viva, recipe):
+    code, _, err = viva("train", recipe, "--json")
+    assert code == 2 and "--html and --json must tell of a dry run, but found a run" in err
 
 
 def test_quickstart_passes_on_what_it_is_told(viva, monkeypatch):

@@ -24,9 +24,13 @@ def check(
     with notices(tally.note):
         form = _settled(corpus, form, tally, known)
         for chunk in _chunks(corpus, tally):
-            made = [None] * len(chunk) if form is None else examples(chunk, form, tokenizer)
-            for row, found in zip(chunk, made, strict=True):
-                tally.row(row, found, form)
+            rows = [found for found in chunk if isinstance(found, Row)]
+            made = iter([None] * len(rows) if form is None else examples(rows, form, tokenizer))
+            for found in chunk:
+                if isinstance(found, Row):
+                    tally.row(found, next(made), form)
+                else:
+                    tally.unreadable(found)
     return form
 
 
@@ -57,14 +61,11 @@ def examples(rows: list[Row], form: Format, tokenizer: Tokenizer) -> list[Exampl
         return examples(rows[:half], form, tokenizer) + examples(rows[half:], form, tokenizer)
 
 
-def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row]]:
-    """Rows, some at once; what cannot be read is told on the way."""
+def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row | Refusal]]:
+    """What there is for each row, some at once; a corpus that cannot be read at all is a fault of its own."""
     chunk = []
     try:
         for found in corpus.each():
-            if isinstance(found, Refusal):
-                tally.unreadable(found)
-                continue
             chunk.append(found)
             if len(chunk) == CHUNK:
                 yield chunk

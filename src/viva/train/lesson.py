@@ -47,8 +47,8 @@ class _Says:
         """Of a document."""
         if isinstance(aim, list):
             return f"the answer: tokens {aim[0]} to {aim[-1]}"
-        if self.names is not None and not isinstance(aim, float):
-            return self.names[aim]
+        if self.names is not None:
+            return self.names[int(aim)]
         return f"{aim:g}" if isinstance(aim, float) else f"belongs with text {aim} of the batch"
 
 
