@@ -8,7 +8,9 @@ import signal
 from safetensors.torch import load_file
 
 from viva.base.config import parse
+from viva.cli import told
 from viva.train import checkpoint, metrics, start
+from viva.train.preview import preview
 from viva.train.recipe import Recipe, claim
 from viva.train.run import assembled
 
@@ -49,6 +51,11 @@ def job(folder, changes=None, out="run"):
     given = recipe(folder, changes, out)
     where = claim(given)
     return assembled(given, where, start.parts(given, where))
+
+
+def looked(given):
+    """Print what a dry run finds."""
+    told.tell(preview(given))
 
 
 def stop_after(monkeypatch, step):

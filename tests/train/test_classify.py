@@ -15,12 +15,11 @@ from viva.evaluate.classes import predicted
 from viva.text.format import classes
 from viva.text.row import Row
 from viva.train import start
-from viva.train.preview import show
 from viva.train.recipe import claim
 from viva.train.run import run
 
 from . import mending
-from .runs import recipe
+from .runs import looked, recipe
 
 TOPICS = {"sport": ["ball", "goal", "team"], "money": ["bank", "price", "loan"]}
 SAME = {topic: topic for topic in TOPICS}
@@ -229,7 +228,7 @@ def test_the_classes_that_were_found_are_said(data, capsys):
     """A first line that is read as a row is seen by its class."""
     (data / "data.tsv").write_text("texts\tlabel\n" + "a ball\tsport\na bank\tmoney\n" * 3)
     table = {"data": {"kind": "table", "path": str(data / "data.tsv"), "columns": ["text", "label"]}, "valid": 0}
-    show(recipe(data, changes("bert") | table))
+    looked(recipe(data, changes("bert") | table))
     said = "3 classes: 'label' 1, 'money' 3, 'sport' 3\n"
     assert said in capsys.readouterr().out
     run(recipe(data, changes("bert") | table | {"train.steps": 1}))

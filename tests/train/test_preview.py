@@ -49,7 +49,7 @@ def test_rows_and_tokens_of_a_chat(chat, tmp_path):
     assert marked(part.examples[0], LEARNED) == "it is 0<|im_end|>" and "what is 1 + 1?" in marked(
         part.examples[0], READ
     )
-    assert report.notes == ["format: messages, told by the fields messages"]
+    assert "format: messages, told by the fields messages" in report.notes
     assert report.wrong == [] and not (tmp_path / "run").exists()
 
 

@@ -4,10 +4,9 @@ import json
 
 import pytest
 
-from viva.train.preview import show
 from viva.train.run import run
 
-from .runs import recipe, text
+from .runs import looked, recipe, text
 
 WORDS = "the cat sees a dog and the dog sees a cat"
 
@@ -17,7 +16,7 @@ def rows(path, *texts):
     return str(path)
 
 
-@pytest.mark.parametrize("begin", [run, show])
+@pytest.mark.parametrize("begin", [run, looked])
 def test_what_becomes_of_rows_is_said_of_both_parts(tmp_path, capsys, begin):
     """Two held-out rows of four hold a text that fits: what is measured on them is said to leave out the others."""
     learned = [*([WORDS] * 9), "", " ".join([WORDS] * 9)]
@@ -43,7 +42,7 @@ def test_what_becomes_of_rows_is_said_of_both_parts(tmp_path, capsys, begin):
     assert said.count(" tokens) are longer than the context and left out\n") == 2
 
 
-@pytest.mark.parametrize("begin", [run, show])
+@pytest.mark.parametrize("begin", [run, looked])
 def test_rows_that_are_held_out_by_a_share_are_in_the_other_part(tmp_path, capsys, begin):
     """And what is to be said of the corpus that both parts come from is said once."""
     folder = tmp_path / "texts"
@@ -59,7 +58,7 @@ def test_rows_that_are_held_out_by_a_share_are_in_the_other_part(tmp_path, capsy
     assert said.count("1 files of ") == said.count("have no known ending: LICENSE") == 1
 
 
-@pytest.mark.parametrize("begin", [run, show])
+@pytest.mark.parametrize("begin", [run, looked])
 def test_rows_that_are_read_twice_in_an_update_are_said(tmp_path, capsys, begin):
     begin(recipe(tmp_path, {"data.path": rows(tmp_path / "few.jsonl", WORDS), "valid": 0, "train.steps": 1}))
     said = "an update reads 3 rows, but the data has 1: documents repeat in it"

@@ -28,7 +28,8 @@ from viva.train.job import Job, State
 from viva.train.lesson import lesson
 from viva.train.loop import length
 from viva.train.recipe import Recipe, claimable
-from viva.train.run import assembled, remarks
+from viva.train.remarks import remarks
+from viva.train.run import assembled
 from viva.train.start import Parts
 
 TRAINED_ON = 50_000_000  # characters at most that a tokenizer is trained on here: at 2 MB/s, half a minute
@@ -86,7 +87,7 @@ class _Preview:
     def _side(self, name: str, corpus: Corpus, side: Side, data: Data, parts: Parts) -> Iterator[Part]:
         documents = data.documents.parts if isinstance(data.documents, Joined) else [data.documents]
         for source, found in zip(sources.parts_of(corpus), documents, strict=True):
-            tally = self._tally(f"{name}: {source.data.label}", parts.tokenizer)
+            tally = self._tally(f"{name}, {source.data.label}", parts.tokenizer)
             form = self._form(source)
             tally.part.format, tally.part.speaks = kind(form), data.reading.every
             for row in split(source.data.rows(), side, self.recipe.valid):
@@ -115,7 +116,7 @@ class _Preview:
         forms = []
         for name, corpus in {"data": self.recipe.data, "held out": self.recipe.held_out}.items():
             for source in sources.parts_of(corpus) if corpus is not None else ():
-                tally = self._tally(f"{name}: {source.data.label}", tokens)
+                tally = self._tally(f"{name}, {source.data.label}", tokens)
                 form = getattr(source, "format", None) or self.recipe.format
                 forms.append(check.check(source.data, form, tokens, tally, self._labels()))
                 report.parts.append(tally.told())
@@ -157,10 +158,8 @@ class _Preview:
             batch=[lesson(batches[0], job.model, parts.form, parts.tokenizer)],
             notes=[
                 *([f"going on from {parts.begun}, step {state.step}"] if parts.begun else []),
+                *([f"{len(parts.added)} tokens are added: {', '.join(parts.added)}"] if parts.added else []),
                 *remarks(parts, job, state),
-                *job.data.mixed(),
-                *job.data.repeats(),
-                *job.data.passed_over(),
             ],
             **vars(taken),
         )
@@ -175,7 +174,6 @@ def _add(tally: Tally, documents: Documents, form: Format) -> None:
         tally.document(f"document {number}", *documents[number], int(documents.cuts[number]), said)
     counts, part = documents.counts, tally.part
     part.rows, part.elsewhere, part.empty = counts.rows, counts.elsewhere, counts.empty
-    part.notes += documents.notes
 
 
 @dataclass
