@@ -58,7 +58,7 @@ def test_a_bad_row_is_code_1(viva, talk):
     talk.write_text(talk.read_text() + '{"messages": 1}\n{"messages": 2}\n')
     code, out, _ = viva("data", "check", talk, "--faults", 1, "--examples", 0)
     assert code == 1
-    assert "refused 2 times: must have a list of messages as 'messages'" in out
+    assert "2 refused: must have a list of messages as 'messages'" in out
     assert out.count("talk.jsonl:3 must have") == 1 and "talk.jsonl:4" not in out
     assert f"WRONG: {talk}: 2 of 4 rows are refused, and a run would stop at the first" in out
 
@@ -89,7 +89,7 @@ def test_long_documents_beside_a_context(viva, talk):
 
 def test_a_template_and_a_tokenizer_by_name(viva, talk, tiny):
     code, out, _ = viva("data", "check", talk, "--tokenizer", tiny, "--template", "llama3")
-    assert code == 0 and f"tokenizer: {tiny}" in out
+    assert code == 0 and f"tokenizer: {tiny}; the chat template is llama3\n" in out
     assert "<|start_header_id|>assistant<|end_header_id|>\n\n⟦Yo<|eot_id|>⟧" in out
 
 

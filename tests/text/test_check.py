@@ -6,6 +6,7 @@ import json
 import pytest
 
 from viva.base.config import parse
+from viva.base.errors import Refusal
 from viva.text.check import check
 from viva.text.corpus import files, mixture, parallel, table
 from viva.text.format import auto, classes, messages, prompt
@@ -148,6 +149,18 @@ def test_the_first_faults_are_kept_and_all_counted(told):
     assert (part.refused, len(part.faults)) == (200, 2)
     assert [fault.where[-2:] for fault in part.faults] == [":2", ":3"]
     assert part.kinds == {"must have text in the field 'text'": 200}
+
+
+def test_rare_kinds_of_faults_are_counted_together():
+    """Ten kinds, 10 rows of the first down to 1 of the last: the last two are 2 + 1 rows."""
+    tally = Tally(Part("d"), None)
+    for place, name in enumerate("abcdefghij"):
+        for _ in range(10 - place):
+            tally.unreadable(Refusal(f"d:{place} must have the field {name!r}", "none", "add it"))
+    kinds = tally.told().kinds
+    assert kinds == {f"must have the field {name!r}": 10 - n for n, name in enumerate("abcdefgh")} | {
+        "2 other reasons": 3
+    }
 
 
 def test_no_end_in_the_mask_is_wrong(told, bytewise):

@@ -59,6 +59,7 @@ def check(
     tally = Tally(Part(path), reader, faults, examples)
     check(_corpus(path), form, reader, tally)
     name = tokenizer or "none given, so a token is a byte"
+    name += f"; the chat template is {template}" if template else ""
     part = tally.told(context)
     part.speaks = bool(reader.stops)
     if not part.speaks:

@@ -28,7 +28,7 @@ def figures(part: Part) -> list[str]:
     if part.context is not None and part.documents:
         longer = f"{part.longer:,} documents are longer than the {part.context:,} tokens read at once"
         said.append(f"{longer}{FATES[part.long] if part.longer else ''}")
-    said += [f"refused {count:,} times: {kind}" for kind, count in part.kinds.items()]
+    said += [f"{count:,} refused: {kind}" for kind, count in part.kinds.items()]
     return said + part.notes
 
 

@@ -20,6 +20,7 @@ from viva.text.sift import Judge
 from viva.text.tokenizer import Tokenizer
 
 FAULTS, EXAMPLES = 5, 3  # how many are kept whole
+KINDS = 8  # of faults that are counted apart; the rarer ones are counted together
 QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
 PLACE = re.compile(r"(?P<of>the field '[^']*' of )?(?P<at>\S.*?:\d+)(?=[ ,:])[,:]? ?")
 
@@ -35,6 +36,7 @@ class Tally:
     most_faults: int = FAULTS
     most_examples: int = EXAMPLES
     why: Refusal | None = None
+    kinds: Counter = field(default_factory=Counter)
     seen: Counter = field(default_factory=Counter)
     _lengths: array = field(default_factory=lambda: array("q"))
     _duplicate: Judge = field(default_factory=duplicates.Config().judge)
@@ -94,6 +96,9 @@ class Tally:
             part.lengths = dict(zip(QUANTILES, map(int, found), strict=True))
         if context is not None:
             part.context, part.longer, part.long = context, int((lengths > context).sum()), long
+        part.kinds = dict(self.kinds.most_common(KINDS))
+        if rare := self.kinds.total() - sum(part.kinds.values()):
+            part.kinds[f"{len(self.kinds) - KINDS} other reasons"] = rare
         part.notes += [said if count == 1 else f"{said} ({count:,} times)" for said, count in self.seen.items()]
         return part
 
@@ -103,9 +108,8 @@ class Tally:
             self.part.faults.append(Fault.of(refusal, where))
 
     def _count(self, refusal: Refusal) -> None:
-        kind = parted(refusal.must)[1]
         self.part.refused += 1
-        self.part.kinds[kind] = self.part.kinds.get(kind, 0) + 1
+        self.kinds[parted(refusal.must)[1]] += 1
 
 
 def parted(must: str) -> tuple[str, str]:
