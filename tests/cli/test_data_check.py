@@ -87,6 +87,12 @@ def test_long_documents_beside_a_context(viva, talk):
     assert longer in out and "tokens of a document: least 25" in out
 
 
+def test_counts_below_nothing_are_refused(viva, talk):
+    for word in ("--faults", "--examples", "--context"):
+        code, _, err = viva("data", "check", talk, word, -1)
+        assert code == 2 and "Must be >" in err, word
+
+
 def test_a_template_and_a_tokenizer_by_name(viva, talk, tiny):
     code, out, _ = viva("data", "check", talk, "--tokenizer", tiny, "--template", "llama3")
     assert code == 0 and f"tokenizer: {tiny}; the chat template is llama3\n" in out

@@ -1,8 +1,11 @@
 """`viva data`: look at data before anything is learned of it."""
 
 from pathlib import Path
+from typing import Annotated
 
-from cyclopts import App
+from cyclopts import App, Parameter, validators
+
+Count = Annotated[int, Parameter(validator=validators.Number(gte=0))]
 
 BYTES = 260  # of a vocabulary of bytes and the four special tokens
 
@@ -16,9 +19,9 @@ def check(
     format: str = "auto",
     tokenizer: str | None = None,
     template: str | None = None,
-    context: int | None = None,
-    faults: int = 5,
-    examples: int = 3,
+    context: Annotated[int | None, Parameter(validator=validators.Number(gt=0))] = None,
+    faults: Count = 5,
+    examples: Count = 3,
     html: Path | None = None,
     json: bool = False,
 ) -> int:
@@ -92,8 +95,12 @@ def _form(kind: str, fields: tuple[str, ...]):
 
 def _tokenizer(name: str | None, template: str | None):
     """The tokenizer of that name, or one whose tokens are bytes."""
-    from viva.api import load_tokenizer
-    from viva.text.learn import byte_bpe
+    if name is None:
+        from viva.text.learn import byte_bpe
 
-    found = byte_bpe.Config(vocab_size=BYTES).learn(["."]) if name is None else load_tokenizer(name)
+        found = byte_bpe.Config(vocab_size=BYTES).learn(["."])
+    else:
+        from viva.api import load_tokenizer
+
+        found = load_tokenizer(name)
     return found if template is None else found.with_template(template)

@@ -119,7 +119,7 @@ class _Preview:
                 tally = self._tally(f"{name}, {source.data.label}", tokens)
                 form = getattr(source, "format", None) or self.recipe.format
                 forms.append(check.check(source.data, form, tokens, tally, self._labels()))
-                report.parts.append(tally.told())
+                report.parts.append(tally.told(self.recipe.train.context, self.recipe.train.long))
         told = {(fault.must, fault.found) for part in report.parts for fault in part.faults}
         if (refusal.must, refusal.found) not in told:
             report.refused = [Fault.of(refusal)]
