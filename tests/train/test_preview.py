@@ -137,6 +137,28 @@ def test_all_bad_rows_are_told_and_what_else_would_be_refused(tmp_path):
     assert report.run is None and not (tmp_path / "run").exists()
 
 
+def test_rows_that_a_filter_leaves_out_are_no_faults(tmp_path):
+    """And rows to hold out are of the data's format, whatever else their fields may tell."""
+    wrote(tmp_path, [{"text": "the cat", "note": 1}] * 3 + [{"text": "x"}])
+    held = wrote(tmp_path, [{"text": "the cat", "label": "a"}, {"text": 1}], "held.jsonl")
+    changes = {"filter": [{"kind": "length", "min": 2, "fields": ["text"]}], "valid": 0, "train.context": 64}
+    report = preview(recipe(tmp_path, changes))
+    assert [(part.rows, part.documents, part.refused) for part in report.parts] == [(3, 3, 0)]
+    assert [fault.must for fault in report.refused] == ["train.context must be at most the model's 32"]
+    changes = {"held_out": {"kind": "files", "path": str(held)}, "valid": 0}
+    data, out = preview(recipe(tmp_path, changes)).parts
+    assert (data.refused, out.format, out.documents, out.refused) == (0, "text", 1, 1)
+
+
+def test_bad_rows_are_told_though_filters_cannot_be_applied(tmp_path):
+    wrote(tmp_path, [{"text": "the cat"}] * 3)
+    with (tmp_path / "data.jsonl").open("a") as file:
+        file.write("no row\n")
+    report = preview(recipe(tmp_path, {"filter": ["duplicates"], "valid": 0}))
+    assert (report.parts[0].documents, report.parts[0].refused, report.refused) == (3, 1, [])
+    assert any(note.startswith("no filter has left out any row here") for note in report.notes)
+
+
 def test_too_long_documents_are_refused_where_they_are_read_whole(tmp_path):
     wrote(tmp_path, [{"text": "the cat " * 30, "label": "a"}, {"text": "a dog", "label": "b"}])
     report = preview(recipe(tmp_path, {"model": BERT, "objective": "classify", "valid": 0}))

@@ -36,6 +36,10 @@ class Fault:
     def of(cls, refusal: Refusal, where: str = "") -> "Fault":
         return cls(where, refusal.must, refusal.found, refusal.fix)
 
+    def of_a_row(self, parts: "list[Part]") -> bool:
+        """Whether it is one of those found in the rows."""
+        return any((self.must, self.found) == (fault.must, fault.found) for part in parts for fault in part.faults)
+
     def __str__(self) -> str:
         sentence = str(Refusal(self.must, self.found, self.fix))
         return sentence if self.where in sentence else f"{self.where}: {sentence}"

@@ -11,24 +11,21 @@ from viva.base.config import kind
 from viva.base.errors import Refusal, notices
 from viva.model import folder
 from viva.text import check
+from viva.text.corpus import mixture
 from viva.text.corpus.mixture import Part as Source
 from viva.text.documents import Documents
 from viva.text.fields import Format
 from viva.text.joined import Joined
-from viva.text.preflight import Fault, Part, Report, Run
+from viva.text.preflight import Fault, Part, Report
 from viva.text.row import Corpus, Row, strings
 from viva.text.split import Part as Side
 from viva.text.split import split
 from viva.text.tally import EXAMPLES, FAULTS, Tally
 from viva.text.tokenizer import Tokenizer
 from viva.train import checkpoint, sources, start
-from viva.train.cost import cost
 from viva.train.data import Data
-from viva.train.job import Job, State
-from viva.train.lesson import lesson
-from viva.train.loop import length
+from viva.train.prospect import prospect
 from viva.train.recipe import Recipe, claimable
-from viva.train.remarks import remarks
 from viva.train.run import assembled
 from viva.train.start import Parts
 
@@ -49,26 +46,27 @@ class _Preview:
 
     def __init__(self, recipe: Recipe, made: Path, faults: int, examples: int):
         self.recipe, self.made, self.most = recipe, made, (faults, examples)
+        self.sifted = recipe  # with the rows that filters leave, as soon as they went through all of them
         self.notes: list[str] = []
 
     def report(self) -> Report:
         """What a run would begin with or, if it would be refused, why, and what else is wrong with its rows."""
         try:
             claimable(self.recipe)
-            sifted = sources.sifted(self.recipe, self.made)
-            tokens = self._tokenizer(sifted)
+            self.sifted = sources.sifted(self.recipe, self.made)
+            tokens = self._tokenizer()
             parts = start.parts(self.recipe, Path(self.recipe.out), self.made)
             job, state = assembled(self.recipe, self.made, parts)
-            run = self._run(parts, job, state)
+            run = prospect(parts, job, state)
         except Refusal as refusal:
             return self._refused(refusal)
-        told = list(self._told(sifted, parts))
+        told = list(self._told(parts))
         return Report(_named(self.recipe, tokens), told, [], run, self.notes)
 
-    def _tokenizer(self, recipe: Recipe) -> Tokenizer:
+    def _tokenizer(self) -> Tokenizer:
         """That of the run; one that is to be trained is trained on so much of the data, which is said."""
-        data = _Beginning(recipe.data)
-        made = start.tokenizer(recipe.model_copy(update={"data": data}), self.made)
+        data = _Beginning(self.sifted.data)
+        made = start.tokenizer(self.recipe.model_copy(update={"data": data}), self.made)
         if data.cut:
             self.notes.append(
                 f"the tokenizer was trained on the first {TRAINED_ON:,} characters of the data; that of the run is "
@@ -76,19 +74,19 @@ class _Preview:
             )
         return made
 
-    def _told(self, recipe: Recipe, parts: Parts) -> Iterator[Part]:
+    def _told(self, parts: Parts) -> Iterator[Part]:
         """What became of the rows, corpus by corpus."""
-        apart = recipe.held_out is not None
-        yield from self._side("training", recipe.data, "all" if apart else "train", parts.train, parts)
+        apart = self.recipe.held_out is not None
+        yield from self._side("training", self.sifted.data, "all" if apart else "train", parts.train, parts)
         if parts.valid is not None:
-            corpus, side = (recipe.held_out, "all") if apart else (recipe.data, "valid")
+            corpus, side = (self.recipe.held_out, "all") if apart else (self.sifted.data, "valid")
             yield from self._side("held out", corpus, side, parts.valid, parts)
 
     def _side(self, name: str, corpus: Corpus, side: Side, data: Data, parts: Parts) -> Iterator[Part]:
         documents = data.documents.parts if isinstance(data.documents, Joined) else [data.documents]
         for source, found in zip(sources.parts_of(corpus), documents, strict=True):
             tally = self._tally(f"{name}, {source.data.label}", parts.tokenizer)
-            form = self._form(source)
+            form = check.told(self._form(corpus, source, parts.form), source.data)
             tally.part.format, tally.part.speaks = kind(form), data.reading.every
             for row in split(source.data.rows(), side, self.recipe.valid):
                 tally.look(row)
@@ -98,34 +96,49 @@ class _Preview:
             long = batching.long or ("refuse" if reading.whole else "split")
             yield tally.told(batching.context - reading.extra + reading.ahead, long)
 
-    def _form(self, source: Source) -> Format:
-        return check.told(getattr(source, "format", None) or self.recipe.format, source.data)
+    def _form(self, corpus: Corpus, source: Source, first: Format | None) -> Format:
+        """What a source's rows are read by; those to hold out, where they are no mixture, by the data's format."""
+        if first is not None and corpus is self.recipe.held_out and not isinstance(corpus, mixture.Config):
+            return first
+        return getattr(source, "format", None) or self.recipe.format
 
     def _tally(self, name: str, tokenizer: Tokenizer) -> Tally:
         return Tally(Part(name), tokenizer, *self.most)
 
     def _refused(self, refusal: Refusal) -> Report:
         """The refusal, and all rows that cannot be used."""
-        report = Report(_named(self.recipe, None), [], [], None, self.notes)
+        report = Report(_named(self.recipe, None), [], [Fault.of(refusal)], None, self.notes)
         try:
-            tokens = self._tokenizer(self.recipe)
+            tokens, known = self._tokenizer(), self._labels()
         except Refusal as other:
-            report.refused = [Fault.of(found) for found in {str(each): each for each in (refusal, other)}.values()]
+            report.refused += [Fault.of(other)] if str(other) != str(refusal) else []
             return report
         report.tokenizer = _named(self.recipe, tokens)
-        forms = []
-        for name, corpus in {"data": self.recipe.data, "held out": self.recipe.held_out}.items():
-            for source in sources.parts_of(corpus) if corpus is not None else ():
-                tally = self._tally(f"{name}, {source.data.label}", tokens)
-                form = getattr(source, "format", None) or self.recipe.format
-                forms.append(check.check(source.data, form, tokens, tally, self._labels()))
-                report.parts.append(tally.told(self.recipe.train.context, self.recipe.train.long))
-        told = {(fault.must, fault.found) for part in report.parts for fault in part.faults}
-        if (refusal.must, refusal.found) not in told:
-            report.refused = [Fault.of(refusal)]
-        elif forms[0] is not None:
-            report.refused = self._of_the_model(forms[0], tokens)
+        if self.recipe.filter and self.sifted is self.recipe:
+            self.notes.append("no filter has left out any row here: something is refused before they could")
+        form = self._checked(report, "data", self.sifted.data, tokens, known)
+        if self.recipe.held_out is not None:
+            self._checked(report, "held out", self.recipe.held_out, tokens, known, form)
+        if report.refused[0].of_a_row(report.parts):
+            report.refused = self._of_the_model(form, tokens) if form is not None else []
         return report
+
+    def _checked(
+        self,
+        report: Report,
+        name: str,
+        corpus: Corpus,
+        tokens: Tokenizer,
+        known: tuple[str, ...] | None,
+        first: Format | None = None,
+    ) -> Format | None:
+        """Add all parts of a corpus to the report; returns the first one's format, if its rows tell it."""
+        forms = []
+        for source in sources.parts_of(corpus):
+            tally = self._tally(f"{name}, {source.data.label}", tokens)
+            forms.append(check.check(source.data, self._form(corpus, source, first), tokens, tally, known))
+            report.parts.append(tally.told(self.recipe.train.context, self.recipe.train.long))
+        return forms[0]
 
     def _labels(self) -> tuple[str, ...] | None:
         """The classes of the model that goes on, if it has any."""
@@ -138,31 +151,6 @@ class _Preview:
         except Refusal as refusal:
             return [Fault.of(refusal)]
         return []
-
-    def _run(self, parts: Parts, job: Job, state: State) -> Run:
-        batches = job.data.micro_batches(0)
-        tokens, steps = sum(batch.tokens for batch in batches), length(job.train, job.data)
-        taken = cost(job, tokens)
-        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in job.model.parameters()]
-        return Run(
-            model=kind(parts.config),
-            parameters=sum(size for size, _ in sizes),
-            trained=sum(size for size, is_trained in sizes if is_trained),
-            precision=job.precision.name,
-            device=job.precision.device,
-            steps=steps,
-            minutes=job.train.minutes,
-            steps_an_epoch=job.data.steps_an_epoch,
-            tokens_an_epoch=sum(span.length for row in job.data.epoch(0) for span in row),
-            tokens_a_step=tokens,
-            batch=[lesson(batches[0], job.model, parts.form, parts.tokenizer)],
-            notes=[
-                *([f"going on from {parts.begun}, step {state.step}"] if parts.begun else []),
-                *([f"{len(parts.added)} tokens are added: {', '.join(parts.added)}"] if parts.added else []),
-                *remarks(parts, job, state),
-            ],
-            **vars(taken),
-        )
 
 
 def _add(tally: Tally, documents: Documents, form: Format) -> None:
