@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from viva.base.config import kind
 from viva.base.errors import Refusal, notices
+from viva.base.progress import Progress
 from viva.text.example import Example
 from viva.text.fields import Format
 from viva.text.format import auto
@@ -23,7 +24,7 @@ def check(
     """
     with notices(tally.note):
         form = _settled(corpus, form, tally, known)
-        for chunk in _chunks(corpus, tally):
+        for chunk in _with_progress(_chunks(corpus, tally), tally):
             rows = [found for found in chunk if isinstance(found, Row)]
             made = iter([None] * len(rows) if form is None else examples(rows, form, tokenizer))
             for found in chunk:
@@ -59,6 +60,13 @@ def examples(rows: list[Row], form: Format, tokenizer: Tokenizer) -> list[Exampl
             return [refusal]
         half = len(rows) // 2
         return examples(rows[:half], form, tokenizer) + examples(rows[half:], form, tokenizer)
+
+
+def _with_progress(chunks: Iterator[list], tally: Tally) -> Iterator[list]:
+    with Progress(f"checking {tally.part.name}") as progress:
+        for chunk in chunks:
+            yield chunk
+            progress.say(f"{tally.part.rows:,} rows, {tally.part.refused:,} refused")
 
 
 def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row | Refusal]]:
