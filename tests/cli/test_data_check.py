@@ -106,6 +106,13 @@ def test_json_is_whole_and_alone(viva, talk):
     assert said["parts"][0]["examples"][1]["pieces"][1] == ["Yo<|im_end|>", "learned"]
 
 
+def test_a_lone_surrogate_can_be_told_everywhere(viva, tmp_path):
+    (tmp_path / "d.jsonl").write_text('{"text": "ab\\ud83d"}\n{"text": "a", "\\ud83d": 1}\n')
+    for words in ((), ("--json",), ("--html", tmp_path / "page.html")):
+        code, out, _ = viva("data", "check", tmp_path / "d.jsonl", *words)
+        assert code == 1 and "a lone surrogate at character 2" in out
+
+
 def test_the_page_is_inert_and_says_the_same(viva, talk, tmp_path):
     page = tmp_path / "page.html"
     code, out, _ = viva("data", "check", talk, "--html", page)

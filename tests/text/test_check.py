@@ -192,6 +192,11 @@ def test_a_document_is_shown_by_what_is_learned(told):
     assert part.examples[0].title.endswith("d.jsonl:1: 25 tokens, 3 learned")
 
 
+def test_what_is_not_shown_of_a_long_document_is_said(told):
+    pieces = told([{"text": "a" * 2000}]).examples[0].pieces
+    assert pieces == [Piece("<|endoftext|>" + "a" * 1499, LEARNED), Piece(" ... 502 more tokens", NOTE)]
+
+
 def test_two_answers_are_shown_apart(told):
     part = told([{"prompt": "p", "chosen": "good", "rejected": "bad"}])
     texts = [(piece.text, piece.mark) for piece in part.examples[0].pieces]

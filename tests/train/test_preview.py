@@ -108,6 +108,17 @@ def test_source_and_target_are_shown(tmp_path):
     assert (begin.mark, target) == (READ, Piece(f"a dog {number}<|endoftext|>", LEARNED))
 
 
+def test_a_long_source_is_not_shown_in_silence(tmp_path):
+    (tmp_path / "de").write_text("ein Hund " * 300 + "\n")
+    (tmp_path / "en").write_text("a dog\n")
+    data = {"kind": "parallel", "source": str(tmp_path / "de"), "target": str(tmp_path / "en")}
+    model = {"kind": "original", "width": 16, "layers": 1, "heads": 2, "hidden": 24, "context": 3000}
+    changes = {"model": model, "data": data, "format": "parallel", "objective": "seq2seq", "train.context": 3000}
+    tokenizer = {"tokenizer": {"vocab_size": 260}}  # each byte a token: 2700 and the end
+    [shown] = preview(recipe(tmp_path, {**changes, **tokenizer, "valid": 0})).run.batch
+    assert shown.pieces[0].text == ("ein Hund " * 300)[:1500] and shown.pieces[1].text.endswith(" more tokens")
+
+
 def test_classes_are_shown_by_name(tmp_path):
     rows = [{"text": f"the cat {n}", "label": ("bad", "good")[n % 2]} for n in range(10)]
     wrote(tmp_path, rows)

@@ -19,7 +19,7 @@ def tell(report: Report, html: Path | None = None, as_json: bool = False) -> int
     if html is not None:
         page.write(report, html)
     if as_json:
-        print(json.dumps(report.plain(), ensure_ascii=False, indent=2))
+        print(json.dumps(report.plain(), indent=2))
     else:
         console = Console(soft_wrap=True, highlight=False, markup=False, emoji=False)
         for line in lines(report, console.color_system is not None):

@@ -20,11 +20,15 @@ def document(
         if cut and begin == cut:
             pieces.append(Piece("\n-- the second text --\n", NOTE))
         pieces.append(Piece(tokenizer.decode(ids[begin:end].tolist()), LEARNED if learned else READ))
-    if len(ids) > MOST:
-        pieces.append(Piece(f" ... {len(ids) - MOST:,} more tokens", NOTE))
+    pieces += rest(len(ids))
     if label is not None:
         pieces.append(Piece(f"\n-- {label} --", NOTE))
     return Shown(f"{title}: {len(ids):,} tokens, {int(mask.sum()):,} learned", pieces)
+
+
+def rest(tokens: int) -> list[Piece]:
+    """What is said where a document has more tokens than are shown."""
+    return [Piece(f" ... {tokens - MOST:,} more tokens", NOTE)] if tokens > MOST else []
 
 
 def stretches(mask: Sequence[bool], cut: int = 0) -> list[tuple[int, int, bool]]:

@@ -6,7 +6,7 @@ from viva.model.head import Vocabulary
 from viva.model.whole import Whole
 from viva.text.fields import Format
 from viva.text.preflight import LEARNED, NOTE, READ, Piece, Shown
-from viva.text.shown import MOST, stretches
+from viva.text.shown import MOST, rest, stretches
 from viva.text.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
@@ -20,13 +20,14 @@ def lesson(batch: Batch, model: Whole, form: Format, tokenizer: Tokenizer) -> Sh
     pieces = []
     if batch.source is not None:
         source = batch.source.ids[0, : batch.source.lengths[0][0]].tolist()
-        pieces += [Piece(tokenizer.decode(source[:MOST]), READ), Piece("\n-- from which this is to be made --\n", NOTE)]
+        pieces += [Piece(tokenizer.decode(source[:MOST]), READ), *rest(len(source))]
+        pieces.append(Piece("\n-- from which this is to be made --\n", NOTE))
     if batch.targets.shape == batch.ids.shape:
         aims = batch.targets[0, :size].tolist()
-        pieces += list(_next(ids, aims, tokenizer) if _is_next(ids, aims) else _in_place(ids, aims, says))
+        pieces += [*(_next(ids, aims, tokenizer) if _is_next(ids, aims) else _in_place(ids, aims, says)), *rest(size)]
     else:
-        first = batch.targets[0].tolist()
-        pieces += [Piece(tokenizer.decode(ids[:MOST]), READ), Piece(f"\n-- {says.whole(first)} --", NOTE)]
+        answer = says.whole(batch.targets[0].tolist())
+        pieces += [Piece(tokenizer.decode(ids[:MOST]), READ), *rest(size), Piece(f"\n-- {answer} --", NOTE)]
     title = f"the first of {sum(map(len, batch.lengths)):,} documents of the first batch, as the objective makes it"
     return Shown(f"{title}: {size:,} tokens; of the batch's {batch.tokens:,}, {batch.count:,} are predicted", pieces)
 
