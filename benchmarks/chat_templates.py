@@ -2,7 +2,7 @@
 
     python benchmarks/chat_templates.py --data DIR [--each 50]
 
-DIR holds the folders alpaca_en, alpaca_zh, sharegpt_zh, mt_bench, llama_factory_demo and tok_minimind (docs/text.md).
+DIR holds the folders alpaca_en, alpaca_zh, sharegpt_zh, mt_bench, llama_factory_demo and tok_minimind (docs/chat.md).
 A table says for each template and each kind of conversation how many gave equal ids, finished and with a reply opened,
 how many both refused, how many viva alone refused, with the reasons below, and how many differ. It exits with 1 if any
 does.
@@ -22,9 +22,9 @@ from pathlib import Path
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
-from viva.text import chat
-from viva.text.templates import names
-from viva.text.tokenizer import Tokenizer
+from viva.text.talk import chat
+from viva.text.tokens.templates import names
+from viva.text.tokens.tokenizer import Tokenizer
 
 ROLES = {"human": "user", "gpt": "assistant", "system": "system"}
 SYSTEM = {"role": "system", "content": "You answer briefly. 回答要简短。"}

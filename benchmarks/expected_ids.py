@@ -27,7 +27,7 @@ from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_toke
 
 import viva
 from viva.cli.table import show
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.start import strings
 
 Ids = Callable[[str], list[int]]

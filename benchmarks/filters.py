@@ -14,9 +14,9 @@ from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 
-from viva.text.corpus import files
-from viva.text.filter import contamination, duplicates, language, length, near_duplicates, script
-from viva.text.sift import Filter, sift
+from viva.text.rows.corpus import files
+from viva.text.rows.filter import contamination, duplicates, language, length, near_duplicates, script
+from viva.text.rows.sift import Filter, sift
 
 
 def main() -> None:

@@ -38,7 +38,7 @@ def saved(folder: Path, shape: str) -> None:
     from viva.model import folder as checkpoint
     from viva.model.init import initialise
     from viva.model.transformer import Transformer
-    from viva.text.learn import byte_bpe
+    from viva.text.tokens.learn import byte_bpe
 
     tokenizer = byte_bpe.train(["some words to merge, some words to learn\n" * 3], byte_bpe.Config(vocab_size=300))
     checkpoint.save(folder, config(shape), initialise(Transformer(config(shape).spec())), tokenizer)

@@ -45,13 +45,13 @@ def texts(size: int) -> tuple[list[str], str]:
 
 
 def pattern() -> str:
-    from viva.text.learn._words import DIGITS, gpt4
+    from viva.text.tokens.learn._words import DIGITS, gpt4
 
     return gpt4(DIGITS["single"])
 
 
 def viva(size: int):
-    from viva.text.learn import byte_bpe
+    from viva.text.tokens.learn import byte_bpe
 
     given, after = texts(size)
     config, made = byte_bpe.Config(vocab_size=SIZE), []

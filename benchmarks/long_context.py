@@ -22,8 +22,8 @@ from viva.model.position import alibi, learned, none, rope, sinusoidal
 from viva.model.position.scaling import default, dynamic, linear, yarn
 from viva.model.spec import Attention, Block, Entry, Stack
 from viva.model.transformer import Transformer
-from viva.text.corpus import files
-from viva.text.split import split
+from viva.text.rows.corpus import files
+from viva.text.rows.split import split
 
 TRAINED, LENGTHS, PIECE, BUCKET = 256, (256, 512, 1024, 2048), 16_000, 64
 WIDTH, LAYERS, HEADS = 256, 4, 4

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from viva.base.choice import kind
 from viva.base.errors import Notice, Refusal
-from viva.text.corpus import files
-from viva.text.format import auto
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.corpus import files
+from viva.text.rows.format import auto
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 SETS = ["llama_factory_demo", "hh_rlhf", "dpo_zh", "sharegpt_zh", "alpaca_en", "alpaca_zh", "alpaca_eval_pairs"]
 TEXTS = ("Question: what is it? Answer: it is what it is.", "今天天气很好，我们去公园散步。")  # nearly bytes alone

@@ -59,7 +59,7 @@ def learned(texts: list[str]):
     """rustbpe's tokenizer of these texts, with viva's pattern."""
     import rustbpe
 
-    from viva.text.learn._words import DIGITS, gpt4
+    from viva.text.tokens.learn._words import DIGITS, gpt4
 
     made = rustbpe.Tokenizer()
     pattern = gpt4(DIGITS["single"])
@@ -72,7 +72,7 @@ def save_bpe(place: Path) -> None:
     from tokenizers import Regex, Tokenizer, decoders, models
     from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
-    from viva.text.byte_level import BYTE_OF
+    from viva.text.tokens.byte_level import BYTE_OF
 
     made, pattern = learned(read(place))
     ranks = {bytes(token): rank for token, rank in made.get_mergeable_ranks()}
@@ -97,14 +97,14 @@ def parts(token: bytes, rank: int, ranks: dict[bytes, int]) -> list[bytes]:
 
 
 def viva(place: Path):
-    from viva.text.tokenizer import Tokenizer
+    from viva.text.tokens.tokenizer import Tokenizer
 
     texts, tokenizer = read(place), Tokenizer.load(place)
     return partial(tokenizer.encode_batch, texts), summary(tokenizer.encode_batch(texts))
 
 
 def viva_one_by_one(place: Path):
-    from viva.text.tokenizer import Tokenizer
+    from viva.text.tokens.tokenizer import Tokenizer
 
     texts, tokenizer = read(place), Tokenizer.load(place)
     tokenizer.encode_batch(texts)
@@ -208,10 +208,10 @@ def compare(place: Path, contestants: dict, turns: int) -> None:
 
 BUILD = """
 import json, resource, sys, time
-from viva.text.corpus import files
-from viva.text.documents import build
-from viva.text.format import text
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.corpus import files
+from viva.text.cache.documents import build
+from viva.text.rows.format import text
+from viva.text.tokens.tokenizer import Tokenizer
 start = time.perf_counter()
 docs = build(files.Config(path=sys.argv[1]), text.Config(), Tokenizer.load(sys.argv[2]), sys.argv[3])
 seconds, memory = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -240,7 +240,7 @@ def finished(process: subprocess.Popen) -> tuple[Path, int, int, float, float]:
 
 
 def cache(place: Path, megabytes: float) -> None:
-    from viva.text.learn import byte_bpe
+    from viva.text.tokens.learn import byte_bpe
 
     byte_bpe.train(sources(2), byte_bpe.Config(vocab_size=VOCABULARY)).save(place / "tokenizer")
     size = generate(place / "data.jsonl", megabytes)

@@ -18,8 +18,8 @@ import transformers
 
 import viva
 from viva.cli import main
-from viva.text.corpus import files
-from viva.text.learn import byte_bpe
+from viva.text.rows.corpus import files
+from viva.text.tokens.learn import byte_bpe
 
 # Twenty of the languages with the most speakers, as the file names them
 LARGE = "eng cmn_hans hin spa arb fra ben por_BR rus urd ind deu jpn mar vie tam tur kor tha swh"

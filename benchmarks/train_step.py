@@ -54,7 +54,7 @@ def uneven_documents() -> list[list[int]]:
 def viva(folder: Path, texts: list[list[int]]):
     from viva.base import machine
     from viva.model import folder as checkpoint
-    from viva.text.pack import pack, spans
+    from viva.text.cache.pack import pack, spans
     from viva.train.batch import Batch
     from viva.train.objective.causal import Config
     from viva.train.optim import adamw

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import viva
 from viva.evaluate.bleu import bleu, by_length
-from viva.text.corpus import parallel
+from viva.text.rows.corpus import parallel
 
 BORDERS = (8, 11, 14, 17)
 

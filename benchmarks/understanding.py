@@ -20,9 +20,9 @@ from pathlib import Path
 import viva
 from viva.base.config import read_yaml
 from viva.evaluate.classes import interval, predicted, scores
-from viva.text.corpus import files, table
-from viva.text.format import classes
-from viva.text.row import Row
+from viva.text.rows.corpus import files, table
+from viva.text.rows.format import classes
+from viva.text.rows.row import Row
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 SETS = {"ag_news": "csv", "sst2": "tsv", "thucnews_titles": "tsv"}  # the ending of train and test

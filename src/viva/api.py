@@ -26,12 +26,13 @@ from viva.infer.use import require_filler, require_head, require_one_sequence, r
 from viva.model import folder, grow, hub, rescale
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
-from viva.text import chat, read
-from viva.text import grow as text_grow
-from viva.text.characters import require_list, require_texts
-from viva.text.format import parallel
-from viva.text.special import SENTINEL
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format import parallel
+from viva.text.talk import chat
+from viva.text.tokens import grow as text_grow
+from viva.text.tokens import read
+from viva.text.tokens.characters import require_list, require_texts
+from viva.text.tokens.special import SENTINEL
+from viva.text.tokens.tokenizer import Tokenizer
 
 HALVES = ("bfloat16", "float16")
 DTYPES = ("float32", *HALVES)
@@ -341,7 +342,7 @@ def located(name: str | Path) -> Path:
 
 
 def load_tokenizer(path: str | Path, **told: Any) -> Tokenizer:
-    """The tokenizer in a file or a folder of any form that text/read knows, of a run, or of a model on the hub.
+    """The tokenizer in a file or a folder of any form that text/tokens/read knows, of a run, or of a model on the hub.
 
     `told` is what a form leaves open and no file beside it says: `pattern="llama3"`, `do_lower_case=False`.
     """

@@ -6,7 +6,7 @@ from viva.cli import main
 from viva.model import folder
 from viva.model.arch import llama
 from viva.model.init import initialise
-from viva.text.learn import byte_bpe
+from viva.text.tokens.learn import byte_bpe
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ from viva.base.choice import names
 TEXT = "low lower lowest, new newer newest; wide wider widest\n" * 9
 
 
-@pytest.mark.parametrize("kind", names("viva.text.learn"))
+@pytest.mark.parametrize("kind", names("viva.text.tokens.learn"))
 def test_every_algorithm_is_named_with_dashes(viva, tmp_path, kind):
     (tmp_path / "text.txt").write_text(TEXT)
     words = ["tokenizer", "train", tmp_path / "text.txt", "--out", tmp_path / "made", "--algorithm"]
@@ -76,7 +76,7 @@ def test_a_mistake_is_one_sentence(viva, tmp_path, options, sentence):
     assert (code, out) == (2, "") and sentence in err and err.count("\n") == 1
 
 
-@pytest.mark.parametrize("kind", names("viva.text.learn"))
+@pytest.mark.parametrize("kind", names("viva.text.tokens.learn"))
 def test_help_shows_the_fields_of_the_algorithm(viva, kind):
     code, shown, _ = viva("tokenizer", "train", "--algorithm", kind, "--help")
     assert code == 0 and "--vocab-size" in shown

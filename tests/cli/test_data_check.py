@@ -7,7 +7,7 @@ import pytest
 from rich.text import Text
 
 from viva.cli.told import drawn, lines
-from viva.text.preflight import LEARNED, NOTE, READ, Part, Piece, Report, Run, Shown
+from viva.text.preflight.report import LEARNED, NOTE, READ, Part, Piece, Report, Run, Shown
 
 HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'> & \x1b[31m\u202e"
 

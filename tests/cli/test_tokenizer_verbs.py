@@ -6,9 +6,9 @@ import pytest
 import transformers
 
 import viva as public
-from viva.text.learn import byte_bpe
-from viva.text.probes import PROBES
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.probes import PROBES
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

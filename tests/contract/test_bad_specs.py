@@ -33,7 +33,7 @@ from viva.model.position.scaling import yarn
 from viva.model.score import additive, linear
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
 from viva.model.transformer import Transformer
-from viva.text.learn import byte_bpe
+from viva.text.tokens.learn import byte_bpe
 
 
 def attention(**fields) -> Attention:

@@ -20,7 +20,7 @@ from viva.model.position import rope
 from viva.model.position.scaling import linear
 from viva.model.spec import Attention
 from viva.model.transformer import Transformer
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 
 TIED = llama.TINY.model_copy(update={"tied": True})
 

@@ -14,9 +14,9 @@ from viva.base.errors import Notice, Refusal
 from viva.model.folder import FAMILIES
 from viva.model.grow import grow
 from viva.model.init import initialise
-from viva.text import grow as text_grow
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens import grow as text_grow
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 TEXTS = ["The quick brown fox doesn't mind. import torch as numpy\n" * 3, "语言模型把文本切成词元。\n" * 3]
 READERS = [name for name in names(FAMILIES) if getattr(variant(FAMILIES, name).TINY, "vocab", None)]

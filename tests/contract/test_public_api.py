@@ -18,8 +18,8 @@ from viva.model import folder
 from viva.model.arch import llama, qwen2
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import chat
-from viva.text.learn import byte_bpe
+from viva.text.talk import chat
+from viva.text.tokens.learn import byte_bpe
 
 TALK = [{"role": "user", "content": "2 + 3"}]
 

@@ -17,9 +17,9 @@ from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "a", "mat", "and", "slept"]
 CONFIG = bert.TINY.model_copy(update={"vocab": len(WORDS), "context": 12, "head": embed.Config()})

@@ -12,7 +12,7 @@ from viva.model import folder
 from viva.model.arch import bert, clip_text, cnn, electra, llama, original, rnn, roberta, t5, vit
 from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
-from viva.text.learn import byte_bpe
+from viva.text.tokens.learn import byte_bpe
 
 TALK = [{"role": "user", "content": "hi"}]
 CALLS = {

@@ -14,10 +14,10 @@ from viva.infer import answers
 from viva.model.arch import bert, roberta
 from viva.model.head import span
 from viva.model.init import initialise
-from viva.text.fields import frame_of_two
-from viva.text.format import questions
-from viva.text.learn import byte_bpe
-from viva.text.row import Row
+from viva.text.rows.fields import frame_of_two
+from viva.text.rows.format import questions
+from viva.text.rows.row import Row
+from viva.text.tokens.learn import byte_bpe
 
 CONTEXT = "the old cat sleeps in the sun and a small dog runs to the red house"
 

@@ -9,10 +9,10 @@ from viva.evaluate.classes import interval, predicted, scores
 from viva.model.arch import bert, distilbert, llama, roberta
 from viva.model.head import classify
 from viva.model.init import initialise
-from viva.text.fields import frame
-from viva.text.format import classes
-from viva.text.learn import byte_bpe
-from viva.text.row import Row
+from viva.text.rows.fields import frame
+from viva.text.rows.format import classes
+from viva.text.rows.row import Row
+from viva.text.tokens.learn import byte_bpe
 
 
 def test_macro_f1_by_hand():

@@ -6,7 +6,7 @@ import lzma
 import pytest
 
 from viva.evaluate import compressor, exact_match
-from viva.text.tasks import Task
+from viva.text.rows.tasks import Task
 
 
 def tasks() -> list[Task]:

@@ -14,7 +14,7 @@ from viva.evaluate.tokens.report import measure
 from viva.evaluate.tokens.sample import by_language, chosen
 from viva.evaluate.tokens.units import Units, main_script, units, words
 from viva.evaluate.tokens.vocabulary import vocabulary
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 
 BYTES = {f"<0x{byte:02X}>": byte for byte in range(256)}
 

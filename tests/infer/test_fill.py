@@ -10,8 +10,8 @@ import viva
 from viva.model import folder
 from viva.model.arch import bert, roberta
 from viva.model.init import initialise
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 TEXT = "the old cat sleeps in the sun and a small dog runs home"
 

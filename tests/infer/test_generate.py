@@ -19,7 +19,7 @@ from viva.model.mask.full import Full
 from viva.model.mask.prefix import Prefix
 from viva.model.recall import Recall
 from viva.model.transformer import Transformer
-from viva.text.learn import byte_bpe
+from viva.text.tokens.learn import byte_bpe
 
 TWINS = [
     n for n in names("viva.model.arch") if hasattr(transformers, variant("viva.model.arch", n).HEADS.get("lm", ""))

@@ -11,8 +11,8 @@ from tokenizers import models, pre_tokenizers, trainers
 import viva
 from viva.base.errors import Notice
 from viva.infer import mend
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 TEXT = "Thank you for inviting me to your party last week. the old cat sleeps in the sun"
 SIZES = {"d_model": 32, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 32, "decoder_ffn_dim": 32}

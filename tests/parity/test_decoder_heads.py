@@ -14,8 +14,8 @@ from viva.model.arch import gpt2
 from viva.model.head import classify, none, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 FAMILIES = ("gpt2", "openai_gpt", "llama", "mistral", "qwen2", "qwen2_moe", "qwen3", "gemma2")
 HEADS = (classify.Config(labels=3, bias=False), tag.Config(labels=3, dropout=0.2), none.Config())

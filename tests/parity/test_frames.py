@@ -15,10 +15,10 @@ import viva
 from viva.api import LanguageModel, located
 from viva.model.arch import llama
 from viva.model.init import initialise
-from viva.text.format import parallel
-from viva.text.learn import byte_bpe
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format import parallel
+from viva.text.rows.row import Row
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 SOURCES = ["der Hund sieht die Katze", "ein Mann läuft", "der rote Baum und die Frau", "die Katze läuft"]
 TARGETS = ["the dog sees the cat", "a man runs", "the red tree and the woman", "the cat runs"]

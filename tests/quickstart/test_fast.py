@@ -35,6 +35,6 @@ def test_the_samples_are_right_answers_to_their_questions(done):
     report = (done / "report.md").read_text(encoding="utf-8").partition("A task of each family")[2]
     rows = re.findall(r"^\| .*?`(.+?)`.*? \| `.*` \| `(.*)` \|$", report, re.MULTILINE)
     assert len(rows) >= 10
-    from viva.text.expression import verify
+    from viva.text.rows.expression import verify
 
     assert all(verify(expression, answer) for expression, answer in rows)

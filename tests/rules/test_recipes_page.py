@@ -10,11 +10,11 @@ from viva.train.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "recipes.md").read_text(encoding="utf-8")
-TOKENIZERS = (DOCS / "text.md").read_text(encoding="utf-8")
+TOKENIZERS = (DOCS / "tokenizers.md").read_text(encoding="utf-8")
 FOLDERS = (
-    "viva.text.corpus",
-    "viva.text.format",
-    "viva.text.filter",
+    "viva.text.rows.corpus",
+    "viva.text.rows.format",
+    "viva.text.rows.filter",
     "viva.train.optim",
     "viva.train.schedule",
     "viva.train.objective",
@@ -39,10 +39,10 @@ def test_defaults_are_those_of_the_code(field):
     assert float(row.split("|")[3]) == Train.model_fields[field].default
 
 
-@pytest.mark.parametrize("name", names("viva.text.learn"))
+@pytest.mark.parametrize("name", names("viva.text.tokens.learn"))
 def test_every_algorithm_of_tokenizers_is_described_with_its_fields(name):
     assert f"`{name}`" in TOKENIZERS
-    assert all(f"`{field}`" in TOKENIZERS for field in variant("viva.text.learn", name).Config.model_fields)
+    assert all(f"`{field}`" in TOKENIZERS for field in variant("viva.text.tokens.learn", name).Config.model_fields)
 
 
 @pytest.mark.parametrize("name", names("viva.model.arch"))

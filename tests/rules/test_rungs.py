@@ -7,6 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2] / "src" / "viva"
 RUNGS = ["base", "text", "model", "infer", "train", "evaluate", "api", "quickstart", "cli"]
+ROOMS = ["tokens", "talk", "rows", "cache", "preflight"]  # of text
 FILES = sorted(ROOT.rglob("*.py"))
 
 
@@ -34,6 +35,13 @@ def test_imports_point_up(file):
     assert not below, f"{file} is on rung {RUNGS[own]} and imports {below}"
 
 
+@pytest.mark.parametrize("file", sorted((ROOT / "text").glob("*/**/*.py")), ids=lambda file: file.name)
+def test_imports_point_up_within_text(file):
+    own = ROOMS.index(file.relative_to(ROOT / "text").parts[0])
+    rooms = {name.split(".")[2] for name in imported(file) if name.startswith("viva.text.")}
+    assert max(map(ROOMS.index, rooms), default=0) <= own
+
+
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_forbidden_imports(file):
     tops = {name.split(".")[0] for name in imported(file)}
@@ -45,4 +53,4 @@ def test_forbidden_imports(file):
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_the_readable_algorithms_are_called_by_tests_alone(file):
     if file.parent.name != "reference":
-        assert not {name for name in imported(file) if name.startswith("viva.text.reference")}
+        assert not {name for name in imported(file) if name.startswith("viva.text.tokens.reference")}

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 from sample_texts import TEXTS
 
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 # A busy machine is slow, not wrong.
 settings.register_profile("steady", deadline=None, suppress_health_check=[HealthCheck.too_slow])

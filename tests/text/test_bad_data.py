@@ -7,10 +7,10 @@ import json
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text import documents
-from viva.text.corpus import files
-from viva.text.format import alpaca, classes, kto, messages, parallel, preference, prompt, sharegpt, text
-from viva.text.row import Row
+from viva.text.cache import documents
+from viva.text.rows.corpus import files
+from viva.text.rows.format import alpaca, classes, kto, messages, parallel, preference, prompt, sharegpt, text
+from viva.text.rows.row import Row
 
 TALK = [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "四"}]
 TURNS = [{"from": "human", "value": "2 + 2?"}, {"from": "gpt", "value": "四"}]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
-from viva.text import chat, marks
-from viva.text.tokenizer import Tokenizer
+from viva.text.talk import chat
+from viva.text.tokens import marks
+from viva.text.tokens.tokenizer import Tokenizer
 
 # Forms of well-known families, written for these tests with the special tokens at hand.
 TEMPLATES = {

@@ -7,13 +7,13 @@ import pytest
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.text.check import check
-from viva.text.corpus import files, mixture, parallel, table
-from viva.text.format import auto, classes, messages, prompt
-from viva.text.learn import byte_bpe
-from viva.text.preflight import LEARNED, NOTE, READ, Part, Piece, Report
-from viva.text.row import Row
-from viva.text.tally import Tally
+from viva.text.preflight.check import check
+from viva.text.preflight.report import LEARNED, NOTE, READ, Part, Piece, Report
+from viva.text.preflight.tally import Tally
+from viva.text.rows.corpus import files, mixture, parallel, table
+from viva.text.rows.format import auto, classes, messages, prompt
+from viva.text.rows.row import Row
+from viva.text.tokens.learn import byte_bpe
 
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}
 TALK = {"messages": [USER, ANSWER]}

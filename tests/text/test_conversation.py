@@ -4,8 +4,8 @@ import pytest
 from transformers import AutoTokenizer
 
 from viva.base.errors import Notice, Refusal
-from viva.text import chat
-from viva.text.tokenizer import Tokenizer
+from viva.text.talk import chat
+from viva.text.tokens.tokenizer import Tokenizer
 
 USER, ASSISTANT = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}
 SYSTEM = {"role": "system", "content": "s"}

@@ -5,11 +5,11 @@ import json
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text import documents
-from viva.text.corpus import files
-from viva.text.format import alpaca, kto, messages, preference, sharegpt
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache import documents
+from viva.text.rows.corpus import files
+from viva.text.rows.format import alpaca, kto, messages, preference, sharegpt
+from viva.text.rows.row import Row
+from viva.text.tokens.tokenizer import Tokenizer
 
 USER, ASSISTANT, SYSTEM = ("<|im_start|>" + role + "\n" for role in ("user", "assistant", "system"))
 END = "<|im_end|>"

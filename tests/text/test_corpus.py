@@ -11,9 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viva.base.errors import Refusal
-from viva.text.corpus import files, hub, python, tasks
-from viva.text.row import Row
-from viva.text.split import part_of, split
+from viva.text.rows.corpus import files, hub, python, tasks
+from viva.text.rows.row import Row
+from viva.text.rows.split import part_of, split
 
 
 def _texts(path, **more):

@@ -14,12 +14,12 @@ import pytest
 from viva.base import ahead, progress
 from viva.base.errors import Notice, Refusal
 from viva.base.files import sole_user
-from viva.text import documents, written
-from viva.text.corpus import files
-from viva.text.documents import Documents, build
-from viva.text.format import alpaca, prompt, text
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache import documents, written
+from viva.text.cache.documents import Documents, build
+from viva.text.rows.corpus import files
+from viva.text.rows.format import alpaca, prompt, text
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 ROWS = [{"prompt": f"{i} + 1 =", "completion": f" {i + 1} 是"} for i in range(40)]
 
@@ -173,11 +173,11 @@ def test_a_kill_while_building_leaves_no_cache_and_is_gone_on_after(ours, tmp_pa
     (tmp_path / "big.txt").write_text("a line of text\n" * 100_000)
     ours.save(tmp_path / "tokenizer")
     code = f"""
-from viva.text import written
-from viva.text.documents import build
-from viva.text.corpus import files
-from viva.text.format import text
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache import written
+from viva.text.cache.documents import build
+from viva.text.rows.corpus import files
+from viva.text.rows.format import text
+from viva.text.tokens.tokenizer import Tokenizer
 written.EVERY_S = 0.0
 print("start", flush=True)
 build(files.Config(path={str(tmp_path / "big.txt")!r}, piece=100), text.Config(),

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Regex, models, normalizers, pre_tokenizers
 from tokenizers.pre_tokenizers import ByteLevel, Sequence, Split
 
-from viva.text import marks, tokenizer
-from viva.text.byte_level import BYTE_OF
-from viva.text.byte_pairs import SPACE, BytePairs, Unfit
-from viva.text.fast import Fast
-from viva.text.format import prompt, text
-from viva.text.learn._words import gpt4
-from viva.text.pattern import KINDS, alike
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format import prompt, text
+from viva.text.rows.row import Row
+from viva.text.tokens import marks, tokenizer
+from viva.text.tokens.byte_level import BYTE_OF
+from viva.text.tokens.byte_pairs import SPACE, BytePairs, Unfit
+from viva.text.tokens.fast import Fast
+from viva.text.tokens.learn._words import gpt4
+from viva.text.tokens.pattern import KINDS, alike
+from viva.text.tokens.tokenizer import Tokenizer
 
 # As they stand in the tokenizer.json of each model.
 PATTERNS = {

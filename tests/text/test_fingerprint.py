@@ -5,9 +5,9 @@ import json
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text.fingerprint import Fingerprint
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.fingerprint import Fingerprint
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 def _changed(ours, tmp_path, change):

@@ -6,10 +6,10 @@ import pytest
 
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal
-from viva.text.fields import FORMATS
-from viva.text.format import alpaca, messages, prompt, text
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.fields import FORMATS
+from viva.text.rows.format import alpaca, messages, prompt, text
+from viva.text.rows.row import Row
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.objective import causal
 
 

@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
-from viva.text import chat, marks
-from viva.text.templates import named, names
-from viva.text.tokenizer import Tokenizer
+from viva.text.talk import chat
+from viva.text.tokens import marks
+from viva.text.tokens.templates import named, names
+from viva.text.tokens.tokenizer import Tokenizer
 
 CASES = int(os.environ.get("VIVA_CASES", "40"))
 TOOLED = ("llama3_1", "mistral", "qwen2_5", "qwen3")  # templates with a form for tools

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viva.base.errors import Refusal
-from viva.text.corpus import files
+from viva.text.rows.corpus import files
 
 ROWS = [{"text": "a\n\u2028b ]", "n": [1, {"x": "}"}]}, {"text": "中", "n": None}, {"text": '"\\'}]
 

@@ -19,13 +19,13 @@ from transformers import AutoTokenizer
 
 from viva.base.choice import names, variant
 from viva.base.errors import Notice, Refusal
-from viva.text.chat import render
-from viva.text.learn import bpe, byte_bpe, char, unigram, word, wordpiece
-from viva.text.learn._words import HAN
-from viva.text.reread import Reread
-from viva.text.words import borders, spoken
+from viva.text.talk.chat import render
+from viva.text.tokens.learn import bpe, byte_bpe, char, unigram, word, wordpiece
+from viva.text.tokens.learn._words import HAN
+from viva.text.tokens.reread import Reread
+from viva.text.tokens.words import borders, spoken
 
-KINDS = names("viva.text.learn")
+KINDS = names("viva.text.tokens.learn")
 WHOLE = ["bpe", "byte_bpe", "char", "unigram"]  # that give every text back
 SAMPLES = [
     "",
@@ -38,7 +38,7 @@ SAMPLES = [
 
 
 def config(kind: str, **fields):
-    return variant("viva.text.learn", kind).Config(**{"vocab_size": 900, "mask": True, "sentinels": 2, **fields})
+    return variant("viva.text.tokens.learn", kind).Config(**{"vocab_size": 900, "mask": True, "sentinels": 2, **fields})
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +122,7 @@ def test_a_text_is_framed_by_its_roles(learned, kind):
 
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in ("char",)])
 def test_where_words_begin(learned, kind):
-    """What `viva.text.words` says for whole-word masking, of a text whose words are known."""
+    """What `viva.text.tokens.words` says for whole-word masking, of a text whose words are known."""
     ids = learned[kind].encode("the option and the value")
     assert borders(learned[kind])(np.array(ids)).sum() == 5
 
@@ -130,8 +130,8 @@ def test_where_words_begin(learned, kind):
 def test_learning_is_deterministic_in_another_process_on_one_thread(learned):
     code = (
         "import sys; sys.path.insert(0, 'tests/text'); from prose import TEXTS; from viva.base.choice import variant;"
-        "learn = lambda kind: variant('viva.text.learn', kind).Config(vocab_size=900, mask=True, sentinels=2).learn;"
-        "print(*(learn(kind)(list(TEXTS.values())).fingerprint.merges for kind in sys.argv[1:]))"
+        "config = lambda kind: variant('viva.text.tokens.learn', kind).Config(vocab_size=900, mask=True, sentinels=2);"
+        "print(*(config(kind).learn(list(TEXTS.values())).fingerprint.merges for kind in sys.argv[1:]))"
     )
     env = {**os.environ, "RAYON_NUM_THREADS": "1", "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}
     kinds = [kind for kind in KINDS if kind != "unigram"]

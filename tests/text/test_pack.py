@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from viva.base.errors import Refusal
-from viva.text.pack import Span, alone, pack, spans
+from viva.text.cache.pack import Span, alone, pack, spans
 
 lengths = st.lists(st.integers(0, 60), max_size=60)
 

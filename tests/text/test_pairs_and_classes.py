@@ -11,14 +11,14 @@ from tokenizers.processors import RobertaProcessing, TemplateProcessing
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.text import documents
-from viva.text.corpus import files, parallel, table
-from viva.text.example import UNTAGGED
-from viva.text.format import classes, pairs, questions, tags
-from viva.text.format import parallel as two
-from viva.text.learn import byte_bpe
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache import documents
+from viva.text.rows.corpus import files, parallel, table
+from viva.text.rows.format import classes, pairs, questions, tags
+from viva.text.rows.format import parallel as two
+from viva.text.rows.row import Row
+from viva.text.tokens.example import UNTAGGED
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 @pytest.fixture(scope="module")

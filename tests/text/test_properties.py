@@ -5,9 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from viva.base.errors import Refusal
-from viva.text import chat
-from viva.text.template import DEFAULT_TEMPLATE
-from viva.text.tokenizer import Tokenizer
+from viva.text.talk import chat
+from viva.text.tokens.template import DEFAULT_TEMPLATE
+from viva.text.tokens.tokenizer import Tokenizer
 
 TEMPLATES = {"default": DEFAULT_TEMPLATE}
 SPECIALS = ["<|endoftext|>", "<|pad|>", "<|im_start|>", "<|im_end|>"]

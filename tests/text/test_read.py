@@ -16,12 +16,12 @@ from sample_texts import TEXTS
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from viva.base.errors import Notice, Refusal
-from viva.text.learn import byte_bpe
-from viva.text.patterns import PATTERNS
-from viva.text.probes import PROBES
-from viva.text.read._byte_level import CHARACTER
-from viva.text.read._merges import recovered
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.patterns import PATTERNS
+from viva.text.tokens.probes import PROBES
+from viva.text.tokens.read._byte_level import CHARACTER
+from viva.text.tokens.read._merges import recovered
+from viva.text.tokens.tokenizer import Tokenizer
 
 ALL = [*PROBES, *TEXTS, "", " ", "\n", "the cat's 3 dogs' 12345 tails", "x" * 50]
 BYTES = {character: byte for byte, character in CHARACTER.items()}
@@ -454,7 +454,7 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", PATTERNS)
 def test_every_pattern_parts_a_text_and_loses_nothing(name):
-    from viva.text import patterns
+    from viva.text.tokens import patterns
 
     for text in ALL:
         pieces = patterns.byte_level(name).pre_tokenize_str(text)

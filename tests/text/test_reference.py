@@ -9,8 +9,8 @@ from prose import TEXTS
 from scipy.special import digamma
 from tokenizers import Regex, models, pre_tokenizers, trainers
 
-from viva.text.learn import wordpiece as fast_wordpiece
-from viva.text.reference import bpe, unigram, wordpiece
+from viva.text.tokens.learn import wordpiece as fast_wordpiece
+from viva.text.tokens.reference import bpe, unigram, wordpiece
 
 WORDS = pre_tokenizers.Sequence(
     [

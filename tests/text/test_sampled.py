@@ -9,13 +9,13 @@ import pytest
 from prose import CHINESE, CODE, ENGLISH, TEXTS
 
 from viva.base.errors import Refusal
-from viva.text import documents
-from viva.text.chat import draft
-from viva.text.corpus import files
-from viva.text.example import encode
-from viva.text.format import text as plain_text
-from viva.text.learn import bpe, byte_bpe, unigram, word
-from viva.text.sampled import Sampled, backward_sampled, dropped_out
+from viva.text.cache import documents
+from viva.text.rows.corpus import files
+from viva.text.rows.format import text as plain_text
+from viva.text.talk.chat import draft
+from viva.text.tokens.example import encode
+from viva.text.tokens.learn import bpe, byte_bpe, unigram, word
+from viva.text.tokens.sampled import Sampled, backward_sampled, dropped_out
 
 SCORES = {"a": -1.0, "b": -1.5, "ab": -2.0, "ba": -3.0, "aba": -4.0}
 RANKS = {("a", "b"): 0, ("ab", "a"): 1, ("b", "a"): 2}

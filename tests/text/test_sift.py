@@ -8,11 +8,11 @@ import pytest
 from pydantic import ValidationError
 
 from viva.base.errors import Notice, Refusal
-from viva.text import documents
-from viva.text.corpus import files
-from viva.text.filter import contamination, duplicates, language, length, near_duplicates, script, unreadable
-from viva.text.format import text
-from viva.text.sift import sift
+from viva.text.cache import documents
+from viva.text.rows.corpus import files
+from viva.text.rows.filter import contamination, duplicates, language, length, near_duplicates, script, unreadable
+from viva.text.rows.format import text
+from viva.text.rows.sift import sift
 
 
 def _corpus(tmp_path, *texts, name="d"):

@@ -7,8 +7,8 @@ from hypothesis import strategies as st
 from tokenizers import decoders, models
 
 from viva.base.errors import Refusal
-from viva.text.byte_level import BYTE_OF
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.byte_level import BYTE_OF
+from viva.text.tokens.tokenizer import Tokenizer
 
 SIGN = {byte: sign for sign, byte in BYTE_OF.items()}
 

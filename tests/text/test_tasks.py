@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text.corpus import tasks
-from viva.text.expression import evaluate, verify
-from viva.text.tasks import FAMILIES, is_held_out, task
+from viva.text.rows.corpus import tasks
+from viva.text.rows.expression import evaluate, verify
+from viva.text.rows.tasks import FAMILIES, is_held_out, task
 
 
 @pytest.fixture(scope="module")

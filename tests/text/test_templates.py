@@ -9,10 +9,10 @@ from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
 from viva.cli import tokenizer as cli
-from viva.text import chat
-from viva.text.learn import byte_bpe
-from viva.text.templates import named, names
-from viva.text.tokenizer import Tokenizer
+from viva.text.talk import chat
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.templates import named, names
+from viva.text.tokens.tokenizer import Tokenizer
 
 SYSTEM = {"role": "system", "content": "Be kind, 友善。"}
 TURNS = [
@@ -162,7 +162,7 @@ def test_text_and_mask_are_as_written_by_hand(pair, case):
 
 @pytest.mark.parametrize("name", names())
 def test_every_template_is_described(name):
-    page = (Path(__file__).parents[2] / "docs" / "text.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "chat.md").read_text(encoding="utf-8")
     assert f"\n| `{name}` |" in page and re.search(rf"\b{name}\b", cli.template.__doc__)
 
 

@@ -13,8 +13,8 @@ from tokenizers.processors import TemplateProcessing
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 SAMPLES = [
     "",
@@ -68,7 +68,7 @@ def test_ours_names_distinct_tokens_for_pad_and_end(ours, twin):
 def test_training_is_deterministic_in_another_process_on_one_thread(ours):
     code = (
         "import sys; sys.path.insert(0, 'tests/text'); from sample_texts import TEXTS;"
-        "from viva.text.learn import byte_bpe;"
+        "from viva.text.tokens.learn import byte_bpe;"
         "print(byte_bpe.train(TEXTS, byte_bpe.Config(vocab_size=420)).fingerprint.merges)"
     )
     env = {**os.environ, "RAYON_NUM_THREADS": "1", "PYTHONHASHSEED": "7", "PYTHONPATH": os.pathsep.join(sys.path)}

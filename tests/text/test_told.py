@@ -8,10 +8,10 @@ import pytest
 
 from viva.base.choice import kind, names
 from viva.base.errors import Notice, Refusal
-from viva.text import documents
-from viva.text.corpus import files
-from viva.text.fields import FORMATS, told
-from viva.text.format import auto, text
+from viva.text.cache import documents
+from viva.text.rows.corpus import files
+from viva.text.rows.fields import FORMATS, told
+from viva.text.rows.format import auto, text
 from viva.train import start
 from viva.train.recipe import Recipe
 
@@ -50,7 +50,7 @@ def test_a_format_is_told_by_the_fields_of_its_rows(tmp_path, name):
 
 
 def test_the_page_shows_rows_that_tell_their_format():
-    page = (Path(__file__).parents[2] / "docs" / "text.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "data.md").read_text(encoding="utf-8")
     name, seen = "", set()
     for cell, row in re.findall(r"^\| (`\w+` )?\| `(\{.*?\})`", page, re.MULTILINE):
         name = cell.strip(" `") or name

@@ -3,12 +3,12 @@
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text import chat
-from viva.text.chat import Learned
-from viva.text.format import messages
-from viva.text.learn import byte_bpe
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format import messages
+from viva.text.rows.row import Row
+from viva.text.talk import chat
+from viva.text.talk.chat import Learned
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 
 TALK = [
     {"role": "system", "content": "s"},

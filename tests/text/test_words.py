@@ -6,9 +6,9 @@ import tokenizers
 from tokenizers import decoders, models, normalizers, pre_tokenizers
 
 from viva.base.errors import Refusal
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
-from viva.text.words import borders, spoken
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
+from viva.text.tokens.words import borders, spoken
 
 
 def told(tokenizer, text):

@@ -8,8 +8,8 @@ import torch
 from viva.model.arch import bart, bert, electra, llama
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text.learn import byte_bpe
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.data import Batching, Data
 from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans
 

@@ -8,7 +8,7 @@ import pytest
 
 import viva
 from viva.base.errors import Refusal
-from viva.text.templates import named
+from viva.text.tokens.templates import named
 from viva.train import start
 from viva.train.run import run
 
@@ -46,7 +46,7 @@ def test_a_template_that_changes_by_one_space_is_refused_at_resume(tmp_path, mon
     before = named("llama3")
     assert viva.load(first.folder).tokenizer.template == before.source
     changed = replace(before, source=before.source.replace("assistant<|end", "assistant <|end"))
-    monkeypatch.setattr("viva.text.tokenizer.named", lambda name: changed)
+    monkeypatch.setattr("viva.text.tokens.tokenizer.named", lambda name: changed)
     with refuses("step-00000003 needs its own tokenizer: its template must be"):
         start.parts(given, tmp_path / "run")
 

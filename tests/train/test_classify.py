@@ -12,8 +12,8 @@ import viva
 from viva.base.choice import tagged
 from viva.base.errors import Notice, Refusal
 from viva.evaluate.classes import predicted
-from viva.text.format import classes
-from viva.text.row import Row
+from viva.text.rows.format import classes
+from viva.text.rows.row import Row
 from viva.train import start
 from viva.train.recipe import claim
 from viva.train.run import run

@@ -205,7 +205,7 @@ def test_held_out_bits_per_byte_are_the_loss_in_other_units(tmp_path):
 
 
 def decoded(tmp_path, docs):
-    from viva.text.tokenizer import Tokenizer
+    from viva.text.tokens.tokenizer import Tokenizer
 
     tokenizer = Tokenizer.load(tmp_path / "run" / "tokenizer")
     return [tokenizer.decode(docs[i][0].tolist(), skip_special=True) for i in range(len(docs))]

@@ -13,7 +13,7 @@ from viva.model.arch import bart, bert, llama, transfo_xl
 from viva.model.head import tag
 from viva.model.position import alibi, learned, none, rope, t5
 from viva.model.transformer import Transformer
-from viva.text.learn import byte_bpe
+from viva.text.tokens.learn import byte_bpe
 from viva.train import start
 from viva.train.loss import IGNORE
 from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans

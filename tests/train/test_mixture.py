@@ -9,7 +9,7 @@ from tests.train.fakes import Memory
 
 from viva.base.config import parse
 from viva.base.errors import Notice, Refusal
-from viva.text.pack import Span
+from viva.text.cache.pack import Span
 from viva.train import start
 from viva.train.data import Batching, Data, Share
 from viva.train.mixing import Mixture, quotas

@@ -17,8 +17,8 @@ from viva.model import folder
 from viva.model.arch import bart, bert, llama
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text.learn import byte_bpe
-from viva.text.pack import Span
+from viva.text.cache.pack import Span
+from viva.text.tokens.learn import byte_bpe
 from viva.train.loss import IGNORE
 from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans
 from viva.train.objective._noise import number

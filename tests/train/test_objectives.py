@@ -17,7 +17,7 @@ from viva.model.head import span as span_head
 from viva.model.head import tag as tag_head
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text.format import classes, tags
+from viva.text.rows.format import classes, tags
 from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import balanced, class_cross_entropy

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from viva.text.preflight import LEARNED, NOTE, READ, Piece
+from viva.text.preflight.report import LEARNED, NOTE, READ, Piece
 from viva.train import preview as module
 from viva.train import start
 from viva.train.cost import activations, cost, remembered

@@ -7,7 +7,7 @@ import yaml
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.text.learn import byte_bpe
+from viva.text.tokens.learn import byte_bpe
 from viva.train import start
 from viva.train.recipe import Recipe, claim
 from viva.train.run import run

@@ -48,7 +48,7 @@ def test_a_damaged_token_cache(tmp_path):
 
 def test_a_kill_between_the_tokenizers_files(tmp_path, monkeypatch):
     """Nothing of it is taken for a tokenizer, and the same command makes it whole."""
-    from viva.text import tokenizer
+    from viva.text.tokens import tokenizer
 
     real = tokenizer.write_text
 

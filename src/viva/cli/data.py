@@ -54,9 +54,9 @@ def check(
         print JSON in place of sentences
     """
     from viva.cli import told
-    from viva.text.check import check
-    from viva.text.preflight import Part, Report
-    from viva.text.tally import Tally
+    from viva.text.preflight.check import check
+    from viva.text.preflight.report import Part, Report
+    from viva.text.preflight.tally import Tally
 
     reader, form = _tokenizer(tokenizer, template), _form(format, fields)
     tally = Tally(Part(path), reader, faults, examples)
@@ -72,7 +72,7 @@ def check(
 
 def _corpus(path: str):
     """The rows in `path`, of tables where it names some."""
-    from viva.text.corpus import files, table
+    from viva.text.rows.corpus import files, table
 
     if not Path(path).expanduser().exists():
         files.found(path)  # refused where it is no glob either
@@ -85,7 +85,7 @@ def _form(kind: str, fields: tuple[str, ...]):
     from viva.base.choice import variant
     from viva.base.config import parse
     from viva.base.errors import Refusal
-    from viva.text.fields import FORMATS
+    from viva.text.rows.fields import FORMATS
 
     if fields and kind == "auto":
         fix = "name it, such as --format prompt"
@@ -96,7 +96,7 @@ def _form(kind: str, fields: tuple[str, ...]):
 def _tokenizer(name: str | None, template: str | None):
     """The tokenizer of that name, or one whose tokens are bytes."""
     if name is None:
-        from viva.text.learn import byte_bpe
+        from viva.text.tokens.learn import byte_bpe
 
         found = byte_bpe.Config(vocab_size=BYTES).learn(["."])
     else:

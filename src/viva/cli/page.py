@@ -5,7 +5,7 @@ from pathlib import Path
 
 from viva.base.files import write_text
 from viva.cli.sentences import costs, figures, visible
-from viva.text.preflight import Report, Shown
+from viva.text.preflight.report import Report, Shown
 
 STYLE = """body { font: 15px/1.5 sans-serif; max-width: 60em; margin: 2em auto; padding: 0 1em }
 pre { white-space: pre-wrap; overflow-wrap: anywhere; border: 1px solid #ccc; padding: .7em }

@@ -1,6 +1,6 @@
 """What a check of data or a dry run found, in sentences, and texts of any kind made safe to show."""
 
-from viva.text.preflight import Part, Run
+from viva.text.preflight.report import Part, Run
 
 FATES = {  # of long documents
     "split": ": they are cut into pieces, and all of them is read",

@@ -12,9 +12,9 @@ from viva.base.errors import Refusal, nearest
 from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff, tokenizer_report
 
 if TYPE_CHECKING:
-    from viva.text.row import Corpus
+    from viva.text.rows.row import Corpus
 
-ALGORITHMS = "viva.text.learn"
+ALGORITHMS = "viva.text.tokens.learn"
 DATA_SET = re.compile(r"[\w.-]+/[\w.-]+")  # a name on the hub
 
 app = App(name="tokenizer", help="Train a tokenizer, or see how one splits a text.", help_format="plaintext")
@@ -55,8 +55,8 @@ def train(
         algorithm
             byte-bpe, bpe, wordpiece, unigram, word or char
         """
-        from viva.text.fields import text
-        from viva.text.reread import Reread
+        from viva.text.rows.fields import text
+        from viva.text.tokens.reread import Reread
 
         rows = _corpus(path)
         learned = config.learn(Reread(lambda: _told(text(row, field) for row in rows.rows())))
@@ -77,7 +77,7 @@ def train(
 
 def _corpus(path: str) -> "Corpus":
     """The files at `path` or, where there are none and it is the name of one, a data set of the hub."""
-    from viva.text.corpus import files, hub
+    from viva.text.rows.corpus import files, hub
 
     if DATA_SET.fullmatch(path) and not Path(path).exists():
         return hub.Config(name=path)

@@ -27,7 +27,7 @@ def add(path: str, *, tokens: Tokens = None, special: Tokens = None, out: Path) 
         a new folder
     """
     from viva.base.config import parse
-    from viva.text import grow
+    from viva.text.tokens import grow
 
     config = parse(grow.Config, {"tokens": tokens or (), "special": special or ()}, name="added tokens")
     added = _model(path, config, out) if _is_model(path) else _tokenizer(path, config, out)
@@ -38,7 +38,7 @@ def add(path: str, *, tokens: Tokens = None, special: Tokens = None, out: Path) 
 
 def _is_model(path: str) -> bool:
     """Whether there is a model, and not a tokenizer alone."""
-    from viva.text import read
+    from viva.text.tokens import read
 
     return not read.holds_one(path) or (Path(path) / "config.json").is_file()
 
@@ -53,7 +53,7 @@ def _model(path: str, config, out: Path) -> dict[str, int]:
 
 def _tokenizer(path: str, config, out: Path) -> dict[str, int]:
     from viva.api import load_tokenizer
-    from viva.text.grow import grow
+    from viva.text.tokens.grow import grow
 
     grown = grow(load_tokenizer(path), config)
     grown.tokenizer.save(out)

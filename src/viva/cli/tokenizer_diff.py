@@ -24,8 +24,8 @@ def diff(first: str, second: str, *, data: str | None = None, field: str = "text
         how many texts to show
     """
     from viva.api import load_tokenizer
-    from viva.text import differ
-    from viva.text.probes import PROBES
+    from viva.text.tokens import differ
+    from viva.text.tokens.probes import PROBES
 
     one, other = load_tokenizer(first), load_tokenizer(second)
     parts, texts = differ.parts(one, other), [*PROBES, *_texts(data, field)]
@@ -40,7 +40,7 @@ def diff(first: str, second: str, *, data: str | None = None, field: str = "text
 
 
 def _texts(data: str | None, field: str) -> list[str]:
-    from viva.text.corpus import files
-    from viva.text.fields import text
+    from viva.text.rows.corpus import files
+    from viva.text.rows.fields import text
 
     return [] if data is None else [text(row, field) for row in files.Config(path=data).rows()]

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from viva.cli import page
 from viva.cli.sentences import costs, figures, visible
-from viva.text.preflight import LEARNED, NOTE, READ, Report, Shown
+from viva.text.preflight.report import LEARNED, NOTE, READ, Report, Shown
 
 STYLES = {LEARNED: "bold green", READ: "dim", NOTE: "italic"}
 OPEN, CLOSE = "⟦", "⟧"  # around what is learned, where there is no colour

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 from viva.infer.answers import answers
 from viva.model.whole import Whole
-from viva.text.format.questions import Config as Format
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format.questions import Config as Format
+from viva.text.rows.row import Row
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from viva.base.errors import Refusal, nearest
-from viva.text.characters import require_texts
+from viva.text.tokens.characters import require_texts
 
 UNSPACED = re.compile(
     r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]"

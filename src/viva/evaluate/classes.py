@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from viva.base.errors import Refusal
 from viva.infer.classify import class_scores
 from viva.model.whole import Whole
-from viva.text.format.classes import Config as Format
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format.classes import Config as Format
+from viva.text.rows.row import Row
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
 from viva.model.transformer import Transformer
-from viva.text import chat
-from viva.text.tasks import Task
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.tasks import Task
+from viva.text.talk import chat
+from viva.text.tokens.tokenizer import Tokenizer
 
 LONGEST = 24  # tokens of a reply; every answer of the task families is shorter
 

@@ -9,11 +9,11 @@ from torch import Tensor
 from viva.base.errors import Refusal
 from viva.infer.together import read_together, require_fit
 from viva.model.whole import Whole
-from viva.text.characters import couples
-from viva.text.fields import frame_of_two, text
-from viva.text.format.questions import Asked, Config
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.fields import frame_of_two, text
+from viva.text.rows.format.questions import Asked, Config
+from viva.text.rows.row import Row
+from viva.text.tokens.characters import couples
+from viva.text.tokens.tokenizer import Tokenizer
 
 LONGEST = 30  # tokens of an answer that is looked for
 

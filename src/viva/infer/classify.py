@@ -10,11 +10,11 @@ from torch import Tensor
 
 from viva.infer.together import read_examples
 from viva.model.whole import Whole
-from viva.text.characters import couples
-from viva.text.example import UNTAGGED, Example
-from viva.text.format import classes, tags
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format import classes, tags
+from viva.text.rows.row import Row
+from viva.text.tokens.characters import couples
+from viva.text.tokens.example import UNTAGGED, Example
+from viva.text.tokens.tokenizer import Tokenizer
 
 ANY = "?"  # the formats by which training reads texts ask for a class; which one makes no difference here
 

@@ -8,8 +8,8 @@ from viva.base.errors import Refusal
 from viva.infer.spelled import encode_gaps, tell_spelled
 from viva.infer.together import read_together, require_fit
 from viva.model.whole import Whole
-from viva.text.fields import frame
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.fields import frame
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

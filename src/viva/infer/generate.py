@@ -10,7 +10,7 @@ from viva.infer.decode import Decoding, require_sources
 from viva.infer.sampling import Sampling
 from viva.infer.stop import Guard
 from viva.model.transformer import Transformer
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 
 Finish = Literal["stop", "length"]
 

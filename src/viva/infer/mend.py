@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from viva.base.errors import Notice, Refusal
 from viva.infer.spelled import encode_gaps, pieces, tell_spelled
-from viva.text import special
-from viva.text.characters import require_whole
-from viva.text.fields import frame
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.fields import frame
+from viva.text.tokens import special
+from viva.text.tokens.characters import require_whole
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 from viva.infer.together import read_examples
 from viva.model.whole import Whole
-from viva.text.characters import couples
-from viva.text.format import pairs
-from viva.text.row import Row
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format import pairs
+from viva.text.rows.row import Row
+from viva.text.tokens.characters import couples
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 def similarities(model: Whole, tokenizer: Tokenizer, first: Sequence[str], second: Sequence[str]) -> list[float]:

@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Collection, Iterable
 
 from viva.base.errors import Notice
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 def encode_gaps(tokenizer: Tokenizer, text: str, gaps: Collection[str]) -> list[int]:

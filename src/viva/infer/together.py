@@ -9,7 +9,7 @@ from viva.base.errors import Refusal
 from viva.infer.given import given
 from viva.model.layout import Layout
 from viva.model.whole import Whole
-from viva.text.example import Example
+from viva.text.tokens.example import Example
 
 PACK = 4096  # tokens that are read in one pass
 

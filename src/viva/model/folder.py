@@ -26,9 +26,9 @@ from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.model.whole import Whole
-from viva.text import frame, read
-from viva.text.fingerprint import Fingerprint
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens import frame, read
+from viva.text.tokens.fingerprint import Fingerprint
+from viva.text.tokens.tokenizer import Tokenizer
 
 FAMILIES = "viva.model.arch"
 MANIFEST = "viva.json"

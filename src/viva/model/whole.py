@@ -10,7 +10,7 @@ from viva.model.cache import Cache
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
-from viva.text.characters import require_list
+from viva.text.tokens.characters import require_list
 
 
 class Whole(nn.Module):

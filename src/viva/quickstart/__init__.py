@@ -18,8 +18,8 @@ from viva.evaluate import compressor
 from viva.evaluate.exact_match import as_chat, as_interpreter, exact_match, replies
 from viva.quickstart import stages
 from viva.quickstart.report import Findings, rendered
-from viva.text.split import split
-from viva.text.tasks import FAMILIES, Task, task
+from viva.text.rows.split import split
+from viva.text.rows.tasks import FAMILIES, Task, task
 from viva.train.recipe import Recipe
 from viva.train.run import Run
 from viva.train.run import run as train

@@ -5,7 +5,7 @@ from statistics import median
 
 from viva.base.markdown import table
 from viva.evaluate.exact_match import Score
-from viva.text.tasks import Task
+from viva.text.rows.tasks import Task
 from viva.train import metrics
 from viva.train.run import Run
 

@@ -14,7 +14,7 @@ from viva.base import product
 from viva.base.config import Config
 from viva.base.errors import Notice, Refusal
 from viva.model import folder, hub
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.job import Job, State
 
 OPTIMIZER, TRAINING = "optimizer.safetensors", "training.json"

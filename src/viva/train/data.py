@@ -11,8 +11,8 @@ from pydantic import PositiveInt
 from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.base.seed import derive
-from viva.text.documents import Documents
-from viva.text.pack import Long, Span, alone, even, pack, spans
+from viva.text.cache.documents import Documents
+from viva.text.cache.pack import Long, Span, alone, even, pack, spans
 from viva.train.batch import Batch
 from viva.train.mixing import Mixture, Row, by_part
 from viva.train.reading import Piece, Reading

@@ -4,10 +4,10 @@ from collections.abc import Iterator
 
 from viva.model.head import Vocabulary
 from viva.model.whole import Whole
-from viva.text.fields import Format
-from viva.text.preflight import LEARNED, NOTE, READ, Piece, Shown
-from viva.text.shown import MOST, rest, stretches
-from viva.text.tokenizer import Tokenizer
+from viva.text.preflight.report import LEARNED, NOTE, READ, Piece, Shown
+from viva.text.preflight.shown import MOST, rest, stretches
+from viva.text.rows.fields import Format
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 

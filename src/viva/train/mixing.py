@@ -9,7 +9,7 @@ from itertools import groupby, pairwise
 
 from viva.base.errors import Refusal
 from viva.base.seed import derive, stream
-from viva.text.pack import Span
+from viva.text.cache.pack import Span
 
 Row = list[Span]
 

@@ -10,18 +10,18 @@ from pathlib import Path
 from viva.base.config import kind
 from viva.base.errors import Refusal, notices
 from viva.model import folder
-from viva.text import check
-from viva.text.corpus import mixture
-from viva.text.corpus.mixture import Part as Source
-from viva.text.documents import Documents
-from viva.text.fields import Format
-from viva.text.joined import Joined
-from viva.text.preflight import Fault, Part, Report
-from viva.text.row import Corpus, Row, strings
-from viva.text.split import Part as Side
-from viva.text.split import split
-from viva.text.tally import EXAMPLES, FAULTS, Tally
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.cache.joined import Joined
+from viva.text.preflight import check
+from viva.text.preflight.report import Fault, Part, Report
+from viva.text.preflight.tally import EXAMPLES, FAULTS, Tally
+from viva.text.rows.corpus import mixture
+from viva.text.rows.corpus.mixture import Part as Source
+from viva.text.rows.fields import Format
+from viva.text.rows.row import Corpus, Row, strings
+from viva.text.rows.split import Part as Side
+from viva.text.rows.split import split
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint, sources, start
 from viva.train.data import Data
 from viva.train.prospect import prospect

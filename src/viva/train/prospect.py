@@ -1,7 +1,7 @@
 """What a run is about to do, and what that takes."""
 
 from viva.base.config import kind
-from viva.text.preflight import Run
+from viva.text.preflight.report import Run
 from viva.train.cost import cost
 from viva.train.job import Job, State
 from viva.train.lesson import lesson

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from viva.text.documents import Documents
-from viva.text.pack import Span
+from viva.text.cache.documents import Documents
+from viva.text.cache.pack import Span
 from viva.train.batch import Batch, Source
 from viva.train.loss import IGNORE
 

@@ -11,9 +11,9 @@ from viva.base.choice import Choice
 from viva.base.config import Config, read_yaml
 from viva.base.errors import Refusal, nearest
 from viva.base.files import write_text
-from viva.text import grow
-from viva.text.format import auto
-from viva.text.templates import names
+from viva.text.rows.format import auto
+from viva.text.tokens import grow
+from viva.text.tokens.templates import names
 from viva.train.job import Train
 from viva.train.objective import causal
 
@@ -38,14 +38,14 @@ class Recipe(Config):
     model: Choice("viva.model.arch") | None = None
     init: str | None = None
     head: Choice("viva.model.head") | None = None
-    tokenizer: str | Choice("viva.text.learn", usual="byte_bpe") | None = None
+    tokenizer: str | Choice("viva.text.tokens.learn", usual="byte_bpe") | None = None
     add_tokens: grow.Config | None = None
     template: str | None = None
-    data: Choice("viva.text.corpus")
-    format: Choice("viva.text.format") = auto.Config()
-    filter: tuple[Choice("viva.text.filter"), ...] = ()
+    data: Choice("viva.text.rows.corpus")
+    format: Choice("viva.text.rows.format") = auto.Config()
+    filter: tuple[Choice("viva.text.rows.filter"), ...] = ()
     valid: float = Field(0.02, ge=0, lt=1)
-    held_out: Choice("viva.text.corpus") | None = None
+    held_out: Choice("viva.text.rows.corpus") | None = None
     objective: Choice("viva.train.objective") = causal.Config()
     train: Train
 

@@ -7,7 +7,7 @@ from typing import Any
 from viva.base import machine, product
 from viva.base.files import sole_user
 from viva.model.head import Vocabulary
-from viva.text.fingerprint import digest
+from viva.text.tokens.fingerprint import digest
 from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
 from viva.train.job import Job, State

@@ -3,16 +3,16 @@
 from pathlib import Path
 
 from viva.base.errors import Refusal
-from viva.text import documents
-from viva.text.corpus import mixture
-from viva.text.corpus.mixture import Part
-from viva.text.documents import Documents
-from viva.text.fields import Format
-from viva.text.joined import Joined
-from viva.text.row import Corpus
-from viva.text.sift import sift
-from viva.text.split import Part as Side
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache import documents
+from viva.text.cache.documents import Documents
+from viva.text.cache.joined import Joined
+from viva.text.rows.corpus import mixture
+from viva.text.rows.corpus.mixture import Part
+from viva.text.rows.fields import Format
+from viva.text.rows.row import Corpus
+from viva.text.rows.sift import sift
+from viva.text.rows.split import Part as Side
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.data import Share
 from viva.train.recipe import Recipe
 

@@ -14,16 +14,16 @@ from viva.base.files import whole_folder
 from viva.model import folder, grow
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
-from viva.text import grow as text_grow
-from viva.text.documents import Documents
-from viva.text.fields import Format
-from viva.text.format import parallel
-from viva.text.grow import Grown
-from viva.text.learn import byte_bpe
-from viva.text.reread import Reread
-from viva.text.row import strings
-from viva.text.split import split
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.rows.fields import Format
+from viva.text.rows.format import parallel
+from viva.text.rows.row import strings
+from viva.text.rows.split import split
+from viva.text.tokens import grow as text_grow
+from viva.text.tokens.grow import Grown
+from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.reread import Reread
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint, sources
 from viva.train.data import Data
 from viva.train.recipe import TOKENIZER, Recipe

@@ -10,7 +10,7 @@ from viva.evaluate.tokens.speed import seconds, timed
 from viva.evaluate.tokens.tally import Tally, tally
 from viva.evaluate.tokens.units import Units, counted_as, main_script, units
 from viva.evaluate.tokens.vocabulary import Vocabulary, vocabulary
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from difflib import get_close_matches
 from pathlib import Path
 
 from viva.base.errors import Notice, Refusal, nearest
-from viva.text.corpus import files
-from viva.text.fields import text
-from viva.text.row import Row
+from viva.text.rows.corpus import files
+from viva.text.rows.fields import text
+from viva.text.rows.row import Row
 
 LANGUAGE = "lang"
 SHOWN = 20  # languages, where there are more and none is named

@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator, Mapping
 from itertools import accumulate, takewhile
 
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 
 MOST = 2**20  # characters of a language that are timed
 

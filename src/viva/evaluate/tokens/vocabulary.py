@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from tokenizers import decoders, pre_tokenizers
 
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.tokenizer import Tokenizer
 
 BYTE = re.compile("<0x[0-9A-F]{2}>")
 BROKEN, BROKEN_ITSELF = "\ufffd", "ï¿½"  # what stands for bytes that are no character; the token that is that sign

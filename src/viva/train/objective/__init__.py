@@ -16,9 +16,9 @@ from viva.base.errors import Refusal
 from viva.model.ffn.moe import auxiliary
 from viva.model.head import Vocabulary
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.fields import Format
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.rows.fields import Format
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.cross_entropy import linear_cross_entropy
 from viva.train.reading import Reading

@@ -5,7 +5,7 @@ from pydantic import AfterValidator
 from viva.base.config import kind
 from viva.base.errors import Refusal
 from viva.model.transformer import Transformer
-from viva.text.fields import Format
+from viva.text.rows.fields import Format
 
 
 def _teaching(weights: object) -> object:

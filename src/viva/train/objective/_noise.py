@@ -7,8 +7,8 @@ from torch import nn
 
 from viva.base.errors import Refusal
 from viva.model.transformer import Transformer
-from viva.text.format import parallel
-from viva.text.tokenizer import Tokenizer
+from viva.text.rows.format import parallel
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Loss, padding, seq2seq, words

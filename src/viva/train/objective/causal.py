@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from viva.base.errors import Refusal
 from viva.model.recall import Recall
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
+from viva.text.cache.documents import Documents
 from viva.train.batch import Batch
 from viva.train.objective import Base, Loss, Objective, words
 

@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from viva.base.errors import Refusal
-from viva.text.tokenizer import Tokenizer
-from viva.text.words import spoken
+from viva.text.tokens.tokenizer import Tokenizer
+from viva.text.tokens.words import spoken
 from viva.train.objective._noise import Rewriting, Rewritten, chosen, number, role
 from viva.train.reading import Reading
 

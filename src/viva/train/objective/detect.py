@@ -15,8 +15,8 @@ from viva.base import machine
 from viva.base.errors import Refusal
 from viva.model import folder
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE

@@ -10,9 +10,9 @@ from pydantic import Field, model_validator
 
 from viva.base.errors import Refusal
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.tokenizer import Tokenizer
-from viva.text.words import borders
+from viva.text.cache.documents import Documents
+from viva.text.tokens.tokenizer import Tokenizer
+from viva.text.tokens.words import borders
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Objective, padding, require_vocabulary
@@ -23,7 +23,7 @@ from viva.train.reading import Piece, Reading, lengths
 class Config(Base):
     """A `share` of a document's tokens, one at least, is to be guessed. In place of `masked` of them stands the mask
     token, of `random` any token; the others stay, so that every state must hold its token. With `whole_words` the
-    tokens of a word are chosen together (text/words.py), of one word at least, and the share is met on average.
+    tokens of a word are chosen together (text/tokens/words.py), of one word at least, and the share is met on average.
     """
 
     share: float = Field(0.15, gt=0, le=1)

@@ -14,9 +14,9 @@ from viva.base.config import Config as BaseConfig
 from viva.base.errors import Refusal
 from viva.model.head import embed
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.fields import Format
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.rows.fields import Format
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.class_loss import class_cross_entropy
 from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side

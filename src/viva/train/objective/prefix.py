@@ -11,8 +11,8 @@ from viva.base.errors import Refusal
 from viva.model.mask.causal import Causal
 from viva.model.mask.given import Given
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Objective, causal, padding, require_end

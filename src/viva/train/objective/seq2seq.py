@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from viva.base.errors import Refusal
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Loss, Objective, padding, require_vocabulary, words

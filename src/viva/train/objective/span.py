@@ -15,10 +15,10 @@ from viva.base.config import Config as BaseConfig
 from viva.base.errors import Refusal
 from viva.model.head import span
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.fields import Format
-from viva.text.format.questions import ANSWER
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.rows.fields import Format
+from viva.text.rows.format.questions import ANSWER
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
 from viva.train.reading import Piece, Reading, lengths

@@ -6,8 +6,8 @@ import numpy as np
 from pydantic import Field
 
 from viva.base.errors import Refusal
-from viva.text.special import SENTINEL, sentinels
-from viva.text.tokenizer import Tokenizer
+from viva.text.tokens.special import SENTINEL, sentinels
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.objective._noise import Rewriting, Rewritten, number
 from viva.train.reading import Reading
 

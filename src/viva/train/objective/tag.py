@@ -11,9 +11,9 @@ from torch import nn
 from viva.base.config import Config as BaseConfig
 from viva.model.head import tag
 from viva.model.transformer import Transformer
-from viva.text.documents import Documents
-from viva.text.fields import Format
-from viva.text.tokenizer import Tokenizer
+from viva.text.cache.documents import Documents
+from viva.text.rows.fields import Format
+from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import class_cross_entropy

@@ -1,0 +1,1 @@
+"""What is seen of data before a step is spent."""

@@ -1,0 +1,152 @@
+"""What the formats share whose rows are conversations: messages from what rows hold, and how they become a draft."""
+
+import json
+from typing import Any
+
+from viva.base.errors import Refusal, nearest
+from viva.text.rows.fields import corrected, text, value
+from viva.text.rows.format._mend import CALL, SPEAKERS, TALK, Message, readable, shown
+from viva.text.rows.row import Row
+from viva.text.talk import chat
+from viva.text.talk.turns import ASSISTANT, Learned
+from viva.text.tokens.example import Draft
+from viva.text.tokens.tokenizer import Tokenizer
+
+
+def messages(row: Row, name: str, such: Any = None) -> list[Message]:
+    """The messages in a field: a list, or one alone, of {"role", "content"} or of ShareGPT's {"from", "value"}. What
+    else may stand there is shown where it is none, `such` as a text or, by default, the conversation.
+    """
+    found = value(row, name, such or TALK)
+    found = [found] if isinstance(found, dict) else found
+    if not isinstance(found, list):
+        fix = f"write a list: {corrected(row, name, such or TALK)}"
+        raise Refusal(f"{row.where} must have a list of messages as {name!r}", repr(found)[:80], fix)
+    for place, each in enumerate(found):
+        if not isinstance(each, dict) or not {"role", "from", "value"} & each.keys():
+            right = f": {corrected(row, name, such)}" if such else shown(row, readable(found), name)
+            must = f"{row.where} must have, as message {place} of {name!r}, one with a role and a content"
+            raise Refusal(must, repr(each)[:80], f'write {{"role": "user", "content": "..."}}{right}')
+    return [_message(row, name, place, each) for place, each in enumerate(found)]
+
+
+def said(row: Row, name: str, role: str) -> list[Message]:
+    """The messages in a field, which may be the words of `role` alone."""
+    found = value(row, name)
+    if isinstance(found, str):
+        return [{"role": role, "content": found}]
+    if not isinstance(found, list | dict):
+        fix = f"write it as a string, or remove the row: {corrected(row, name, '...')}"
+        raise Refusal(f"{row.where} must have text or messages in the field {name!r}", repr(found)[:80], fix)
+    return messages(row, name, "...")
+
+
+def system(row: Row, name: str) -> list[Message]:
+    """The system's message in a field of text, if there is one."""
+    words = text(row, name, optional=True)
+    return [{"role": "system", "content": words}] if words else []
+
+
+def tools(row: Row, name: str) -> list[dict] | None:
+    """The tools in a field, a list or its JSON, as JSON schemas of functions; None where there are none."""
+    found = row.data.get(name)
+    if isinstance(found, str):
+        found = _json(row, name, found) if found.strip() else None
+    if found is None or found == []:
+        return None
+    if not isinstance(found, list) or not all(isinstance(tool, dict) for tool in found):
+        fix = 'write [{"name": "...", "description": "...", "parameters": {...}}]'
+        raise Refusal(f"{row.where} must have a list of tools as {name!r}", repr(found)[:80], fix)
+    return [tool if "function" in tool else {"type": "function", "function": tool} for tool in found]
+
+
+def conversation(
+    row: Row,
+    talk: list[Message],
+    tokenizer: Tokenizer,
+    tools: list[dict] | None = None,
+    field: str | None = None,
+    learned: Learned = ASSISTANT,
+) -> Draft:
+    """The draft of a conversation; what is wrong is said with place and field."""
+    at = row.where if field is None else f"{row.where}, the field {field!r}"
+    try:
+        made = chat.draft(tokenizer, talk, tools, learned)
+    except Refusal as refusal:
+        raise Refusal(f"{at}: {refusal.must}", refusal.found, refusal.fix + shown(row, talk, field)) from None
+    if not made.spans:
+        roles = ", ".join(message["role"] for message in talk)
+        must = f"{at} must have a turn to learn, of the {' or the '.join(learned.roles)}"
+        raise Refusal(must, f"the roles {roles}", "add the answer or remove the row" + shown(row, talk, field))
+    return made
+
+
+def answer(
+    row: Row, talk: list[Message], first: int, tokenizer: Tokenizer, tools: list[dict] | None, field: str
+) -> Draft:
+    """The draft of a conversation of which the assistant's turns from message `first` on alone are learned."""
+    made = conversation(row, talk, tokenizer, tools, field)
+    answers = any(message["role"] == "assistant" for message in talk[:first])
+    before = len(chat.draft(tokenizer, talk[:first], tools).spans) if answers else 0
+    return Draft(made.text, made.spans[before:])
+
+
+def _message(row: Row, name: str, place: int, given: dict) -> Message:
+    """One message by its role and content."""
+    if "role" not in given:
+        return _turn(row, name, place, given)
+    parts = given.get("content")
+    if isinstance(parts, list) and parts and all(isinstance(part, dict) and "value" in part for part in parts):
+        return _joined(row, name, place, given)
+    return given
+
+
+def _turn(row: Row, name: str, place: int, given: dict) -> Message:
+    """A turn of ShareGPT's."""
+    speaker, words = given.get("from"), given.get("value")
+    at = f"{row.where} must have, in turn {place} of {name!r},"
+    if not isinstance(words, str):
+        fix = f"write it as a string{shown(row, readable(row.data[name]), name)}"
+        raise Refusal(f"{at} text as 'value'", repr(words)[:80], fix)
+    if speaker == CALL:
+        return {"role": "assistant", "content": "", "tool_calls": _calls(row, name, words)}
+    if speaker not in SPEAKERS:
+        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + shown(row, readable(row.data[name]), name)
+        raise Refusal(f"{at} a known speaker as 'from'", repr(speaker)[:80], fix)
+    return {"role": SPEAKERS[speaker], "content": words}
+
+
+def _joined(row: Row, name: str, place: int, given: dict) -> Message:
+    """A message whose content is a list of parts {"type", "value"}: texts, thoughts and calls."""
+    made = {key: held for key, held in given.items() if key != "content"} | {"content": ""}
+    for part in given["content"]:
+        if part.get("type") == "text":
+            made["content"] += part["value"]
+        elif part.get("type") == "reasoning":
+            made["reasoning_content"] = made.get("reasoning_content", "") + part["value"]
+        elif part.get("type") == "tool_call":
+            made["tool_calls"] = [*made.get("tool_calls", []), *_calls(row, name, part["value"])]
+        else:
+            must = f"{row.where} must have, in message {place} of {name!r}, parts of a known type"
+            raise Refusal(
+                must, repr(part.get("type")), nearest(str(part.get("type")), ["reasoning", "text", "tool_call"])
+            )
+    return made
+
+
+def _calls(row: Row, name: str, words: str) -> list[dict]:
+    """The calls of tools that a JSON text says, one or a list."""
+    found = _json(row, name, words)
+    calls = found if isinstance(found, list) else [found]
+    if not calls or not all(isinstance(call, dict) and {"name", "arguments"} <= call.keys() for call in calls):
+        fix = 'write {"name": "...", "arguments": {...}}'
+        raise Refusal(f"{row.where} must have calls with a name and arguments in {name!r}", repr(words)[:80], fix)
+    return [{"type": "function", "function": call} for call in calls]
+
+
+def _json(row: Row, name: str, words: str) -> Any:
+    try:
+        return json.loads(words)
+    except (ValueError, RecursionError) as error:
+        must = f"{row.where} must have valid JSON where {name!r} says tools and calls"
+        raise Refusal(must, f"{words[:60]!r} ({error})", "mend it, or remove the row") from None

@@ -1,0 +1,168 @@
+"""Rows that filters take out of the data: decided in one pass over all of it, kept in a file, counted and shown."""
+
+import hashlib
+import json
+from array import array
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field
+
+from viva.base.choice import tagged
+from viva.base.config import Config, kind
+from viva.base.errors import Refusal
+from viva.base.files import read_json, write_text
+from viva.text.rows.row import Corpus, Row, strings
+from viva.text.tokens.fingerprint import digest
+
+VERSION = 1  # of what filters decide
+SPEAKERS = frozenset({"role", "from"})  # fields that name who speaks, and say nothing themselves
+SHOWN = 3  # rows that each filter shows of those it takes out
+
+Judge = Callable[[Row], str | None]
+
+
+class Filter(Config):
+    """The base of each file's Config in `filter/`. `fields`: those whose text is looked at; left out, all texts of a
+    row are, however deep, but for the names of who speaks.
+    """
+
+    fields: tuple[str, ...] | None = Field(None, min_length=1)
+
+    @property
+    def refuses(self) -> bool:
+        """Whether rows that it finds are a mistake in the data, not to be left out without a word from the user."""
+        return False
+
+    def judge(self) -> Judge:
+        """A new function that is given the rows in turn, and says why one is to go; None where it may stay."""
+        raise NotImplementedError
+
+    def digest(self) -> Any:
+        """All that its judgement depends on, beside the rows."""
+        return tagged(self)
+
+    def text(self, row: Row) -> str:
+        """What it looks at; refused where a row has none of the `fields`."""
+        data = row.data if self.fields is None else {name: row.data[name] for name in self.fields if name in row.data}
+        if self.fields is not None and not data:
+            must = f"{row.where} must have a field that the filter {kind(self)} looks at: {', '.join(self.fields)}"
+            fix = "name fields of these rows in filter.fields, or leave it out"
+            raise Refusal(must, f"the fields {', '.join(map(repr, row.data))}", fix)
+        return "\n".join(strings(data, SPEAKERS))
+
+
+@dataclass
+class Taken:
+    """How many rows a filter took out of a corpus, and the first of them."""
+
+    filter: str
+    rows: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def add(self, row: Row, text: str, why: str) -> None:
+        self.rows += 1
+        if len(self.shown) < SHOWN:
+            self.shown.append(f"{row.where} {text[:40]!r} ({why})")
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The rows of a corpus that no filter took: what a `Corpus` is to who reads it. `gone` are the numbers of the
+    others, in order; `read` counts all.
+    """
+
+    corpus: Corpus
+    gone: array
+    taken: list[Taken]
+    read: int
+
+    @property
+    def dropped(self) -> int:
+        return len(self.gone)
+
+    @property
+    def label(self) -> str:
+        return self.corpus.label
+
+    def rows(self) -> Iterator[Row]:
+        gone = iter(self.gone)
+        leaving = next(gone, None)
+        for number, row in enumerate(self.corpus.rows()):
+            if number == leaving:
+                leaving = next(gone, None)
+            else:
+                yield row
+
+    def each(self) -> Iterator[Row]:
+        """The same: filters went through all rows, so that each can be read."""
+        return self.rows()
+
+    def digest(self) -> str:
+        """A hash of the rows that are kept, whatever filters chose them."""
+        return hashlib.sha256(self.corpus.digest().encode() + self.gone.tobytes()).hexdigest()
+
+    def notes(self) -> list[str]:
+        said = [
+            f"{self.label}: {taken.rows:,} of {self.read:,} rows left out by {taken.filter}{_such_as(taken.shown)}"
+            for taken in self.taken
+        ]
+        return self.corpus.notes() + said
+
+
+def _such_as(shown: list[str]) -> str:
+    return f", such as {', '.join(shown)}" if shown else ""
+
+
+def sift(corpora: Sequence[Corpus], filters: Sequence[Filter], folder: Path) -> list[Kept]:
+    """What `filters`, one after the other, leave of each corpus. They go through all corpora in turn as if these were
+    one, so that a row of the second may be a duplicate of one in the first.
+
+    What was decided is kept in `folder` for the next time; the memory taken meanwhile is the filters' own.
+    """
+    key = [VERSION, [each.digest() for each in filters], [corpus.digest() for corpus in corpora]]
+    place = folder / f"sift-{digest(key)[:24]}.json"
+    if not place.is_file():
+        kept = _sifted(corpora, filters)
+        _require_none(kept, filters)
+        write_text(place, json.dumps([_written(each) for each in kept]))
+    said = read_json(place, list)
+    return [_read(corpus, each) for corpus, each in zip(corpora, said, strict=True)]
+
+
+def _sifted(corpora: Sequence[Corpus], filters: Sequence[Filter]) -> list[Kept]:
+    judges = [each.judge() for each in filters]
+    found = []
+    for corpus in corpora:
+        gone, taken, read = array("q"), [Taken(kind(each)) for each in filters], 0
+        for row in corpus.rows():
+            for each, judge, by in zip(filters, judges, taken, strict=True):
+                if (why := judge(row)) is not None:
+                    gone.append(read)
+                    by.add(row, each.text(row), why)
+                    break
+            read += 1
+        found.append(Kept(corpus, gone, taken, read))
+    return found
+
+
+def _require_none(kept: Sequence[Kept], filters: Sequence[Filter]) -> None:
+    """Refuse where a filter found what it refuses."""
+    for place, each in enumerate(filters):
+        found = [found.taken[place] for found in kept]
+        count = sum(taken.rows for taken in found)
+        if each.refuses and count:
+            shown = ", ".join([row for taken in found for row in taken.shown][:SHOWN])
+            must = f"no row must be one that the filter {kind(each)} finds"
+            fix = "take them out of the data, or set `then: drop` to leave them out"
+            raise Refusal(must, f"{count:,} of {sum(k.read for k in kept):,}: {shown}", fix)
+
+
+def _written(kept: Kept) -> dict[str, Any]:
+    return {"gone": kept.gone.tolist(), "taken": [asdict(taken) for taken in kept.taken], "read": kept.read}
+
+
+def _read(corpus: Corpus, said: dict[str, Any]) -> Kept:
+    return Kept(corpus, array("q", said["gone"]), [Taken(**taken) for taken in said["taken"]], said["read"])
