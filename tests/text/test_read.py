@@ -417,11 +417,16 @@ def test_damaged_gguf_files(tmp_path, bytes_bpe):
         Tokenizer.load(gguf_file(tmp_path / "m.gguf", "rwkv"))
 
 
-def test_of_two_forms_in_a_folder_one_is_read_and_said(ours, tmp_path):
+def test_of_two_forms_in_a_folder_one_is_read_and_said(ours, tmp_path, recwarn):
     ours.save(tmp_path)
-    (tmp_path / "vocab.txt").write_text("[UNK]\n[CLS]\n[SEP]\n")
-    with pytest.warns(Notice, match=r"read from .*tokenizer\.json, not from vocab\.txt beside it"):
-        assert Tokenizer.load(tmp_path).encode("a cat") == ours.encode("a cat")
+    (tmp_path / "vocab.txt").write_text("[UNK]\n[CLS]\n[SEP]\na\ncat\n")
+    assert Tokenizer.load(tmp_path).encode("a cat") == ours.encode("a cat")  # what it was made from may lie beside it
+    assert not recwarn.list
+    (tmp_path / "tokenizer.json").unlink()
+    marked = [f"▁{word}" for word in ("[UNK]", "[CLS]", "[SEP]", "a", "cat")]
+    gguf_file(tmp_path / "a.gguf", "bert", token_list=marked, token_types=[3] * 3 + [1] * 2)
+    with pytest.warns(Notice, match=r"read from .*a\.gguf, not from vocab\.txt beside it"):
+        Tokenizer.load(tmp_path)
     for name in ("a.gguf", "b.gguf"):
         gguf_file(tmp_path / name, "gpt2")
     with pytest.raises(Refusal, match=r"must hold one tokenizer \*\.gguf, but found a\.gguf, b\.gguf"):

@@ -24,7 +24,7 @@ FIRST = "tokenizer_json"  # says everything; the forms it was made from may lie 
 def read(place: str | Path, told: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     """What does the work, and what tokenizer_config.json holds, of the tokenizer at a path; `told`: what no file says.
 
-    Of several that lie in a folder one is read, and a Notice says which.
+    Of several that lie in a folder one is read: tokenizer.json, or else a Notice says which.
     """
     form, file = _one(Path(place))
     if unused := sorted(set(told) - set(getattr(form, "TOLD", ()))):
@@ -51,7 +51,7 @@ def _one(place: Path) -> tuple[ModuleType, Path]:
         found = place if place.exists() else f"no such file or folder: {place}"
         fix = "give a file or a folder of one of these forms, or train one with `viva tokenizer train`"
         raise Refusal(f"a tokenizer must be one of: {forms}", found, fix)
-    if len(found) > 1:
+    if len(found) > 1 and not found[0][0].__name__.endswith(FIRST):
         others = ", ".join(file.name for _, file in found[1:])
         warnings.warn(Notice(f"the tokenizer is read from {found[0][1]}, not from {others} beside it"), stacklevel=4)
     return found[0]
