@@ -11,6 +11,7 @@ from viva.base.files import read_json
 
 SENTINEL = "<extra_id_{}>"  # T5's name for what stands in place of a span, with {} for its number
 EXTRA = ("extra_special_tokens", "additional_special_tokens")  # today's and yesterday's name of one list
+FLAGS = ("single_word", "lstrip", "rstrip", "normalized")  # how an added token is looked for
 MORE_TEMPLATES = "additional_chat_templates"  # transformers' folder for those by name
 
 
@@ -48,6 +49,16 @@ def words(config: dict[str, Any]) -> dict[str, str]:
     """The tokens with a role, as strings: `bos_token`, `eos_token`, `pad_token`, ..."""
     found = {key: word(value) for key, value in config.items() if key.endswith("_token")}
     return {key: value for key, value in found.items() if value}
+
+
+def flags(added: list[dict[str, Any]]) -> dict[str, tuple[str, ...]]:
+    """Added token -> what its entry in a tokenizer.json says it does; those of which it says nothing are left out.
+
+    >>> flags([{"content": "<mask>", "lstrip": True, "normalized": False}, {"content": "<s>", "lstrip": False}])
+    {'<mask>': ('lstrip',)}
+    """
+    found = {token["content"]: tuple(flag for flag in FLAGS if token.get(flag)) for token in added}
+    return {token: said for token, said in found.items() if said}
 
 
 def sentinels(specials: dict[str, int], name: str = SENTINEL) -> dict[str, int]:
@@ -88,5 +99,5 @@ def _named(config: dict[str, Any]) -> list[AddedToken]:
 def _token(token: Any) -> AddedToken:
     if isinstance(token, str):
         return AddedToken(token, special=True, normalized=False)
-    kept = {key: token[key] for key in ("single_word", "lstrip", "rstrip", "normalized") if key in token}
+    kept = {key: token[key] for key in FLAGS if key in token}
     return AddedToken(token["content"], special=True, **kept)

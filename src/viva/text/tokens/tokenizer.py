@@ -221,15 +221,21 @@ class Tokenizer:
     def fingerprint(self) -> Fingerprint:
         """What makes this tokenizer this one."""
         parts = json.loads(self._json)
+        framed = self.encode_framed([PROBE, (PROBE, PROBE)])
+        roles = {word.removesuffix("_token"): self._role(word) for word in self.words}
+        main = {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id}
         return Fingerprint(
             normalizer=digest([parts["normalizer"], parts["pre_tokenizer"], parts["decoder"]]),
             merges=digest(parts["model"]),
             specials=self.specials,
-            roles={"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
+            roles=main,
             probe=tuple(self.encode(PROBE)),
             template=digest(self.config["chat_template"]) if self.templates else None,
             added={token["content"]: token["id"] for token in parts["added_tokens"] if not token["special"]},
-            frame=digest([probe.ids for probe in self.encode_framed([PROBE, (PROBE, PROBE)])]),
+            flags=special.flags(parts["added_tokens"]),
+            other_roles={role: number for role, number in roles.items() if role not in main},
+            frame=digest([probe.ids for probe in framed]),
+            segments=digest([probe.type_ids for probe in framed]),
         )
 
     def _encode(self, text: str) -> list[int]:
