@@ -119,6 +119,90 @@ def test_qwen2_brings_texts_to_nfc(bytes_bpe, tmp_path):
     assert ours.encode("e\u0301") == ours.encode("é")
 
 
+FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+TOOLS = ["a <tool> b<|end|>", "x <tool></tool>", " </tool>\n<|im_end|> <|x|>", "un</tool>der <|endoftext|> z"]
+
+
+def listed(first, **flags):
+    """added_tokens_decoder of a special token that the vocabulary may have, and of three behind it, two ordinary."""
+    tokens = [("<|endoftext|>", True), ("<tool>", False), ("<|im_end|>", True), ("</tool>", False)]
+    return {str(first + i): {"content": t, "special": s, **FLAGS, **flags} for i, (t, s) in enumerate(tokens)}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("GPT2Tokenizer", {}),
+        ("GPT2Tokenizer", {"lstrip": True}),
+        ("GPT2Tokenizer", {"rstrip": True, "single_word": True}),
+        ("Qwen2Tokenizer", {}),  # of this class transformers forgets the flags of tokens with a role
+    ],
+    ids=str,
+)
+def test_added_tokens_have_the_ids_and_flags_that_are_listed(bytes_bpe, tmp_path, name, flags):
+    vocab, merges = bytes_bpe
+    written(
+        tmp_path, vocab, merges, tokenizer_class=name, added_tokens_decoder=listed(len(vocab), **flags),
+        eos_token="<|im_end|>", unk_token="<|endoftext|>",
+    )  # fmt: skip
+    ours, twin = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert [list(found.ids) for found in ours.encode_marked(TOOLS)] == [twin.encode(text) for text in TOOLS]
+    assert [ours.id(token) for token in ("<tool>", "<|im_end|>", "</tool>")] == [len(vocab) + i for i in (1, 2, 3)]
+    assert list(ours.specials) == ["<|endoftext|>", "<|im_end|>"] and ours.vocab_size == len(twin)
+
+
+def test_added_tokens_of_older_files(bytes_bpe, tmp_path):
+    vocab, merges = bytes_bpe
+    vocab = {**vocab, "<|endoftext|>": len(vocab)}
+    written(tmp_path, vocab, merges, tokenizer_class="GPT2Tokenizer")
+    added = {"<|im_end|>": len(vocab) + 1, "<tool>": len(vocab)}
+    (tmp_path / "added_tokens.json").write_text(json.dumps(added))
+    named = {"unk_token": "<|endoftext|>", "additional_special_tokens": ["<|im_end|>"]}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(named))
+    ours, twin = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert [list(found.ids) for found in ours.encode_marked(TOOLS)] == [twin.encode(text) for text in TOOLS]
+    assert {token: ours.id(token) for token in added} == added == {t: twin.convert_tokens_to_ids(t) for t in added}
+    assert ours.encode("<tool>") == [added["<tool>"]] and added["<|im_end|>"] not in ours.encode("<|im_end|>")
+
+
+def test_an_added_token_of_wordpiece(tmp_path):
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "covid", "##19", "low"]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    added = {"8": {"content": "covid19", "special": False, **FLAGS}}
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "added_tokens_decoder": added}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    ours, twin = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.encode("low covid19 Covid19") == plain(twin, "low covid19 Covid19") == [7, 8, 5, 6]
+
+
+def test_an_added_token_whose_id_cannot_be_kept_is_refused(bytes_bpe, tmp_path):
+    vocab, merges = bytes_bpe
+    gap = len(vocab) + 5
+    written(tmp_path, vocab, merges, tokenizer_class="GPT2Tokenizer", added_tokens_decoder=listed(gap))
+    says = rf"'<\|endoftext\|>' must get the id {gap} that is written for it, but found {len(vocab)}\. .*without gaps"
+    with pytest.raises(Refusal, match=says):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["GPT2Tokenizer", "RobertaTokenizer", "Qwen2Tokenizer"])
+@pytest.mark.parametrize("prefix", [True, False])
+def test_a_space_is_put_before_a_text_where_the_configuration_says_so(bytes_bpe, tmp_path, name, prefix):
+    vocab, merges = bytes_bpe
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *vocab, "<mask>", "<|endoftext|>"]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    written(tmp_path, vocab, merges, tokenizer_class=name, add_prefix_space=prefix)
+    twin = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    twin.save_pretrained(tmp_path / "json")
+    file = tmp_path / "json" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"add_prefix_space": not prefix}))
+    for folder in (tmp_path, tmp_path / "json"):  # in the second the two files say different things
+        ours, twin = Tokenizer.load(folder), transformers.AutoTokenizer.from_pretrained(folder)
+        assert [ours.encode(text) for text in ("low", " low", "\nlow", *ALL)] == [
+            plain(twin, text) for text in ("low", " low", "\nlow", *ALL)
+        ]
+    assert (ours.encode("low") == ours.encode(" low")) is not prefix
+
+
 def test_merges_whose_words_are_not_said_are_refused(bytes_bpe, tmp_path):
     written(tmp_path, *bytes_bpe)
     with pytest.raises(Refusal, match=r'must name the tokenizer.s class.*found none\. .*pattern="gpt2"'):

@@ -36,7 +36,7 @@ class Tokenizer:
         """`core` does the work; `config` is what tokenizer_config.json holds, the template included."""
         core.no_truncation()  # a file may ask for it; here nothing is cut without a word
         core.no_padding()
-        special.add_specials(core, config)
+        special.add_named(core, config)
         core.encode_special_tokens = True
         self.core, self.config = core, config
         self._asked = 0  # characters encoded so far
