@@ -242,6 +242,9 @@ def test_clip(clip, tmp_path, form):
     texts = [text for text in ALL if "<|" not in text]  # its own pattern takes these for special
     assert [ours.encode(text) for text in texts] == [plain(twin, text) for text in texts]
     assert ours.encode_framed(["a cat"])[0].ids == twin("a cat")["input_ids"]
+    ours.save(tmp_path / "saved")
+    saved = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path / "saved")
+    assert ours.decode([]) == saved.decode([]) == "" and ours.stream().push(ours.id("a</w>")) == "a"
     assert ours.decode(ours.encode("It's a CAT")) == twin.decode(twin.encode("It's a CAT", add_special_tokens=False))
 
 

@@ -17,6 +17,7 @@ from viva.text.tokens import frame, marks, read, special, template
 from viva.text.tokens.byte_level import BYTE, decodes_bytes, token_bytes
 from viva.text.tokens.byte_pairs import Unfit
 from viva.text.tokens.characters import require_whole
+from viva.text.tokens.decoder import steady
 from viva.text.tokens.fast import Fast, Marked
 from viva.text.tokens.fingerprint import PROBE, Fingerprint, digest
 from viva.text.tokens.stream import Bytes, Stream, Tokens
@@ -113,7 +114,7 @@ class Tokenizer:
 
     def decode(self, ids: list[int], skip_special: bool = False) -> str:
         """The text of `ids`; bytes that are no character become U+FFFD."""
-        return self.core.decode(list(ids), skip_special_tokens=skip_special)
+        return self._decoding.decode(list(ids), skip_special_tokens=skip_special)
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
         """The bytes of `ids`, which need not be UTF-8; refused where tokens are not made of bytes."""
@@ -255,6 +256,10 @@ class Tokenizer:
             return Fast(self.core, json.loads(self._json))
         except Unfit:
             return None
+
+    @cached_property
+    def _decoding(self) -> tokenizers.Tokenizer:
+        return steady(self.core, self._decoder)
 
     @cached_property
     def _decoder(self) -> dict[str, Any] | None:
