@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -11,10 +12,10 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, normalizers
 
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import write_text
 from viva.text.tokens import frame, marks, read, special, template
-from viva.text.tokens.byte_level import BYTE, decodes_bytes, token_bytes
+from viva.text.tokens.byte_level import BYTE, decodes_bytes, misread, token_bytes
 from viva.text.tokens.byte_pairs import Unfit
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.decoder import steady
@@ -48,7 +49,12 @@ class Tokenizer:
 
         `told` is what a form leaves open and no file beside it says: `pattern="llama3"`, `do_lower_case=False`.
         """
-        return cls(*frame.own(*read.read(path, told)))
+        made = cls(*frame.own(*read.read(path, told)))
+        tokens = [str(token) for token in made.core.get_added_tokens_decoder().values()] if made.byte_level else []
+        if wrong := [token for token in tokens if misread(token)]:
+            text = f"decoding takes added tokens for bytes, here and in transformers: {', '.join(map(repr, wrong))}"
+            warnings.warn(Notice(text), stacklevel=2)
+        return made
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
@@ -171,6 +177,11 @@ class Tokenizer:
         return frozenset(number for number in ends if number is not None)
 
     @cached_property
+    def byte_level(self) -> bool:
+        """Whether the characters of its tokens stand for bytes."""
+        return "ByteLevel" in self._steps
+
+    @cached_property
     def framed(self) -> "Tokenizer":
         """This tokenizer, with a post-processor that frames texts: what a folder needs whose model reads them whole."""
         core = frame.framing(self.core, self.words)
@@ -280,7 +291,7 @@ class Tokenizer:
     def _waits(self, number: int) -> bool:
         """Whether an id is, or may be, of a part of a character that the next one completes."""
         token = self.core.id_to_token(number) or ""
-        if "ByteLevel" in self._steps:
+        if self.byte_level:
             return not token_bytes(token).isascii()
         return "ByteFallback" in self._steps and BYTE.fullmatch(token) is not None
 
