@@ -12,6 +12,8 @@ import pytest
 import sentencepiece
 import tiktoken
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sample_texts import TEXTS
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -388,13 +390,43 @@ def test_runs_of_spaces_of_one_score_are_joined_from_the_left(tmp_path):
 
 def test_symbols_of_the_users_own(tmp_path):
     (tmp_path / "m.model").write_bytes(trained(**LLAMA, user_defined_symbols=["<sep>"]))
-    ours = Tokenizer.load(tmp_path)
+    with pytest.warns(Notice, match="a text that begins with one of the model's own symbols, or with spaces, may get"):
+        ours = Tokenizer.load(tmp_path)
     twin = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m.model"))
     for text in ("a<sep>b", "a <sep> b", "a<sep>  b<sep>"):
         assert ours.encode(text) == twin.encode(text)
     (tmp_path / "m.model").write_bytes(trained(model_type="bpe", user_defined_symbols=["<sep>"]))
-    with pytest.warns(Notice, match="a space before one of the model's own symbols is left out"):
+    with pytest.warns(Notice, match="spaces beside one of the model's own symbols are trimmed otherwise than by"):
         Tokenizer.load(tmp_path)
+
+
+RUNS = ["\u2581" * length for length in range(2, 8)]
+GEMMA = LLAMA | {"add_dummy_prefix": False, "user_defined_symbols": ["<mask>", "\n", "\n\n", "\t", "\u2581\n", *RUNS]}
+PARTS = ("a", "the", " ", "  ", " " * 9, "\n", "\n\n\n", "\t", "<mask>", "\u2581", ",")
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=9).map("".join))
+@settings(max_examples=300)
+def test_runs_of_spaces_that_are_symbols_as_gemmas_are(gemma, text):
+    ours, of_gguf, twin = gemma
+    assert ours.encode(text) == of_gguf.encode(text) == twin.encode(text)
+
+
+def test_a_run_of_spaces_is_the_longest_symbol_from_the_left(gemma):
+    ours, _, twin = gemma
+    tokens = [ours.core.id_to_token(number) for number in ours.encode("a" + " " * 9 + "b\n")]
+    assert tokens == ["a", RUNS[-1], RUNS[0], "b", "\n"] == twin.encode("a" + " " * 9 + "b\n", out_type=str)
+    assert ours.decode(ours.encode("a   b  ")) == "a   b  "
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory):
+    """A model with runs of spaces for symbols, as it reads its file and the same in GGUF, and SentencePiece itself."""
+    folder = tmp_path_factory.mktemp("gemma")
+    (folder / "m.model").write_bytes(trained(**GEMMA))
+    twin = sentencepiece.SentencePieceProcessor(model_file=str(folder / "m.model"))
+    of_sentencepiece(folder / "m.gguf", "llama", trained(**GEMMA), add_space_prefix=False)
+    return Tokenizer.load(folder / "m.model"), Tokenizer.load(folder / "m.gguf"), twin
 
 
 def test_the_class_of_a_sentencepiece_tokenizer_says_what_is_added(tmp_path):
@@ -438,6 +470,23 @@ def gguf_file(path, model, **arrays):
     return path
 
 
+def of_sentencepiece(path, model, content, rules=False, add_space_prefix=True, **options):
+    """The GGUF file of a SentencePiece model, with its `rules` of normalisation."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(content)
+    return gguf_file(
+        path,
+        model,
+        token_list=[piece.piece for piece in proto.pieces],
+        token_scores=[piece.score for piece in proto.pieces],
+        token_types=[piece.type for piece in proto.pieces],
+        add_space_prefix=add_space_prefix,
+        **options,
+        **({"precompiled_charsmap": proto.normalizer_spec.precompiled_charsmap} if rules else {}),
+    )
+
+
 def test_gguf_of_a_byte_level_bpe(bytes_bpe, tmp_path):
     vocab, merges = bytes_bpe
     tokens = [*vocab, "<|end|>"]
@@ -464,22 +513,9 @@ def test_gguf_of_a_byte_level_bpe(bytes_bpe, tmp_path):
 
 @pytest.mark.parametrize(("model", "name"), [("llama", "llama"), ("t5", "unigram")])
 def test_gguf_of_sentencepiece(tmp_path, model, name):
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto.FromString(trained(**SPM[name]))
-    more = {"precompiled_charsmap": proto.normalizer_spec.precompiled_charsmap} if model == "t5" else {}
-    file = gguf_file(
-        tmp_path / "m.gguf",
-        model,
-        token_list=[piece.piece for piece in proto.pieces],
-        token_scores=[piece.score for piece in proto.pieces],
-        token_types=[piece.type for piece in proto.pieces],
-        add_space_prefix=True,
-        remove_extra_whitespaces=model == "t5",
-        **more,
-    )
-    ours = Tokenizer.load(file)
-    twin = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+    content, t5 = trained(**SPM[name]), model == "t5"
+    ours = Tokenizer.load(of_sentencepiece(tmp_path / "m.gguf", model, content, t5, remove_extra_whitespaces=t5))
+    twin = sentencepiece.SentencePieceProcessor(model_proto=content)
     for text in texts(name):
         assert ours.encode(text) == twin.encode(text), text
 
