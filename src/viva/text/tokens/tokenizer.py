@@ -329,10 +329,15 @@ class Tokenizer:
         return core
 
     def _require_shielded(self, text: str, encoding: tokenizers.Encoding) -> None:
-        """A token that is looked for after normalisation would be found in spite of the BREAK."""
+        """A token that is looked for after normalisation would be found in spite of the BREAK.
+
+        The unknown token may span one too: then the text, read as plain, has it as well.
+        """
         numbers = set(self.specials.values())
         for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if number in numbers and marks.BREAK in text[start:end]:
-                must = "special tokens must be found before normalisation, so that a message cannot forge one"
-                found = f"{marks.unshield(text[start:end])!r} with `normalized: true`"
-                raise Refusal(must, found, "set `normalized` to false for it in tokenizer.json")
+                said = marks.unshield(text[start:end])
+                if number not in self.encode(said):
+                    must = "special tokens must be found before normalisation, so that a message cannot forge one"
+                    fix = "set `normalized` to false for it in tokenizer.json"
+                    raise Refusal(must, f"{said!r} with `normalized: true`", fix)
