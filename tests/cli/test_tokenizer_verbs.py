@@ -4,6 +4,7 @@ import json
 
 import pytest
 import transformers
+from tokenizers import processors
 
 import viva as public
 from viva.text.tokens.learn import byte_bpe
@@ -26,7 +27,7 @@ def pair(tmp_path_factory):
 def test_diff_of_one_with_itself_finds_none(viva, pair):
     code, out, _ = viva("tokenizer", "diff", pair[0], pair[0])
     assert code == 0
-    assert out == f"parts that differ: none\ntexts with different ids: 0 of {len(PROBES)}\n"
+    assert out == f"parts that differ: none\ntexts with different ids: 0 of {len(PROBES) + 4}\n"
 
 
 def test_diff_names_the_part_and_shows_the_first_difference(viva, pair, tmp_path):
@@ -36,7 +37,7 @@ def test_diff_names_the_part_and_shows_the_first_difference(viva, pair, tmp_path
     a, b = map(Tokenizer.load, pair)
     space, low, ow = b.id("Ġ"), a.id("Ġlow"), a.id("low")
     lines = out[out.index("'so low") :].splitlines()
-    assert lines[0] == "'so low low low low low\\n', at token 2"
+    assert lines[0] == "'so low low low low low\\n', at token 2, a person's text"
     assert lines[1] == f"  {pair[0]}: s:{a.id('s')} o:{a.id('o')}" + 4 * f" Ġlow:{low}"
     assert lines[2] == f"  {pair[1]}: s:{a.id('s')} o:{a.id('o')}" + 2 * f" Ġ:{space} low:{ow}"
 
@@ -44,7 +45,7 @@ def test_diff_names_the_part_and_shows_the_first_difference(viva, pair, tmp_path
 CHANGES = {
     "template": {"chat_template": "{{ messages }}"},
     "roles": {"pad_token": "<|endoftext|>"},
-    "specials": {"mask_token": "<mask>"},
+    "other_roles": {"mask_token": "<|im_end|>"},
 }
 
 
@@ -53,7 +54,29 @@ def test_diff_tells_what_no_text_shows(viva, pair, tmp_path, part):
     loaded = Tokenizer.load(pair[0])
     Tokenizer(loaded.core, {**loaded.config, **CHANGES[part]}).save(tmp_path)
     code, out, _ = viva("tokenizer", "diff", pair[0], tmp_path)
-    assert code == 1 and out == f"parts that differ: {part}\ntexts with different ids: 0 of {len(PROBES)}\n"
+    assert code == 1 and out == f"parts that differ: {part}\ntexts with different ids: 0 of {len(PROBES) + 4}\n"
+
+
+def test_diff_tells_special_tokens_that_take_spaces_in(viva, pair, tmp_path):
+    loaded = Tokenizer.load(pair[0])
+    loaded.save(tmp_path)
+    parts = json.loads((tmp_path / "tokenizer.json").read_text())
+    for token in parts["added_tokens"]:
+        token["lstrip"] = token["content"] == "<|im_end|>"
+    (tmp_path / "tokenizer.json").write_text(json.dumps(parts))
+    code, out, _ = viva("tokenizer", "diff", pair[0], tmp_path)
+    assert code == 1 and out.startswith(f"parts that differ: flags\ntexts with different ids: 1 of {len(PROBES) + 4}\n")
+    assert "'one <|im_end|> two<|im_end|>three', at token 3, special tokens counting" in out
+
+
+def test_diff_tells_another_frame(viva, pair, tmp_path):
+    made = Tokenizer.load(pair[0])
+    end = ("<|im_end|>", made.id("<|im_end|>"))
+    made.core.post_processor = processors.TemplateProcessing(single="$A <|im_end|>", special_tokens=[end])
+    Tokenizer(made.core, made.config).save(tmp_path)
+    code, out, _ = viva("tokenizer", "diff", pair[0], tmp_path)
+    assert code == 1 and out.startswith("parts that differ: frame, segments\n")
+    assert "at token 0, framed" in out
 
 
 def test_convert_saves_what_transformers_opens(viva, tmp_path):

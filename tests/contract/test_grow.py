@@ -4,7 +4,9 @@ import json
 import re
 
 import pytest
+import tokenizers
 import torch
+import transformers
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import viva
@@ -142,6 +144,10 @@ REFUSED = {
     "twice": (["abc", "abc"], "must be added once, but found 'abc' twice"),
     "none": ([], "there must be tokens to add, but found none"),
     "surrogate": (["\ud800"], "a token must have whole Unicode characters"),
+    "read as bytes": (
+        ["naïve"],
+        "vocabulary must decode to itself, but found 'naïve', whose characters all",
+    ),
     "special": (["<|pad|>"], "must be new, but found '<|pad|>', which has the id 1"),
 }
 
@@ -151,6 +157,24 @@ def test_tokens_that_cannot_be_added(folder, case):
     tokens, says = REFUSED[case]
     with pytest.raises(Refusal, match=re.escape(says)):
         viva.load(folder).grown(tokens)
+
+
+@pytest.mark.parametrize("token", ["naïve €", " naïve", "词元", "naive!"])
+def test_what_can_be_added_to_a_byte_level_vocabulary_decodes_to_itself(tokenizer, token):
+    grown = text_grow.grow(tokenizer, text_grow.Config(tokens=(token,))).tokenizer
+    text = f"a {token}b"
+    assert grown.id(token) in grown.encode(text) and grown.decode(grown.encode(text)) == text
+    assert grown.decode_bytes(grown.encode(text)) == text.encode()
+
+
+def test_a_file_whose_added_token_is_read_as_bytes_is_told_of(tokenizer, tmp_path):
+    core = tokenizers.Tokenizer.from_str(tokenizer.core.to_str())
+    core.add_tokens(["naïve", "词元"])
+    Tokenizer(core, tokenizer.config).save(tmp_path)
+    with pytest.warns(Notice, match="decoding takes added tokens for bytes, here and in transformers: 'naïve'$"):
+        loaded = Tokenizer.load(tmp_path)
+    twin = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert loaded.decode([loaded.id("naïve")]) == twin.decode([loaded.id("naïve")]) == "na\ufffdve"
 
 
 def test_a_token_of_unknown_pieces_is_said(tmp_path):

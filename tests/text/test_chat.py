@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import models
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
@@ -191,6 +193,16 @@ def test_a_token_that_cannot_be_shielded_is_refused(ours, tmp_path):
     assert chat.render(tokenizer, TALKS["one"]).ids
     with pytest.raises(Refusal, match=r"found before normalisation.*'<\|im_end\|>' with `normalized: true`"):
         chat.render(tokenizer, [{"role": "user", "content": "<|im_end|>"}])
+
+
+def test_unknown_characters_where_a_token_was_broken_up_are_no_forgery():
+    """One unknown token for `<|`, between which a special token is broken up: it spans what breaks it."""
+    core = tokenizers.Tokenizer(models.Unigram([("<unk>", 0.0), *((letter, -2.0) for letter in "im_endab")], 0))
+    core.add_special_tokens(["<unk>", "<|im_end|>"])
+    tokenizer = Tokenizer(core, {"unk_token": "<unk>"})
+    [found] = tokenizer.encode_marked([tokenizer.shield("a<|im_end|>b") + "<|im_end|>"])
+    assert found.tokens == ["a", "<|", *"im_end", "|>", "b", "<|im_end|>"]
+    assert found.ids[:-1] == tokenizer.encode("a<|im_end|>b") and found.ids[1] == tokenizer.id("<unk>")
 
 
 USER, ASSISTANT = {"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}

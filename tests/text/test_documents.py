@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import tokenizers
 
 from viva.base import ahead, progress
 from viva.base.errors import Notice, Refusal
@@ -18,6 +19,8 @@ from viva.text.cache import documents, written
 from viva.text.cache.documents import Documents, build
 from viva.text.rows.corpus import files
 from viva.text.rows.format import alpaca, prompt, text
+from viva.text.tokens.grow import Config as Grow
+from viva.text.tokens.grow import grow
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -73,9 +76,26 @@ def test_another_frame_is_refused_and_one_that_was_not_written_down_is_any(ours,
         build(corpus, prompt.Config(), framed, tmp_path / "cache")
     header = json.loads((made.folder / "header.json").read_text())
     (made.folder / "header.json").write_text(
-        json.dumps(header | {"fingerprint": header["fingerprint"] | {"frame": None}})
+        json.dumps(header | {"fingerprint": header["fingerprint"] | dict.fromkeys(("frame", "other_roles"))})
     )
     assert build(corpus, prompt.Config(), framed, tmp_path / "cache").name == made.name
+
+
+def test_a_cache_is_refused_where_an_added_token_is_looked_for_otherwise(ours, corpus, tmp_path):
+    grown = grow(ours, Grow(tokens=("numpy",))).tokenizer
+    build(corpus, prompt.Config(), grown, tmp_path / "cache")
+    parts = json.loads(grown.core.to_str())
+    parts["added_tokens"][-1]["single_word"] = True
+    apart = Tokenizer(tokenizers.Tokenizer.from_str(json.dumps(parts)), grown.config)
+    assert grown.encode("numpys") != apart.encode("numpys")
+    with pytest.raises(Refusal, match=r"its flags must be \{'numpy': \('normalized',\)\}, but found .*single_word"):
+        build(corpus, prompt.Config(), apart, tmp_path / "cache")
+    [made] = (tmp_path / "cache").iterdir()
+    begun = made.with_name(f".{made.name}.begun")
+    made.rename(begun)
+    (begun / "tokenizer.json").write_text(grown.fingerprint.model_dump_json())  # as after a kill
+    with pytest.raises(Refusal, match=r"the token cache begun in .* needs its own tokenizer: its flags must be"):
+        build(corpus, prompt.Config(), apart, tmp_path / "cache")
 
 
 def test_rows_are_all_accounted_for(ours, tmp_path):

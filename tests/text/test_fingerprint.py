@@ -6,6 +6,8 @@ import pytest
 
 from viva.base.errors import Refusal
 from viva.text.tokens.fingerprint import Fingerprint
+from viva.text.tokens.grow import Config as Grow
+from viva.text.tokens.grow import grow
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -54,3 +56,46 @@ def test_a_change_that_the_probe_does_not_show_is_refused_with_its_name(ours, tm
     with pytest.raises(Refusal, match=f"its {part} must be|the id at place|must give"):
         ours.fingerprint.require(found, "the checkpoint")
     assert getattr(found, part) != getattr(ours.fingerprint, part)
+
+
+def _flagged(file, token, flag):
+    next(each for each in file["added_tokens"] if each["content"] == token)[flag] = True
+
+
+ADDED = {
+    "single_word": ("an ordinary token", "numpy"),
+    "lstrip": ("a special token", "<|im_end|>"),
+    "rstrip": ("a special token", "<|im_end|>"),
+}
+
+
+@pytest.mark.parametrize("flag", ADDED)
+def test_how_an_added_token_is_looked_for_is_part_of_it(ours, tmp_path, flag):
+    grown = grow(ours, Grow(tokens=("numpy",))).tokenizer
+    found = _changed(grown, tmp_path, lambda file, config: _flagged(file, ADDED[flag][1], flag))
+    with pytest.raises(Refusal, match=rf"its flags must be \{{'numpy': \('normalized',\)\}}, but found .*'{flag}'"):
+        grown.fingerprint.require(found, "the checkpoint")
+    old = grown.fingerprint.model_copy(update={"flags": None})
+    old.require(found, "an older checkpoint")
+
+
+@pytest.mark.parametrize("role", ["unk", "sep", "cls", "mask"])
+def test_every_role_is_part_of_it(ours, tmp_path, role):
+    special = ours.specials["<|im_start|>"]
+    found = Tokenizer(ours.core, {**ours.config, f"{role}_token": "<|im_start|>"}).fingerprint
+    with pytest.raises(Refusal, match=rf"its other_roles must be \{{\}}, but found \{{'{role}': {special}\}}"):
+        ours.fingerprint.require(found.model_copy(update={"frame": ours.fingerprint.frame}), "the checkpoint")
+
+
+def test_the_type_ids_of_a_pair_are_part_of_it(tmp_path):
+    (tmp_path / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\nlow\n##er\n", encoding="utf-8")
+    bert = Tokenizer.load(tmp_path / "vocab.txt", do_lower_case=True)
+
+    def one_segment(file, config):
+        for part in file["post_processor"]["pair"]:
+            next(iter(part.values()))["type_id"] = 0
+
+    found = _changed(bert, tmp_path / "changed", one_segment)
+    assert bert.encode_framed([("low", "lower")])[0].type_ids == [0, 0, 0, 1, 1, 1]
+    with pytest.raises(Refusal, match="its segments must be"):
+        bert.fingerprint.require(found, "the checkpoint")

@@ -252,6 +252,7 @@ def test_texts_that_cannot_be_read_twice_are_refused():
         (lambda: unigram.Config().learn(["a\ud800"]), "text to learn from must have whole Unicode characters"),
         (lambda: byte_bpe.Config(added=("x",)), "two characters or more"),
         (lambda: byte_bpe.Config(added=("<|pad|>",)), "is a special token as it is"),
+        (lambda: byte_bpe.Config(added=("«x»",)), "must decode to itself, but found .«x»., whose characters all stand"),
         (lambda: byte_bpe.Config(normalize=("nfx",)), "'nfc', 'nfkc', 'lower' or 'strip_accents'"),
     ],
 )

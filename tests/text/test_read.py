@@ -12,6 +12,8 @@ import pytest
 import sentencepiece
 import tiktoken
 import transformers
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from sample_texts import TEXTS
 from transformers.convert_slow_tokenizer import bytes_to_unicode
 
@@ -119,6 +121,90 @@ def test_qwen2_brings_texts_to_nfc(bytes_bpe, tmp_path):
     assert ours.encode("e\u0301") == ours.encode("é")
 
 
+FLAGS = {"single_word": False, "lstrip": False, "rstrip": False, "normalized": False}
+TOOLS = ["a <tool> b<|end|>", "x <tool></tool>", " </tool>\n<|im_end|> <|x|>", "un</tool>der <|endoftext|> z"]
+
+
+def listed(first, **flags):
+    """added_tokens_decoder of a special token that the vocabulary may have, and of three behind it, two ordinary."""
+    tokens = [("<|endoftext|>", True), ("<tool>", False), ("<|im_end|>", True), ("</tool>", False)]
+    return {str(first + i): {"content": t, "special": s, **FLAGS, **flags} for i, (t, s) in enumerate(tokens)}
+
+
+@pytest.mark.parametrize(
+    ("name", "flags"),
+    [
+        ("GPT2Tokenizer", {}),
+        ("GPT2Tokenizer", {"lstrip": True}),
+        ("GPT2Tokenizer", {"rstrip": True, "single_word": True}),
+        ("Qwen2Tokenizer", {}),  # of this class transformers forgets the flags of tokens with a role
+    ],
+    ids=str,
+)
+def test_added_tokens_have_the_ids_and_flags_that_are_listed(bytes_bpe, tmp_path, name, flags):
+    vocab, merges = bytes_bpe
+    written(
+        tmp_path, vocab, merges, tokenizer_class=name, added_tokens_decoder=listed(len(vocab), **flags),
+        eos_token="<|im_end|>", unk_token="<|endoftext|>",
+    )  # fmt: skip
+    ours, twin = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert [list(found.ids) for found in ours.encode_marked(TOOLS)] == [twin.encode(text) for text in TOOLS]
+    assert [ours.id(token) for token in ("<tool>", "<|im_end|>", "</tool>")] == [len(vocab) + i for i in (1, 2, 3)]
+    assert list(ours.specials) == ["<|endoftext|>", "<|im_end|>"] and ours.vocab_size == len(twin)
+
+
+def test_added_tokens_of_older_files(bytes_bpe, tmp_path):
+    vocab, merges = bytes_bpe
+    vocab = {**vocab, "<|endoftext|>": len(vocab)}
+    written(tmp_path, vocab, merges, tokenizer_class="GPT2Tokenizer")
+    added = {"<|im_end|>": len(vocab) + 1, "<tool>": len(vocab)}
+    (tmp_path / "added_tokens.json").write_text(json.dumps(added))
+    named = {"unk_token": "<|endoftext|>", "additional_special_tokens": ["<|im_end|>"]}
+    (tmp_path / "special_tokens_map.json").write_text(json.dumps(named))
+    ours, twin = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert [list(found.ids) for found in ours.encode_marked(TOOLS)] == [twin.encode(text) for text in TOOLS]
+    assert {token: ours.id(token) for token in added} == added == {t: twin.convert_tokens_to_ids(t) for t in added}
+    assert ours.encode("<tool>") == [added["<tool>"]] and added["<|im_end|>"] not in ours.encode("<|im_end|>")
+
+
+def test_an_added_token_of_wordpiece(tmp_path):
+    tokens = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "covid", "##19", "low"]
+    (tmp_path / "vocab.txt").write_text("\n".join(tokens) + "\n")
+    added = {"8": {"content": "covid19", "special": False, **FLAGS}}
+    config = {"tokenizer_class": "BertTokenizer", "do_lower_case": True, "added_tokens_decoder": added}
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps(config))
+    ours, twin = Tokenizer.load(tmp_path), transformers.AutoTokenizer.from_pretrained(tmp_path)
+    assert ours.encode("low covid19 Covid19") == plain(twin, "low covid19 Covid19") == [7, 8, 5, 6]
+
+
+def test_an_added_token_whose_id_cannot_be_kept_is_refused(bytes_bpe, tmp_path):
+    vocab, merges = bytes_bpe
+    gap = len(vocab) + 5
+    written(tmp_path, vocab, merges, tokenizer_class="GPT2Tokenizer", added_tokens_decoder=listed(gap))
+    says = rf"'<\|endoftext\|>' must get the id {gap} that is written for it, but found {len(vocab)}\. .*without gaps"
+    with pytest.raises(Refusal, match=says):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["GPT2Tokenizer", "RobertaTokenizer", "Qwen2Tokenizer"])
+@pytest.mark.parametrize("prefix", [True, False])
+def test_a_space_is_put_before_a_text_where_the_configuration_says_so(bytes_bpe, tmp_path, name, prefix):
+    vocab, merges = bytes_bpe
+    tokens = ["<s>", "<pad>", "</s>", "<unk>", *vocab, "<mask>", "<|endoftext|>"]
+    vocab = {token: number for number, token in enumerate(tokens)}
+    written(tmp_path, vocab, merges, tokenizer_class=name, add_prefix_space=prefix)
+    twin = transformers.AutoTokenizer.from_pretrained(tmp_path)
+    twin.save_pretrained(tmp_path / "json")
+    file = tmp_path / "json" / "tokenizer_config.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"add_prefix_space": not prefix}))
+    for folder in (tmp_path, tmp_path / "json"):  # in the second the two files say different things
+        ours, twin = Tokenizer.load(folder), transformers.AutoTokenizer.from_pretrained(folder)
+        assert [ours.encode(text) for text in ("low", " low", "\nlow", *ALL)] == [
+            plain(twin, text) for text in ("low", " low", "\nlow", *ALL)
+        ]
+    assert (ours.encode("low") == ours.encode(" low")) is not prefix
+
+
 def test_merges_whose_words_are_not_said_are_refused(bytes_bpe, tmp_path):
     written(tmp_path, *bytes_bpe)
     with pytest.raises(Refusal, match=r'must name the tokenizer.s class.*found none\. .*pattern="gpt2"'):
@@ -158,6 +244,9 @@ def test_clip(clip, tmp_path, form):
     texts = [text for text in ALL if "<|" not in text]  # its own pattern takes these for special
     assert [ours.encode(text) for text in texts] == [plain(twin, text) for text in texts]
     assert ours.encode_framed(["a cat"])[0].ids == twin("a cat")["input_ids"]
+    ours.save(tmp_path / "saved")
+    saved = transformers.PreTrainedTokenizerFast.from_pretrained(tmp_path / "saved")
+    assert ours.decode([]) == saved.decode([]) == "" and ours.stream().push(ours.id("a</w>")) == "a"
     assert ours.decode(ours.encode("It's a CAT")) == twin.decode(twin.encode("It's a CAT", add_special_tokens=False))
 
 
@@ -301,13 +390,43 @@ def test_runs_of_spaces_of_one_score_are_joined_from_the_left(tmp_path):
 
 def test_symbols_of_the_users_own(tmp_path):
     (tmp_path / "m.model").write_bytes(trained(**LLAMA, user_defined_symbols=["<sep>"]))
-    ours = Tokenizer.load(tmp_path)
+    with pytest.warns(Notice, match="a text that begins with one of the model's own symbols, or with spaces, may get"):
+        ours = Tokenizer.load(tmp_path)
     twin = sentencepiece.SentencePieceProcessor(model_file=str(tmp_path / "m.model"))
     for text in ("a<sep>b", "a <sep> b", "a<sep>  b<sep>"):
         assert ours.encode(text) == twin.encode(text)
     (tmp_path / "m.model").write_bytes(trained(model_type="bpe", user_defined_symbols=["<sep>"]))
-    with pytest.warns(Notice, match="a space before one of the model's own symbols is left out"):
+    with pytest.warns(Notice, match="spaces beside one of the model's own symbols are trimmed otherwise than by"):
         Tokenizer.load(tmp_path)
+
+
+RUNS = ["\u2581" * length for length in range(2, 8)]
+GEMMA = LLAMA | {"add_dummy_prefix": False, "user_defined_symbols": ["<mask>", "\n", "\n\n", "\t", "\u2581\n", *RUNS]}
+PARTS = ("a", "the", " ", "  ", " " * 9, "\n", "\n\n\n", "\t", "<mask>", "\u2581", ",")
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=9).map("".join))
+@settings(max_examples=300)
+def test_runs_of_spaces_that_are_symbols_as_gemmas_are(gemma, text):
+    ours, of_gguf, twin = gemma
+    assert ours.encode(text) == of_gguf.encode(text) == twin.encode(text)
+
+
+def test_a_run_of_spaces_is_the_longest_symbol_from_the_left(gemma):
+    ours, _, twin = gemma
+    tokens = [ours.core.id_to_token(number) for number in ours.encode("a" + " " * 9 + "b\n")]
+    assert tokens == ["a", RUNS[-1], RUNS[0], "b", "\n"] == twin.encode("a" + " " * 9 + "b\n", out_type=str)
+    assert ours.decode(ours.encode("a   b  ")) == "a   b  "
+
+
+@pytest.fixture(scope="module")
+def gemma(tmp_path_factory):
+    """A model with runs of spaces for symbols, as it reads its file and the same in GGUF, and SentencePiece itself."""
+    folder = tmp_path_factory.mktemp("gemma")
+    (folder / "m.model").write_bytes(trained(**GEMMA))
+    twin = sentencepiece.SentencePieceProcessor(model_file=str(folder / "m.model"))
+    of_sentencepiece(folder / "m.gguf", "llama", trained(**GEMMA), add_space_prefix=False)
+    return Tokenizer.load(folder / "m.model"), Tokenizer.load(folder / "m.gguf"), twin
 
 
 def test_the_class_of_a_sentencepiece_tokenizer_says_what_is_added(tmp_path):
@@ -351,6 +470,23 @@ def gguf_file(path, model, **arrays):
     return path
 
 
+def of_sentencepiece(path, model, content, rules=False, add_space_prefix=True, **options):
+    """The GGUF file of a SentencePiece model, with its `rules` of normalisation."""
+    from sentencepiece import sentencepiece_model_pb2
+
+    proto = sentencepiece_model_pb2.ModelProto.FromString(content)
+    return gguf_file(
+        path,
+        model,
+        token_list=[piece.piece for piece in proto.pieces],
+        token_scores=[piece.score for piece in proto.pieces],
+        token_types=[piece.type for piece in proto.pieces],
+        add_space_prefix=add_space_prefix,
+        **options,
+        **({"precompiled_charsmap": proto.normalizer_spec.precompiled_charsmap} if rules else {}),
+    )
+
+
 def test_gguf_of_a_byte_level_bpe(bytes_bpe, tmp_path):
     vocab, merges = bytes_bpe
     tokens = [*vocab, "<|end|>"]
@@ -377,22 +513,9 @@ def test_gguf_of_a_byte_level_bpe(bytes_bpe, tmp_path):
 
 @pytest.mark.parametrize(("model", "name"), [("llama", "llama"), ("t5", "unigram")])
 def test_gguf_of_sentencepiece(tmp_path, model, name):
-    from sentencepiece import sentencepiece_model_pb2
-
-    proto = sentencepiece_model_pb2.ModelProto.FromString(trained(**SPM[name]))
-    more = {"precompiled_charsmap": proto.normalizer_spec.precompiled_charsmap} if model == "t5" else {}
-    file = gguf_file(
-        tmp_path / "m.gguf",
-        model,
-        token_list=[piece.piece for piece in proto.pieces],
-        token_scores=[piece.score for piece in proto.pieces],
-        token_types=[piece.type for piece in proto.pieces],
-        add_space_prefix=True,
-        remove_extra_whitespaces=model == "t5",
-        **more,
-    )
-    ours = Tokenizer.load(file)
-    twin = sentencepiece.SentencePieceProcessor(model_proto=proto.SerializeToString())
+    content, t5 = trained(**SPM[name]), model == "t5"
+    ours = Tokenizer.load(of_sentencepiece(tmp_path / "m.gguf", model, content, t5, remove_extra_whitespaces=t5))
+    twin = sentencepiece.SentencePieceProcessor(model_proto=content)
     for text in texts(name):
         assert ours.encode(text) == twin.encode(text), text
 

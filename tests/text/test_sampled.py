@@ -35,6 +35,15 @@ def test_a_split_of_unigram_is_as_frequent_as_its_probability():
         assert found[split] / 20_000 == pytest.approx(weight / sum(weights.values()), abs=0.012)  # 3 sigma
 
 
+def test_a_long_word_is_split_though_its_probability_is_below_every_number():
+    """As a Chinese paragraph is, which has no spaces; by the number of pairs that a chain of such splits has."""
+    scores, length = {"词": -2.0, "词词": -4.0}, 3000  # all splits are as likely: e^-6000
+    pieces = backward_sampled("词" * length, scores, 2, Random(3))
+    assert "".join(pieces) == "词" * length
+    golden = (1 + 5**0.5) / 2  # of the splits of n there are Fibonacci(n + 1), so a piece is single with 1 / golden
+    assert pieces.count("词") / len(pieces) == pytest.approx(1 / golden, abs=0.032)  # 3 sigma
+
+
 def _pieces(word: str, cuts: tuple[int, ...]) -> tuple[str, ...]:
     places = [0, *cuts, len(word)]
     return tuple(word[a:b] for a, b in pairwise(places))

@@ -89,6 +89,14 @@ def _clip() -> tokenizers.Tokenizer:
     return core
 
 
+def _clip_as_saved() -> tokenizers.Tokenizer:
+    """As files of CLIP have it, with a step that the library cannot take on an empty text."""
+    words = ["he", "llo</w>", "world</w>", "\u0120", "</w>", "\u00e4", "\u00b8", "\u0143"]
+    core = tokenizers.Tokenizer(models.BPE({word: i for i, word in enumerate(words)}, []))
+    core.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace("</w>", " "), decoders.Strip(" ", 0, 1)])
+    return core
+
+
 def _nested() -> tokenizers.Tokenizer:
     """Bytes that another step follows."""
     core = tokenizers.Tokenizer(
@@ -102,7 +110,7 @@ def _undecoded() -> tokenizers.Tokenizer:
     return tokenizers.Tokenizer(models.WordLevel({"a": 0, "b": 1}, "a"))
 
 
-OTHERS = {make.__name__: make for make in (_llama, _unigram, _wordpiece, _clip, _nested, _undecoded)}
+OTHERS = {make.__name__: make for make in (_llama, _unigram, _wordpiece, _clip, _clip_as_saved, _nested, _undecoded)}
 
 
 @pytest.fixture(scope="module")
@@ -127,6 +135,24 @@ def test_other_decoders_stream_what_decoding_at_once_gives(others, kind, numbers
 @given(numbers=st.lists(st.integers(0, 17)), skip_special=st.booleans())
 def test_other_decoders_stream_in_many_cases(others, kind, numbers, skip_special):
     assert "".join(_streamed(others[kind], numbers, skip_special)) == others[kind].decode(numbers, skip_special)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_no_ids_are_no_text(others, kind):
+    end = others[kind].id("</s>")
+    assert others[kind].decode([]) == others[kind].decode([end, end], skip_special=True) == ""
+
+
+def test_clip_as_saved_strips_one_space_from_the_end(others):
+    tokens = ("he", "llo</w>", "world</w>", "\u0120")
+    ids = [others["_clip_as_saved"].id(token) for token in tokens]
+    assert [others["_clip_as_saved"].decode(ids[:n]) for n in range(5)] == [
+        "",
+        "he",
+        "hello",
+        "hello world",
+        "hello world ",
+    ]
 
 
 def test_the_space_before_a_word_is_kept_though_the_first_one_is_not(others):

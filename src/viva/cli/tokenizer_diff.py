@@ -6,7 +6,8 @@ from itertools import islice
 def diff(first: str, second: str, *, data: str | None = None, field: str = "text", most: int = 5) -> int:
     """Show the parts in which two tokenizers differ, and the first texts of which they make different ids.
 
-    Read are probing texts of many scripts and, where given, DATA. Exit code 1 if the tokenizers differ in anything.
+    Read are probing texts of many scripts, texts with the added tokens of both and, where given, DATA: each as a
+    person's text, then with special tokens counting, then framed. Exit code 1 if the tokenizers differ in anything.
 
     Example: viva tokenizer diff runs/quickstart gpt2/tokenizer.json --data docs/
 
@@ -28,12 +29,12 @@ def diff(first: str, second: str, *, data: str | None = None, field: str = "text
     from viva.text.tokens.probes import PROBES
 
     one, other = load_tokenizer(first), load_tokenizer(second)
-    parts, texts = differ.parts(one, other), [*PROBES, *_texts(data, field)]
+    parts, texts = differ.parts(one, other), [*PROBES, *differ.added(one, other), *_texts(data, field)]
     found = list(differ.differences(one, other, texts))
     print(f"parts that differ: {', '.join(parts) or 'none'}")
     print(f"texts with different ids: {len(found)} of {len(texts)}")
     for each in islice(found, most):
-        print(f"\n{each.text[:60]!r}, at token {each.place}")
+        print(f"\n{each.text[:60]!r}, at token {each.place}, {each.way}")
         for name, around in ((first, each.first), (second, each.second)):
             print(f"  {name}: {' '.join(f'{token}:{number}' for number, token in around)}")
     return 1 if parts or found else 0

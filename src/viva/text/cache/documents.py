@@ -27,7 +27,9 @@ VERSION = 4  # of the files' layout and of what is written into them
 CHUNK_ROWS, CHUNK_CHARACTERS = 1024, 1 << 20  # how much is held in memory while building
 TALLIED = 1 << 22  # ids counted at once, for numpy widens them to 8 bytes each
 HEADER = "header.json"
+NAMELESS = {"frame", "flags", "other_roles", "segments"}  # no part of old names, which runs know; `open` compares them
 BEGUN = ".begun"  # ends the name of a cache that is being built
+MADE_BY = "tokenizer.json"  # in it the fingerprint
 
 
 @dataclass(frozen=True)
@@ -130,9 +132,9 @@ def build(
     Built by all cores, with bounded memory, in a hidden folder that is renamed at the end: a kill leaves nothing half,
     and the next call goes on where the killed one stopped. The bytes do not depend on either.
     """
-    made_by = tokenizer.fingerprint.model_dump(mode="json", exclude={"frame"})  # not of old names; `open` compares it
+    made_by = tokenizer.fingerprint.model_dump(mode="json", exclude=NAMELESS)
     if not made_by["added"]:
-        del made_by["added"]  # nor this
+        del made_by["added"]  # not of old names either
     with Progress("reading the data, to know it by its content"):
         content = corpus.digest()
     place = Path(folder) / digest([VERSION, content, tagged(form), part, valid, made_by])[:24]
@@ -140,15 +142,24 @@ def build(
     if not place.exists():
         _tell_of_others(begun)
         with disk_space(place), sole_user(begun):
+            _begin(begun, tokenizer.fingerprint)
             try:
                 _write(corpus, form, tokenizer, begun, part, valid)
             except Exception:  # but not a kill, nor Ctrl-C: these can be gone on after
                 shutil.rmtree(begun)
                 raise
-            (begun / LOCK).unlink()
+            for file in (LOCK, MADE_BY):
+                (begun / file).unlink()
             os.replace(begun, place)
             sync(place.parent)
     return Documents.open(place, tokenizer)
+
+
+def _begin(folder: Path, fingerprint: Fingerprint) -> None:
+    """Note down whose ids a cache is begun with; what another tokenizer began is not gone on with."""
+    if (file := folder / MADE_BY).is_file():
+        Fingerprint.model_validate(read_json(file)).require(fingerprint, f"the token cache begun in {folder}")
+    write_text(file, fingerprint.model_dump_json())
 
 
 def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, part: Part, valid: float) -> None:

@@ -16,12 +16,26 @@ PROBE = (
 )
 
 
+PARTS = (  # in the order in which they are compared
+    "specials",
+    "added",
+    "flags",
+    "roles",
+    "normalizer",
+    "merges",
+    "template",
+    "frame",
+    "other_roles",
+    "segments",
+)
+
+
 def digest(value: Any) -> str:
     """The SHA-256 of plain data, whatever the order of its keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
-UNWRITTEN = ("frame", "added")  # parts that older checkpoints and caches do not name
+UNWRITTEN = ("frame", "added", "flags", "other_roles", "segments")  # what older checkpoints and caches do not name
 
 
 class Fingerprint(Config):
@@ -29,8 +43,10 @@ class Fingerprint(Config):
 
     normalizer: SHA-256 of the normaliser, pre-tokeniser and decoder; merges: of the vocabulary with its merges;
     specials: special token -> id; roles: bos, eos, pad -> id; probe: the ids of PROBE, special tokens read as
-    text; template: SHA-256 of the chat template's source; frame: of what it sets around a text and around two, None
-    where that was not written down; added: token -> id of those added without being special, None where not written.
+    text; template: SHA-256 of the chat template's source; frame: of what it sets around a text and around two; added:
+    token -> id of those added without being special; flags: added token, special or not, -> what its entry in
+    tokenizer.json says it does (`lstrip`, ...), those that do nothing left out; other_roles: mask, cls, sep, unk, ...
+    -> id; segments: SHA-256 of the type ids of a framed text and of two. None: not written down.
     """
 
     normalizer: str
@@ -41,6 +57,9 @@ class Fingerprint(Config):
     template: str | None
     frame: str | None = None
     added: dict[str, int] | None = None
+    flags: dict[str, tuple[str, ...]] | None = None
+    other_roles: dict[str, int | None] | None = None
+    segments: str | None = None
 
     def require(self, found: "Fingerprint", where: str) -> None:
         """Refuse when `found`, the tokenizer at hand, is not this one, which `where` was made with."""
@@ -52,7 +71,7 @@ class Fingerprint(Config):
         if len(self.probe) != len(found.probe):
             must = f"{where} needs its own tokenizer: the probe text must give {len(self.probe)} ids"
             raise Refusal(must, len(found.probe), fix)
-        for part in ("specials", "added", "roles", "normalizer", "merges", "template", "frame"):
+        for part in PARTS:
             ours, theirs = getattr(self, part), getattr(found, part)
             if ours != theirs and not (part in UNWRITTEN and ours is None):
                 raise Refusal(f"{where} needs its own tokenizer: its {part} must be {ours}", theirs, fix)

@@ -10,6 +10,7 @@ from tokenizers import Tokenizer as Core
 
 from viva.base.config import Config as BaseConfig
 from viva.base.errors import Notice, Refusal
+from viva.text.tokens.byte_level import require_read
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -48,14 +49,16 @@ class Grown:
 
 
 def grow(tokenizer: Tokenizer, config: Config) -> Grown:
-    """`tokenizer` with these tokens. Refused: one that is there, and one whose text was nothing before."""
+    """`tokenizer` with these tokens. Refused: one that is there, one whose text was nothing before, one that would be
+    decoded to another text.
+    """
     core = Core.from_str(tokenizer.core.to_str())
     first = max(core.get_vocab(with_added_tokens=True).values()) + 1
     pieces = {}
     for token, special in [*((token, False) for token in config.tokens), *((token, True) for token in config.special)]:
         if (there := _there(tokenizer, core, token)) is not None:
             raise Refusal("a token that is added must be new", f"{token!r}, which has the id {there}", "leave it out")
-        pieces[first + len(pieces)] = _pieces(tokenizer, token)
+        pieces[first + len(pieces)] = _pieces(tokenizer, require_read(token) if tokenizer.byte_level else token)
         core.add_tokens([AddedToken(token, special=special, normalized=not special)])
         if core.token_to_id(token) != (number := first + len(pieces) - 1):
             fix = "give the vocabulary's ids one after another"

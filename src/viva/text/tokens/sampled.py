@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import groupby, pairwise
-from math import exp
+from math import exp, inf, log
 from random import Random
 
 import tokenizers
@@ -115,19 +115,22 @@ def dropped_out(word: str, ranks: dict[tuple[str, str], int], rate: float, draw:
 
 def backward_sampled(word: str, scores: dict[str, float], longest: int, draw: Random) -> list[str]:
     """A split of the word with a probability proportional to the product of its pieces' (exp of their scores): sums
-    from the left, then pieces drawn from the right.
+    from the left, then pieces drawn from the right. All of it in logarithms: a long word's probability is below the
+    least number there is.
     """
-    ways = [1.0] + [0.0] * len(word)  # the sum over all splits of what is to the left
+    ways = [0.0] + [-inf] * len(word)  # the sum over all splits of what is to the left
     ending: list[list[tuple[float, int]]] = [[] for _ in ways]  # by end: weight and begin of each piece
     for end in range(1, len(word) + 1):
         for begin in range(max(0, end - longest), end):
-            if (score := scores.get(word[begin:end])) is not None and ways[begin]:
-                ending[end].append((ways[begin] * exp(score), begin))
-        ways[end] = sum(weight for weight, _ in ending[end])
+            if (score := scores.get(word[begin:end])) is not None and ways[begin] > -inf:
+                ending[end].append((ways[begin] + score, begin))
+        if ending[end]:
+            greatest = max(weight for weight, _ in ending[end])
+            ways[end] = greatest + log(sum(exp(weight - greatest) for weight, _ in ending[end]))
     pieces, end = [], len(word)
     while end:
         weights, begins = zip(*ending[end], strict=True)
-        (begin,) = draw.choices(begins, weights)
+        (begin,) = draw.choices(begins, [exp(weight - ways[end]) for weight in weights])
         pieces.append(word[begin:end])
         end = begin
     return pieces[::-1]

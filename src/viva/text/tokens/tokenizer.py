@@ -2,6 +2,7 @@
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -11,12 +12,13 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, normalizers
 
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import write_text
 from viva.text.tokens import frame, marks, read, special, template
-from viva.text.tokens.byte_level import BYTE, decodes_bytes, token_bytes
+from viva.text.tokens.byte_level import BYTE, decodes_bytes, misread, token_bytes
 from viva.text.tokens.byte_pairs import Unfit
 from viva.text.tokens.characters import require_whole
+from viva.text.tokens.decoder import steady
 from viva.text.tokens.fast import Fast, Marked
 from viva.text.tokens.fingerprint import PROBE, Fingerprint, digest
 from viva.text.tokens.stream import Bytes, Stream, Tokens
@@ -36,7 +38,7 @@ class Tokenizer:
         """`core` does the work; `config` is what tokenizer_config.json holds, the template included."""
         core.no_truncation()  # a file may ask for it; here nothing is cut without a word
         core.no_padding()
-        special.add_specials(core, config)
+        special.add_named(core, config)
         core.encode_special_tokens = True
         self.core, self.config = core, config
         self._asked = 0  # characters encoded so far
@@ -47,7 +49,12 @@ class Tokenizer:
 
         `told` is what a form leaves open and no file beside it says: `pattern="llama3"`, `do_lower_case=False`.
         """
-        return cls(*frame.own(*read.read(path, told)))
+        made = cls(*frame.own(*read.read(path, told)))
+        tokens = [str(token) for token in made.core.get_added_tokens_decoder().values()] if made.byte_level else []
+        if wrong := [token for token in tokens if misread(token)]:
+            text = f"decoding takes added tokens for bytes, here and in transformers: {', '.join(map(repr, wrong))}"
+            warnings.warn(Notice(text), stacklevel=2)
+        return made
 
     def save(self, folder: str | Path) -> None:
         """Write tokenizer.json and tokenizer_config.json, as `transformers.AutoTokenizer` reads them."""
@@ -113,7 +120,7 @@ class Tokenizer:
 
     def decode(self, ids: list[int], skip_special: bool = False) -> str:
         """The text of `ids`; bytes that are no character become U+FFFD."""
-        return self.core.decode(list(ids), skip_special_tokens=skip_special)
+        return self._decoding.decode(list(ids), skip_special_tokens=skip_special)
 
     def decode_bytes(self, ids: Sequence[int]) -> bytes:
         """The bytes of `ids`, which need not be UTF-8; refused where tokens are not made of bytes."""
@@ -170,6 +177,11 @@ class Tokenizer:
         return frozenset(number for number in ends if number is not None)
 
     @cached_property
+    def byte_level(self) -> bool:
+        """Whether the characters of its tokens stand for bytes."""
+        return "ByteLevel" in self._steps
+
+    @cached_property
     def framed(self) -> "Tokenizer":
         """This tokenizer, with a post-processor that frames texts: what a folder needs whose model reads them whole."""
         core = frame.framing(self.core, self.words)
@@ -221,15 +233,21 @@ class Tokenizer:
     def fingerprint(self) -> Fingerprint:
         """What makes this tokenizer this one."""
         parts = json.loads(self._json)
+        framed = self.encode_framed([PROBE, (PROBE, PROBE)])
+        roles = {word.removesuffix("_token"): self._role(word) for word in self.words}
+        main = {"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id}
         return Fingerprint(
             normalizer=digest([parts["normalizer"], parts["pre_tokenizer"], parts["decoder"]]),
             merges=digest(parts["model"]),
             specials=self.specials,
-            roles={"bos": self.bos_id, "eos": self.eos_id, "pad": self.pad_id},
+            roles=main,
             probe=tuple(self.encode(PROBE)),
             template=digest(self.config["chat_template"]) if self.templates else None,
             added={token["content"]: token["id"] for token in parts["added_tokens"] if not token["special"]},
-            frame=digest([probe.ids for probe in self.encode_framed([PROBE, (PROBE, PROBE)])]),
+            flags=special.flags(parts["added_tokens"]),
+            other_roles={role: number for role, number in roles.items() if role not in main},
+            frame=digest([probe.ids for probe in framed]),
+            segments=digest([probe.type_ids for probe in framed]),
         )
 
     def _encode(self, text: str) -> list[int]:
@@ -251,6 +269,10 @@ class Tokenizer:
             return None
 
     @cached_property
+    def _decoding(self) -> tokenizers.Tokenizer:
+        return steady(self.core, self._decoder)
+
+    @cached_property
     def _decoder(self) -> dict[str, Any] | None:
         return json.loads(self._json)["decoder"]
 
@@ -269,7 +291,7 @@ class Tokenizer:
     def _waits(self, number: int) -> bool:
         """Whether an id is, or may be, of a part of a character that the next one completes."""
         token = self.core.id_to_token(number) or ""
-        if "ByteLevel" in self._steps:
+        if self.byte_level:
             return not token_bytes(token).isascii()
         return "ByteFallback" in self._steps and BYTE.fullmatch(token) is not None
 
@@ -307,10 +329,15 @@ class Tokenizer:
         return core
 
     def _require_shielded(self, text: str, encoding: tokenizers.Encoding) -> None:
-        """A token that is looked for after normalisation would be found in spite of the BREAK."""
+        """A token that is looked for after normalisation would be found in spite of the BREAK.
+
+        The unknown token may span one too: then the text, read as plain, has it as well.
+        """
         numbers = set(self.specials.values())
         for number, (start, end) in zip(encoding.ids, encoding.offsets, strict=True):
             if number in numbers and marks.BREAK in text[start:end]:
-                must = "special tokens must be found before normalisation, so that a message cannot forge one"
-                found = f"{marks.unshield(text[start:end])!r} with `normalized: true`"
-                raise Refusal(must, found, "set `normalized` to false for it in tokenizer.json")
+                said = marks.unshield(text[start:end])
+                if number not in self.encode(said):
+                    must = "special tokens must be found before normalisation, so that a message cannot forge one"
+                    fix = "set `normalized` to false for it in tokenizer.json"
+                    raise Refusal(must, f"{said!r} with `normalized: true`", fix)

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 import tokenizers
-from pydantic import Field
+from pydantic import Field, field_validator
 from tokenizers import decoders, models, pre_tokenizers, trainers
 
+from viva.text.tokens.byte_level import require_read
 from viva.text.tokens.learn import _merges
 from viva.text.tokens.learn._words import DIGIT, Digits, GuidedWords
 from viva.text.tokens.tokenizer import Tokenizer
@@ -18,6 +19,11 @@ class Config(GuidedWords):
     digits: Digits = Field("single", description=DIGIT)
 
     own_roles: ClassVar[dict[str, str]] = {}
+
+    @field_validator("added")
+    @classmethod
+    def _read_back(cls, added: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(require_read, added))
 
     @property
     def least(self) -> int:

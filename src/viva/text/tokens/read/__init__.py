@@ -31,6 +31,8 @@ def read(place: str | Path, told: dict[str, Any]) -> tuple[tokenizers.Tokenizer,
         must = f"what is told about {file} must be what {form.FILES} may leave open"
         raise Refusal(must, ", ".join(unused), f"leave out {', '.join(unused)}: the file says it")
     core, config = form.read(file, special.read(file.parent) | told)
+    if not form.__name__.endswith(FIRST):
+        special.match_as_told(core, config)
     return core, {key: value for key, value in config.items() if value is not None}
 
 

@@ -1,7 +1,9 @@
 """A byte-level BPE from its vocabulary and merges (Radford et al. 2019, section 2.2), and how tokens are written."""
 
+import json
 from collections.abc import Iterable, Mapping
 from types import MappingProxyType
+from typing import Any
 
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers
@@ -10,6 +12,17 @@ from viva.text.tokens import patterns
 from viva.text.tokens.byte_level import BYTE_OF
 from viva.text.tokens.read._known import Known
 
+KINDS = {  # the class of a tokenizer without Tokenizer or TokenizerFast, or the type of a model: what it is
+    "gpt2": "gpt2",
+    "whisper": "gpt2",
+    "qwen2": "qwen2",
+    "qwen3": "qwen2",
+    "roberta": "roberta",
+    "bart": "roberta",
+    "longformer": "roberta",
+    "led": "roberta",
+    "clip": "clip",
+}
 CHARACTER = {byte: sign for sign, byte in BYTE_OF.items()}
 
 
@@ -32,3 +45,21 @@ def core(
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in specials])
     return made
+
+
+def kind(config: dict[str, Any]) -> str | None:
+    """What the class of a tokenizer_config.json is, as a value of KINDS."""
+    said = str(config.get("tokenizer_class") or "").removesuffix("Fast").removesuffix("Tokenizer").lower()
+    return KINDS.get(said)
+
+
+def prefixed(core: tokenizers.Tokenizer, config: dict[str, Any]) -> tokenizers.Tokenizer:
+    """`core` with a space put before each text that has none, or without, where `add_prefix_space` of the configuration
+    says so: between two special tokens, as all of this library.
+    """
+    parts, prefix = json.loads(core.to_str()), config.get("add_prefix_space")
+    splitter = parts["pre_tokenizer"] or {}
+    for step in splitter.get("pretokenizers", [splitter]):
+        if step.get("type") == "ByteLevel" and isinstance(prefix, bool):
+            step["add_prefix_space"] = prefix
+    return tokenizers.Tokenizer.from_str(json.dumps(parts))

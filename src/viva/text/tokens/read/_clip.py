@@ -25,7 +25,8 @@ def core(vocab: dict[str, int], merges: list[tuple[str, str]]) -> tokenizers.Tok
     words = pre_tokenizers.Split(Regex(WORDS), "removed", invert=True)
     bytes_of_words = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
     made.pre_tokenizer = pre_tokenizers.Sequence([words, bytes_of_words])
-    made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace(WORD_END, " "), decoders.Strip(" ", 0, 1)])
+    last = decoders.Replace(Regex(r" \z"), "")  # not the library's Strip, see text/tokens/decoder.py
+    made.decoder = decoders.Sequence([decoders.ByteLevel(), decoders.Replace(WORD_END, " "), last])
     ends = [(token, vocab[token]) for token in (END, START)]
     made.post_processor = processors.RobertaProcessing(*ends, trim_offsets=False, add_prefix_space=False)
     return made

@@ -13,6 +13,14 @@ from viva.base.errors import Notice, Refusal
 from viva.text.tokens.read._merges import recovered
 
 SPACE = "\u2581"
+TRIMMED = (
+    "spaces beside one of the model's own symbols are trimmed otherwise than by SentencePiece: a text that holds such "
+    "a symbol may get other ids"
+)
+BEGUN = (
+    "a text that begins with one of the model's own symbols, or with spaces, may get other first ids than by "
+    "SentencePiece, which puts one more space before it"
+)
 
 
 class Kind(IntEnum):
@@ -48,9 +56,8 @@ class Pieces:
     def core(self) -> tokenizers.Tokenizer:
         """The tokenizer of these pieces; CONTROL and UNKNOWN ones are special."""
         self._require_usable()
-        if self.trim and any(piece.kind is Kind.USER for piece in self.all):
-            text = "a space before one of the model's own symbols is left out, where SentencePiece keeps it"
-            warnings.warn(Notice(text), stacklevel=6)
+        if self._users and (self.trim or self.prefix):
+            warnings.warn(Notice(TRIMMED if self.trim else BEGUN), stacklevel=6)
         made = tokenizers.Tokenizer(self._unigram() if self.unigram else self._bpe())
         made.normalizer = self._normalizer()
         made.pre_tokenizer = self._pre_tokenizer()
@@ -62,9 +69,22 @@ class Pieces:
                 *([decoders.Strip(" ", 1, 0)] if self.prefix else []),
             ]
         )
-        for kinds, add in (((Kind.CONTROL, Kind.UNKNOWN), made.add_special_tokens), ((Kind.USER,), made.add_tokens)):
-            add([AddedToken(piece.text, normalized=False) for piece in self.all if piece.kind in kinds])
+        hidden = (Kind.CONTROL, Kind.UNKNOWN)
+        made.add_special_tokens(
+            [AddedToken(piece.text, normalized=False) for piece in self.all if piece.kind in hidden]
+        )
+        made.add_tokens([AddedToken(text, normalized=self._found_late(text)) for text in self._users])
         return made
+
+    @property
+    def _users(self) -> list[str]:
+        return [piece.text for piece in self.all if piece.kind is Kind.USER]
+
+    def _found_late(self, text: str) -> bool:
+        """Whether a symbol of the user's is looked for where spaces are SPACE already, which runs of them need, and all
+        others with them: the longest comes first. Where texts are rewritten in other ways too, these would be changed.
+        """
+        return not self.trim and (not self.charsmap or SPACE in text)
 
     @property
     def unknown(self) -> int:

@@ -12,6 +12,7 @@ from tokenizers import AddedToken, processors
 
 from viva.base.errors import Refusal
 from viva.text.tokens.read import _byte_level, _clip, _files, _known
+from viva.text.tokens.read._byte_level import KINDS
 
 FILES = "vocab.json with merges.txt"
 TOLD = ("pattern",)
@@ -25,17 +26,6 @@ FRAMED = {  # the roles of RoBERTa's special tokens, which its file holds withou
     "unk_token": "<unk>",
     "pad_token": "<pad>",
     "mask_token": "<mask>",
-}
-KINDS = {  # the class of a tokenizer without Tokenizer or TokenizerFast, or the type of a model: what it is
-    "gpt2": "gpt2",
-    "whisper": "gpt2",
-    "qwen2": "qwen2",
-    "qwen3": "qwen2",
-    "roberta": "roberta",
-    "bart": "roberta",
-    "longformer": "roberta",
-    "led": "roberta",
-    "clip": "clip",
 }
 
 
@@ -58,12 +48,12 @@ def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict
         raise Refusal(must, config.get("tokenizer_class", "none"), fix)
     known = _known.told(told or {"roberta": "gpt2"}.get(kind, kind))
     if kind == "roberta":
-        return _framed(_byte_level.core(vocab, merges, known), config)
-    if len(vocab) == known.ranks:  # the special tokens stand elsewhere
-        return _byte_level.core(vocab, merges, known, known.specials), known.roles | config
-    there = {token: vocab[token] for token in known.roles.values() if token in vocab}
-    roles = {role: token for role, token in known.roles.items() if token in vocab}
-    return _byte_level.core(vocab, merges, known, there), roles | config
+        return _framed(_byte_level.prefixed(_byte_level.core(vocab, merges, known), config), config)
+    specials, roles = known.specials, known.roles
+    if len(vocab) != known.ranks:  # else the special tokens stand elsewhere
+        specials = {token: vocab[token] for token in roles.values() if token in vocab}
+        roles = {role: token for role, token in roles.items() if token in vocab}
+    return _byte_level.prefixed(_byte_level.core(vocab, merges, known, specials), config), roles | config
 
 
 def _pair(file: Path) -> tuple[Path, Path] | None:
@@ -75,9 +65,8 @@ def _pair(file: Path) -> tuple[Path, Path] | None:
 
 def _kind(file: Path, config: dict[str, Any]) -> str | None:
     """What the folder's files say it is: a key of KINDS, as its value."""
-    said = str(config.get("tokenizer_class") or "").removesuffix("Fast").removesuffix("Tokenizer").lower()
     model = str(_files.beside(file.parent, "config.json").get("model_type") or "")
-    return KINDS.get(said) or KINDS.get(model)
+    return _byte_level.kind(config) or KINDS.get(model)
 
 
 def _merges(file: Path) -> list[tuple[str, str]]:

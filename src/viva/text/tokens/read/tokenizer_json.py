@@ -6,7 +6,7 @@ from typing import Any
 import tokenizers
 
 from viva.base.errors import Refusal
-from viva.text.tokens.read import _files
+from viva.text.tokens.read import _byte_level, _files
 
 FILES = "tokenizer.json"
 
@@ -19,11 +19,13 @@ def find(place: Path) -> Path | None:
 
 def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     try:
-        return tokenizers.Tokenizer.from_str(_files.text(file)), config
+        core = tokenizers.Tokenizer.from_str(_files.text(file))
     except Refusal:
         raise
     except Exception as error:  # the library raises bare Exceptions
         raise Refusal(f"{file} must be a tokenizer.json", error, "fetch or save it again") from None
+    # a class that transformers builds anew from the vocabulary; of others it takes this file's word
+    return _byte_level.prefixed(core, config) if _byte_level.kind(config) else core, config
 
 
 def _of_merges(file: Path) -> bool:

@@ -11,6 +11,8 @@ from math import exp, inf, log
 
 from numpy import logaddexp
 
+from viva.text.tokens.reference.digamma import digamma
+
 LONGEST, KEPT, SPARE = 16, 0.75, 1.1  # characters of a piece; the share a pruning keeps; of the size, before the end
 UNKNOWN, PENALTY = None, 10.0  # a character without a piece, and how much below all others its score is
 STEP = 1e-4
@@ -41,9 +43,9 @@ def seeds(words: Mapping[str, int]) -> Scores:
                 often[word[start:end]] += 1
                 follows[word[start:end]].add(word[end : end + 1])
     saved = {piece: often[piece] * len(piece) for piece in often if len(follows[piece]) > 1}
-    found = {**_ranked(characters), **_ranked(saved)}
-    total = log(sum(found.values()))
-    return {piece: log(weight) - total for piece, weight in found.items()}
+    found = [*_ranked(characters), *_ranked(saved)]
+    total = log(sum(weight for _, weight in found))
+    return {piece: log(weight) - total for piece, weight in found}
 
 
 def expected(words: Mapping[str, int], scores: Scores) -> Scores:
@@ -78,9 +80,10 @@ def pruned(words: Mapping[str, int], scores: Scores, size: int) -> Scores:
         for piece in split(word, scores):
             often[piece] += count
     total, kept, losses = sum(often.values()), [], {}
+    lowest = min(scores.values()) - PENALTY
     for piece, score in scores.items():
         instead = split(piece, scores, apart=True) if len(piece) > 1 else []
-        better = sum(scores.get(part, unknown(scores)) for part in instead) > score
+        better = sum(scores.get(part, lowest) for part in instead) > score
         if not instead or (better and often[piece]):
             kept.append(piece)
         elif often[piece]:
@@ -95,12 +98,11 @@ def pruned(words: Mapping[str, int], scores: Scores, size: int) -> Scores:
 
 def completed(words: Mapping[str, int], scores: Scores, size: int) -> Scores:
     """`size` pieces, every character of the text among them; one that was dropped comes back with the lowest score."""
-    lowest, found = min(scores.values()), {}
-    for place, character in enumerate(sorted({*"".join(words)} - scores.keys())):
-        found[character] = lowest + STEP * place
+    lowest, dropped = min(scores.values()), sorted({*"".join(words)} - scores.keys())
+    found = {character: lowest + STEP * place for place, character in enumerate(dropped)}
     found |= {piece: score for piece, score in scores.items() if len(piece) == 1}
     longer = [piece for piece in scores if len(piece) > 1][: max(0, size - len(found))]
-    return {**found, **{piece: scores[piece] for piece in longer}}
+    return found | {piece: scores[piece] for piece in longer}
 
 
 def split(word: str, scores: Scores, apart: bool = False) -> list[str | None]:
@@ -123,22 +125,8 @@ def lattice(word: str, scores: Scores) -> Iterator[tuple[int, int, str | None, f
             if (piece := word[start:end]) in scores:
                 yield start, end, piece, scores[piece]
         if word[start] not in scores:
-            yield start, start + 1, UNKNOWN, unknown(scores)
+            yield start, start + 1, UNKNOWN, min(scores.values()) - PENALTY
 
 
-def unknown(scores: Scores) -> float:
-    """The score of a character without a piece."""
-    return min(scores.values()) - PENALTY
-
-
-def digamma(x: float) -> float:
-    """The derivative of log Gamma, by its recurrence up to 7 and its asymptotic series above."""
-    shift = 0.0
-    while x < 7:
-        shift, x = shift - 1 / x, x + 1
-    x -= 0.5
-    return shift + log(x) + 1 / (24 * x**2) - 7 / (960 * x**4) + 31 / (8064 * x**6) - 127 / (30720 * x**8)
-
-
-def _ranked(weights: Mapping[str, int]) -> dict[str, int]:
-    return dict(sorted(weights.items(), key=lambda item: (item[1], item[0]), reverse=True))
+def _ranked(weights: Mapping[str, int]) -> list[tuple[str, int]]:
+    return sorted(weights.items(), key=lambda item: (item[1], item[0]), reverse=True)
