@@ -1,6 +1,7 @@
 """What the formats share whose rows are conversations: messages from what rows hold, and how they become a draft."""
 
 import json
+from functools import partial
 from typing import Any
 
 from viva.base.errors import Refusal, nearest
@@ -13,9 +14,10 @@ from viva.text.tokens.example import Draft
 from viva.text.tokens.tokenizer import Tokenizer
 
 
-def messages(row: Row, name: str, such: Any = None) -> list[Message]:
+def messages(row: Row, name: str, such: Any = None, beside: str | None = None) -> list[Message]:
     """The messages in a field: a list, or one alone, of {"role", "content"} or of ShareGPT's {"from", "value"}. What
-    else may stand there is shown where it is none, `such` as a text or, by default, the conversation.
+    else may stand there is shown where it is none, `such` as a text or, by default, the conversation; in a row as it
+    should be, this has taken up what the system says in the field `beside`.
     """
     found = value(row, name, such or TALK)
     found = [found] if isinstance(found, dict) else found
@@ -24,10 +26,10 @@ def messages(row: Row, name: str, such: Any = None) -> list[Message]:
         raise Refusal(f"{row.where} must have a list of messages as {name!r}", repr(found)[:80], fix)
     for place, each in enumerate(found):
         if not isinstance(each, dict) or not {"role", "from", "value"} & each.keys():
-            right = f": {corrected(row, name, such)}" if such else shown(row, readable(found), name)
+            right = f": {corrected(row, name, such)}" if such else _shown(row, name, beside)
             must = f"{row.where} must have, as message {place} of {name!r}, one with a role and a content"
             raise Refusal(must, repr(each)[:80], f'write {{"role": "user", "content": "..."}}{right}')
-    return [_message(row, name, place, each) for place, each in enumerate(found)]
+    return [_message(row, name, place, each, beside) for place, each in enumerate(found)]
 
 
 def said(row: Row, name: str, role: str) -> list[Message]:
@@ -67,17 +69,24 @@ def conversation(
     tools: list[dict] | None = None,
     field: str | None = None,
     learned: Learned = ASSISTANT,
+    beside: str | None = None,
 ) -> Draft:
-    """The draft of a conversation; what is wrong is said with place and field."""
+    """The draft of a conversation; what is wrong is said with place and field. Of its messages the system's may stand
+    in the field `beside`.
+    """
     at = row.where if field is None else f"{row.where}, the field {field!r}"
+    drafted = partial(chat.draft, tokenizer, tools=tools, learned=learned)
     try:
-        made = chat.draft(tokenizer, talk, tools, learned)
+        made = drafted(talk)
     except Refusal as refusal:
-        raise Refusal(f"{at}: {refusal.must}", refusal.found, refusal.fix + shown(row, talk, field)) from None
+        fix = refusal.fix + shown(row, talk, field, drafted, beside)
+        raise Refusal(f"{at}: {refusal.must}", refusal.found, fix) from None
     if not made.spans:
         roles = ", ".join(message["role"] for message in talk)
         must = f"{at} must have a turn to learn, of the {' or the '.join(learned.roles)}"
-        raise Refusal(must, f"the roles {roles}", "add the answer or remove the row" + shown(row, talk, field))
+        raise Refusal(
+            must, f"the roles {roles}", "add the answer or remove the row" + shown(row, talk, field, drafted, beside)
+        )
     return made
 
 
@@ -91,27 +100,33 @@ def answer(
     return Draft(made.text, made.spans[before:])
 
 
-def _message(row: Row, name: str, place: int, given: dict) -> Message:
+def _shown(row: Row, name: str, beside: str | None) -> str:
+    """The row as it should be, where some message cannot be read."""
+    before = [] if beside is None else system(row, beside)
+    return shown(row, before + readable(row.data[name]), name, beside=beside)
+
+
+def _message(row: Row, name: str, place: int, given: dict, beside: str | None) -> Message:
     """One message by its role and content."""
     if "role" not in given:
-        return _turn(row, name, place, given)
+        return _turn(row, name, place, given, beside)
     parts = given.get("content")
     if isinstance(parts, list) and parts and all(isinstance(part, dict) and "value" in part for part in parts):
         return _joined(row, name, place, given)
     return given
 
 
-def _turn(row: Row, name: str, place: int, given: dict) -> Message:
+def _turn(row: Row, name: str, place: int, given: dict, beside: str | None) -> Message:
     """A turn of ShareGPT's."""
     speaker, words = given.get("from"), given.get("value")
     at = f"{row.where} must have, in turn {place} of {name!r},"
     if not isinstance(words, str):
-        fix = f"write it as a string{shown(row, readable(row.data[name]), name)}"
+        fix = f"write it as a string{_shown(row, name, beside)}"
         raise Refusal(f"{at} text as 'value'", repr(words)[:80], fix)
     if speaker == CALL:
         return {"role": "assistant", "content": "", "tool_calls": _calls(row, name, words)}
     if speaker not in SPEAKERS:
-        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + shown(row, readable(row.data[name]), name)
+        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + _shown(row, name, beside)
         raise Refusal(f"{at} a known speaker as 'from'", repr(speaker)[:80], fix)
     return {"role": SPEAKERS[speaker], "content": words}
 
