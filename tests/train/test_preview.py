@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from viva.base.errors import Refusal
 from viva.text.preflight.report import LEARNED, NOTE, READ, Piece
 from viva.train import preview as module
 from viva.train import start
@@ -266,3 +267,18 @@ def test_what_does_not_fit_or_takes_too_long_is_not_tried(tmp_path, monkeypatch)
     monkeypatch.setattr("viva.train.cost.available", lambda device: 1000)
     other, _ = job(tmp_path, out="other")
     assert cost(other, 96).seconds is None and not other.optimizer.state
+
+
+def test_a_character_that_is_none_is_told_with_its_place_beside_all_other_bad_rows(tmp_path):
+    """A run stops at the first, while its tokenizer is trained; of a field that no format reads it is found there."""
+    wrote(tmp_path, [{"text": "a cat"}, {"text": "a\ud800"}, {"text": 3}, {"text": "a dog"}, {"text": "b\udfff"}])
+    given = recipe(tmp_path, {"valid": 0})
+    says = r"the field 'text' of \S*data\.jsonl:2 must have whole Unicode characters, but found a lone surrogate at ch"
+    with pytest.raises(Refusal, match=says):
+        run(given)
+    [part] = preview(given).parts
+    assert [fault.where.rsplit(":")[-1] for fault in part.faults] == ["2", "3", "5"] and part.refused == 3
+    wrote(tmp_path, [{"text": "a cat"}, {"text": "a dog", "id": "\ud800"}])
+    report = preview(recipe(tmp_path, {"valid": 0}, out="other"))
+    assert [fault.must.partition(str(tmp_path))[0] for fault in report.refused] == ["the field 'id' of "]
+    assert report.parts[0].documents == 2

@@ -17,9 +17,10 @@ from viva.model.transformer import Transformer
 from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.rows.format import parallel
-from viva.text.rows.row import strings
+from viva.text.rows.row import Row, strings
 from viva.text.rows.split import split
 from viva.text.tokens import grow as text_grow
+from viva.text.tokens.characters import require_whole
 from viva.text.tokens.grow import Grown
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.reread import Reread
@@ -62,7 +63,14 @@ def _templated(recipe: Recipe, path: str | Path) -> Tokenizer:
 def _strings_to_learn(recipe: Recipe) -> Iterator[str]:
     """Every text in the rows that are not held out."""
     for row in split(recipe.data.rows(), "train", recipe.valid):
-        yield from strings(row.data)
+        yield from whole_strings(row)
+
+
+def whole_strings(row: Row) -> Iterator[str]:
+    """Every text in a row; refused with its place where one cannot be written as UTF-8."""
+    for name, held in row.data.items():
+        for text in strings(held):
+            yield require_whole(text, f"the field {name!r} of {row.where}")
 
 
 def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = None) -> tuple[Config, Transformer]:
