@@ -26,7 +26,7 @@ from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.reread import Reread
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint, sources
-from viva.train.data import Data
+from viva.train.data import Data, Share
 from viva.train.recipe import TOKENIZER, Recipe
 
 
@@ -231,9 +231,15 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
-    train, valid = sources.built(recipe, read, tokens, kept)
-    train = Data(sources.joined(train), recipe.train, reading, recipe.seed, sources.shares(read, train))
-    valid = Data(sources.joined(valid), recipe.train, reading, recipe.seed) if valid else None
+    learned, held_out = sources.reads(recipe, read)
+
+    def data(reads: sources.Reads, found: list[Documents], shares: tuple[Share, ...] = ()) -> Data:
+        joined, named = sources.joined(found), partial(reads.named, tokens=tokens)
+        return Data(joined, recipe.train, reading, recipe.seed, shares, reads.name, named)
+
+    train, valid = learned.built(tokens, kept), held_out and held_out.built(tokens, kept)
+    train = data(learned, train, sources.shares(read, train))
+    valid = valid and data(held_out, valid)
     if begun:
         _require_same(begun, train.documents)
     added = more.added if more else begun and folder.manifest(begun).get("added")
