@@ -1,10 +1,11 @@
 """All rows of a corpus gone through once: read by their format, and those that cannot be used passed by."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from viva.base.config import kind
-from viva.base.errors import Refusal, notices
+from viva.base.errors import Notice, Refusal, notices
 from viva.base.progress import Progress
 from viva.text.preflight.tally import Tally
 from viva.text.rows.fields import Format
@@ -53,13 +54,18 @@ def told(form: Format, corpus: Corpus) -> Format:
 
 def examples(rows: list[Row], form: Format, tokenizer: Tokenizer) -> list[Example | Refusal | None]:
     """What becomes of each row: an example, nothing where it is empty, or why it cannot be used."""
+    said: list[str] = []
     try:
-        return form.examples(rows, tokenizer)
-    except Refusal as refusal:
+        with notices(said.append):
+            made = form.examples(rows, tokenizer)
+    except Refusal as refusal:  # and what was noted of these rows is noted as they are read again
         if len(rows) == 1:
             return [refusal]
         half = len(rows) // 2
         return examples(rows[:half], form, tokenizer) + examples(rows[half:], form, tokenizer)
+    for notice in said:
+        warnings.warn(Notice(notice), stacklevel=2)
+    return made
 
 
 def _with_progress(chunks: Iterator[list], tally: Tally) -> Iterator[list]:

@@ -2,13 +2,14 @@
 
 import json
 import math
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from viva.base.choice import names, variant
 from viva.base.config import Config
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.text.rows.row import Corpus, Row
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.example import Draft, Example, encode
@@ -101,6 +102,11 @@ def number(row: Row, name: str) -> float:
         fix = f"write one of at most {MOST:g}, or remove the row: {corrected(row, name, 0.5)}"
         raise Refusal(f"{row.where} must have a number as {name!r}", repr(found)[:80], fix)
     return taken
+
+
+def say_empty() -> None:
+    """Say, in the same words each time so that it can be counted, that nothing stands where an answer is learned."""
+    warnings.warn(Notice("an answer is empty or blank: that it ends is all there is to learn of it"), stacklevel=3)
 
 
 def corrected(row: Row, name: str, mended: Any, instead: str | None = None) -> str:

@@ -5,10 +5,12 @@ from functools import partial
 from typing import Any
 
 from viva.base.errors import Refusal, nearest
-from viva.text.rows.fields import corrected, text, value
+from viva.text.rows.fields import corrected, say_empty, text, value
+from viva.text.rows.format._dialogue import asked, is_dialogue, turns
 from viva.text.rows.format._mend import CALL, SPEAKERS, TALK, Message, readable, shown
 from viva.text.rows.row import Row
 from viva.text.talk import chat
+from viva.text.talk.conversation import texts
 from viva.text.talk.turns import ASSISTANT, Learned
 from viva.text.tokens.example import Draft
 from viva.text.tokens.tokenizer import Tokenizer
@@ -33,14 +35,26 @@ def messages(row: Row, name: str, such: Any = None, beside: str | None = None) -
 
 
 def said(row: Row, name: str, role: str) -> list[Message]:
-    """The messages in a field, which may be the words of `role` alone."""
+    """The messages in a field, which may be the words of `role` alone or, of a user, one of Anthropic's dialogues."""
     found = value(row, name)
+    if role == "user" and is_dialogue(found):
+        return asked(text(row, name))
     if isinstance(found, str):
         return [{"role": role, "content": found}]
     if not isinstance(found, list | dict):
         fix = f"write it as a string, or remove the row: {corrected(row, name, '...')}"
         raise Refusal(f"{row.where} must have text or messages in the field {name!r}", repr(found)[:80], fix)
     return messages(row, name, "...")
+
+
+def reply(row: Row, name: str, prompt: str) -> list[Message]:
+    """The messages of the answer in a field to what another says: after a dialogue, one that goes on with it, or words
+    that may begin with the space behind "Assistant:".
+    """
+    found = value(row, name)
+    if not isinstance(found, str) or not is_dialogue(value(row, prompt)):
+        return said(row, name, "assistant")
+    return turns(found) if is_dialogue(found) else [{"role": "assistant", "content": found.removeprefix(" ")}]
 
 
 def system(row: Row, name: str) -> list[Message]:
@@ -81,6 +95,9 @@ def conversation(
     except Refusal as refusal:
         fix = refusal.fix + shown(row, talk, field, drafted, beside)
         raise Refusal(f"{at}: {refusal.must}", refusal.found, fix) from None
+    for place in learned.of(talk):
+        if _is_empty(talk[place]):
+            say_empty()
     if not made.spans:
         roles = ", ".join(message["role"] for message in talk)
         must = f"{at} must have a turn to learn, of the {' or the '.join(learned.roles)}"
@@ -98,6 +115,11 @@ def answer(
     answers = any(message["role"] == "assistant" for message in talk[:first])
     before = len(chat.draft(tokenizer, talk[:first], tools).spans) if answers else 0
     return Draft(made.text, made.spans[before:])
+
+
+def _is_empty(message: Message) -> bool:
+    """Whether nobody says or calls anything."""
+    return not "".join(texts(message.get("content"))).strip() and not message.get("tool_calls")
 
 
 def _shown(row: Row, name: str, beside: str | None) -> str:

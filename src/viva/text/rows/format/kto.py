@@ -43,7 +43,7 @@ class Config(Format):
             field, talk = self.messages, _talk.messages(row, self.messages)
         else:
             field = self.completion
-            talk = _talk.said(row, self.prompt, "user") + _talk.said(row, self.completion, "assistant")
+            talk = _talk.said(row, self.prompt, "user") + _talk.reply(row, self.completion, self.prompt)
         return _talk.answer(row, talk, len(talk) - 1, tokenizer, _talk.tools(row, self.tools), field)
 
     def _label(self, row: Row) -> float:
