@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -18,6 +19,8 @@ from viva.text.tokens.frame import around
 from viva.text.tokens.tokenizer import Tokenizer
 
 FORMATS = "viva.text.rows.format"
+TABLE = re.compile(r"\.[ct]sv(\.gz)?:\d+$")  # ends the place of a row of a table
+NUMBER = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*")
 MOST = 3.4e38  # what a number of 32 bits can hold
 
 
@@ -131,6 +134,15 @@ def _written(held: Any) -> str:
     return str(held) if lines is None else "\n".join(lines)
 
 
+def headless(row: Row) -> str:
+    """What to do about a row of a table whose first line seems to be a row and no names of columns; else nothing."""
+    names = [name for name in row.data if isinstance(name, str)]
+    if not TABLE.search(row.where) or not any(" " in name.strip() or NUMBER.fullmatch(name) for name in names):
+        return ""
+    said = "name the columns in data.columns (`viva data check FILE --columns label,text`) if the first line is a row"
+    return f"{said} like the others, or else name its fields in the recipe"
+
+
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
     """The ids before and after a text that is read whole (text/tokens/frame.py); refused where there are none."""
     before, after = around(tokenizer.framed.core)
@@ -162,6 +174,8 @@ def ends(tokenizer: Tokenizer) -> tuple[str, str]:
 
 def _fitting(row: Row, name: str, such: Any) -> str:
     """What to do about a row without the field: what else it may be, and the row as it should be."""
+    if advice := headless(row):
+        return advice
     alike = get_close_matches(name, [key for key in row.data if isinstance(key, str)], n=1, cutoff=0.6)
     right = corrected(row, name, row.data[alike[0]] if alike else such, instead=alike[0] if alike else None)
     correct = f"or correct the row: {right}"

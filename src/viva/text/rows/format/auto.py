@@ -6,7 +6,7 @@ from itertools import islice
 
 from viva.base.choice import names, variant
 from viva.base.errors import Notice, Refusal
-from viva.text.rows.fields import FORMATS, Format, told
+from viva.text.rows.fields import FORMATS, Format, headless, told
 from viva.text.rows.row import Corpus, Row
 
 FIRST = 16  # rows that are looked at
@@ -61,7 +61,10 @@ def _unknown(row: Row) -> Refusal:
     own = f"{{kind: prompt, prompt: {fields[0]}, completion: {fields[1]}}}"
     sets = {kind: variant(FORMATS, kind).Config.told_by for kind in names(FORMATS)}
     known = "; ".join(f"{kind} ({', '.join(by[0])})" for kind, by in sets.items() if by)
-    fix = f"name one in the recipe, with your names of its fields, such as `format: {own}`. There are: {known}"
+    fix = (
+        headless(row)
+        or f"name one in the recipe, with your names of its fields, such as `format: {own}`. There are: {known}"
+    )
     return Refusal(f"{row.where} must tell its format by its fields", ", ".join(map(repr, row.data)) or "none", fix)
 
 
