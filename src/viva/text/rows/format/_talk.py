@@ -84,17 +84,18 @@ def conversation(
     field: str | None = None,
     learned: Learned = ASSISTANT,
     beside: str | None = None,
+    in_field: bool = True,
 ) -> Draft:
-    """The draft of a conversation; what is wrong is said with place and field. Of its messages the system's may stand
-    in the field `beside`.
+    """The draft of a conversation; what is wrong is said with place and field, and how the row should be where the
+    messages stand `in_field`, but for that of the system, which may stand in the field `beside`.
     """
     at = row.where if field is None else f"{row.where}, the field {field!r}"
     drafted = partial(chat.draft, tokenizer, tools=tools, learned=learned)
+    show = partial(shown, row, talk, field if in_field else None, drafted, beside)
     try:
         made = drafted(talk)
     except Refusal as refusal:
-        fix = refusal.fix + shown(row, talk, field, drafted, beside)
-        raise Refusal(f"{at}: {refusal.must}", refusal.found, fix) from None
+        raise Refusal(f"{at}: {refusal.must}", refusal.found, refusal.fix + show()) from None
     for place in learned.of(talk):
         if _is_empty(talk[place]):
             say_empty()
@@ -108,10 +109,16 @@ def conversation(
 
 
 def answer(
-    row: Row, talk: list[Message], first: int, tokenizer: Tokenizer, tools: list[dict] | None, field: str
+    row: Row,
+    talk: list[Message],
+    first: int,
+    tokenizer: Tokenizer,
+    tools: list[dict] | None,
+    field: str,
+    in_field: bool = False,
 ) -> Draft:
     """The draft of a conversation of which the assistant's turns from message `first` on alone are learned."""
-    made = conversation(row, talk, tokenizer, tools, field)
+    made = conversation(row, talk, tokenizer, tools, field, in_field=in_field)
     answers = any(message["role"] == "assistant" for message in talk[:first])
     before = len(chat.draft(tokenizer, talk[:first], tools).spans) if answers else 0
     return Draft(made.text, made.spans[before:])
