@@ -122,7 +122,7 @@ def test_lineage_tells_the_chain_and_whether_files_are_intact(viva, tiny, tmp_pa
 def test_lineage_tells_a_grown_tokenizer_from_its_parent(viva, tiny, tmp_path):
     """A copy has the parent's; one that has grown has not, though it has the parent's merges."""
     public.load(tiny).save(tmp_path / "copy")
-    viva("tokenizer", "add", tiny, "<|new|>", "--out", tmp_path / "grown")
+    viva("tokenizer", "add", tiny, "--special", "<|new|>", "--out", tmp_path / "grown")
     shown = {}
     for name in ("copy", "grown"):
         _, out, _ = viva("lineage", tmp_path / name)
