@@ -68,6 +68,8 @@ ODD = {
             {"role": "assistant", "content": "w3"},
         ],
     ),
+    "a text alone": (messages, "w1"),
+    "a text alone as turns": (sharegpt, "w1"),
     "one message": (messages, {"role": "assistant", "content": "w1"}),
     "a value that is none": (sharegpt, [{"from": "human", "value": None}, {"from": "gpt", "value": "w1"}]),
 }

@@ -91,7 +91,7 @@ def _mended(talk: Any) -> list[Message]:
         role = role if role in SPEAKERS.values() else "assistant" if before in ("user", "tool") else "user"
         if role == "assistant" and before not in ("user", "tool"):
             made.append({"role": "user", "content": "..."})
-        made.append(message | {"role": role})
+        made.append({"role": role} | {key: held for key, held in message.items() if key != "role"})
     roles = {message["role"] for message in made}
     return made + [{"role": role, "content": "..."} for role in ("user", "assistant") if role not in roles]
 

@@ -24,13 +24,13 @@ def messages(row: Row, name: str, such: Any = None, beside: str | None = None) -
     found = value(row, name, such or TALK)
     found = [found] if isinstance(found, dict) else found
     if not isinstance(found, list):
-        fix = f"write a list: {corrected(row, name, such or TALK)}"
+        fix = f"write a list{_shown(row, name, such, beside)}"
         raise Refusal(f"{row.where} must have a list of messages as {name!r}", repr(found)[:80], fix)
     for place, each in enumerate(found):
         if not isinstance(each, dict) or not {"role", "from", "value"} & each.keys():
-            right = f": {corrected(row, name, such)}" if such else _shown(row, name, beside)
             must = f"{row.where} must have, as message {place} of {name!r}, one with a role and a content"
-            raise Refusal(must, repr(each)[:80], f'write {{"role": "user", "content": "..."}}{right}')
+            fix = f'write {{"role": "user", "content": "..."}}{_shown(row, name, such, beside)}'
+            raise Refusal(must, repr(each)[:80], fix)
     return [_message(row, name, place, each, beside) for place, each in enumerate(found)]
 
 
@@ -129,8 +129,10 @@ def _is_empty(message: Message) -> bool:
     return not "".join(texts(message.get("content"))).strip() and not message.get("tool_calls")
 
 
-def _shown(row: Row, name: str, beside: str | None) -> str:
-    """The row as it should be, where some message cannot be read."""
+def _shown(row: Row, name: str, such: Any, beside: str | None) -> str:
+    """The row as it should be, where a message cannot be read: with `such` a text or, by default, the conversation."""
+    if such is not None:
+        return f": {corrected(row, name, such)}"
     before = [] if beside is None else system(row, beside)
     return shown(row, before + readable(row.data[name]), name, beside=beside)
 
@@ -150,12 +152,12 @@ def _turn(row: Row, name: str, place: int, given: dict, beside: str | None) -> M
     speaker, words = given.get("from"), given.get("value")
     at = f"{row.where} must have, in turn {place} of {name!r},"
     if not isinstance(words, str):
-        fix = f"write it as a string{_shown(row, name, beside)}"
+        fix = f"write it as a string{_shown(row, name, None, beside)}"
         raise Refusal(f"{at} text as 'value'", repr(words)[:80], fix)
     if speaker == CALL:
         return {"role": "assistant", "content": "", "tool_calls": _calls(row, name, words)}
     if speaker not in SPEAKERS:
-        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + _shown(row, name, beside)
+        fix = nearest(str(speaker), [*SPEAKERS, CALL]) + _shown(row, name, None, beside)
         raise Refusal(f"{at} a known speaker as 'from'", repr(speaker)[:80], fix)
     return {"role": SPEAKERS[speaker], "content": words}
 
