@@ -54,6 +54,30 @@ def test_sound_data_is_code_0_and_marks_what_is_learned(viva, talk):
     assert "\x1b" not in out and "\u202e" not in out and r"\x1b[31m\u202e" in out  # nothing steers the terminal
 
 
+@pytest.mark.parametrize(
+    ("name", "lines", "columns"),
+    [
+        ("d.csv", '"3","Fears for pension","Unions say"\n"4","Open letter","The British"\n', "label,title,text"),
+        ("d.tsv", "a stirring film\t1\na dull one\t0\n", "text, label"),
+    ],
+)
+def test_a_table_without_names_of_columns_is_told_what_to_do_and_is_checked_with_them(
+    viva, tmp_path, name, lines, columns
+):
+    (tmp_path / name).write_text(lines)
+    for more in ((), ("--format", "classes")):
+        code, out, _ = viva("data", "check", tmp_path / name, *more)
+        assert code == 1
+        assert "name the columns in data.columns (`viva data check FILE --columns label,text`) if the first" in out
+    code, out, _ = viva("data", "check", tmp_path / name, "--columns", columns)
+    assert code == 0 and "format classes\n2 rows: 0 refused, 0 empty, 2 documents" in out
+
+
+def test_columns_are_those_of_a_table(viva, talk):
+    code, _, err = viva("data", "check", talk, "--columns", "a,b")
+    assert code == 2 and "--columns must be those of a .csv or .tsv file, but found " in err
+
+
 def test_a_bad_row_is_code_1(viva, talk):
     talk.write_text(talk.read_text() + '{"messages": 1}\n{"messages": 2}\n')
     code, out, _ = viva("data", "check", talk, "--faults", 1, "--examples", 0)

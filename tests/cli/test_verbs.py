@@ -119,6 +119,18 @@ def test_lineage_tells_the_chain_and_whether_files_are_intact(viva, tiny, tmp_pa
     assert out.count("verified by SHA-256") == 2
 
 
+def test_lineage_tells_a_grown_tokenizer_from_its_parent(viva, tiny, tmp_path):
+    """A copy has the parent's; one that has grown has not, though it has the parent's merges."""
+    public.load(tiny).save(tmp_path / "copy")
+    viva("tokenizer", "add", tiny, "--special", "<|new|>", "--out", tmp_path / "grown")
+    shown = {}
+    for name in ("copy", "grown"):
+        _, out, _ = viva("lineage", tmp_path / name)
+        shown[name] = [line.split()[1] for line in out.splitlines() if line.startswith("  tokenizer ")]
+        assert len(shown[name]) == 2 and all(len(digits) == 16 for digits in shown[name])
+    assert shown["copy"][0] == shown["copy"][1] == shown["grown"][1] != shown["grown"][0]
+
+
 def test_lineage_of_a_damaged_checkpoint_is_an_error(viva, tiny, tmp_path):
     shutil.copytree(tiny, tmp_path / "copy")
     weights = tmp_path / "copy" / "model.safetensors"

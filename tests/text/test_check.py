@@ -69,7 +69,7 @@ FAULTS = {
     "two systems": (
         [TALK, {"messages": [{"role": "system", "content": "a"}] * 2 + [USER, ANSWER]}],
         "system",
-        '{"messages": [{"role": "system", "content": "a"}, {"role": "user"',
+        '{"messages": [{"role": "system", "content": "a\\n\\na"}, {"role": "user"',
     ),
     "assistant first": (
         [TALK, {"messages": [ANSWER]}],

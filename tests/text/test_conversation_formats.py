@@ -6,8 +6,11 @@ import pytest
 
 from viva.base.errors import Refusal
 from viva.text.cache import documents
+from viva.text.preflight.check import check
+from viva.text.preflight.report import Part
+from viva.text.preflight.tally import Tally
 from viva.text.rows.corpus import files
-from viva.text.rows.format import alpaca, kto, messages, preference, sharegpt
+from viva.text.rows.format import alpaca, kto, messages, preference, prompt, sharegpt
 from viva.text.rows.row import Row
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -121,6 +124,13 @@ SPELLINGS = {
         "chosen": {"from": "gpt", "value": "四"},
         "rejected": {"from": "gpt", "value": "5"},
     },
+    "hh prompt": {"prompt": "\n\nHuman: 2+2?\n\nAssistant:", "chosen": " 四", "rejected": " 5"},
+    "hh prompt, not opened": {"prompt": "\n\nHuman: 2+2?", "chosen": "四", "rejected": "5"},
+    "hh prompt twice": {
+        "prompt": "\n\nHuman: 2+2?\n\nAssistant:",
+        "chosen": "\n\nHuman: 2+2?\n\nAssistant: 四",
+        "rejected": "\n\nHuman: 2+2?\n\nAssistant: 5",
+    },
     "sharegpt texts": {"conversations": SHARE, "chosen": "四", "rejected": "5"},
     "hh": {"chosen": "\n\nHuman: 2+2?\n\nAssistant: 四", "rejected": "\n\nHuman: 2+2?\n\nAssistant: 5"},
     "alpaca": {"instruction": "2+2?", "input": "", "chosen": "四", "rejected": "5"},
@@ -152,6 +162,59 @@ def test_of_a_preference_only_the_answers_are_learned(ours):
     shared = f"{USER}a{END}\n{ASSISTANT}b{END}\n{USER}c{END}\n{ASSISTANT}"
     chosen = f"{shared}[d{END}]\n{USER}e{END}\n{ASSISTANT}[f{END}]\n"
     assert _two(ours, preference.Config(), row) == [chosen, f"{shared}[{END}]\n"]
+
+
+RULE = {"role": "system", "content": "s"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"prompt": "2+2?", "system": "s", "chosen": [USERS, GOOD], "rejected": [USERS, BAD]},
+        {"prompt": "2+2?", "chosen": [RULE, USERS, GOOD], "rejected": [RULE, USERS, BAD]},
+        {"prompt": [RULE, USERS], "chosen": [USERS, GOOD], "rejected": [RULE, USERS, BAD]},
+    ],
+)
+def test_a_prompt_is_asked_once_wherever_the_system_speaks(ours, row):
+    made = _two(ours, preference.Config(), row)
+    assert made == [f"{SYSTEM}s{END}\n{USER}2+2?{END}\n{ASSISTANT}[{a}{END}]\n" for a in ("四", "5")]
+
+
+def test_a_prompt_is_asked_once_if_a_space_alone_is_other_where_it_is_repeated(ours):
+    made = _two(ours, preference.Config(), {"prompt": "2+2? ", "chosen": [USERS, GOOD], "rejected": [USERS, BAD]})
+    assert made == [f"{USER}2+2? {END}\n{ASSISTANT}[{answer}{END}]\n" for answer in ("四", "5")]
+
+
+def test_a_judged_answer_to_a_dialogue_is_one(ours):
+    row = {"prompt": "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", "completion": " d", "label": True}
+    shared = f"{USER}a{END}\n{ASSISTANT}b{END}\n{USER}c{END}\n{ASSISTANT}"
+    assert _one(ours, kto.Config(), row) == f"{shared}[d{END}]\n"
+
+
+EMPTY = {
+    "prompt": (prompt, {"prompt": "a", "completion": " \n"}, 1),
+    "alpaca": (alpaca, {"instruction": "a", "output": ""}, 1),
+    "messages": (messages, {"messages": [USERS, {"role": "assistant", "content": "  "}, USERS, GOOD]}, 1),
+    "sharegpt": (sharegpt, {"conversations": [*SHARE, {"from": "gpt", "value": ""}]}, 1),
+    "preference": (preference, {"prompt": "a", "chosen": "", "rejected": "b"}, 1),
+    "both, plain": (preference.Config(plain=True), {"prompt": "a", "chosen": "", "rejected": " "}, 2),
+    "kto": (kto, {"prompt": "a", "completion": "", "label": False}, 1),
+    "not learned": (messages, {"messages": [USERS, {"role": "assistant", "content": "", "weight": 0}, USERS, GOOD]}, 0),
+}
+
+
+@pytest.mark.parametrize("case", EMPTY)
+def test_an_empty_answer_is_said_and_counted_beside_rows_that_are_refused(ours, tmp_path, case):
+    form, data, count = EMPTY[case]
+    form = form if isinstance(form, preference.Config) else form.Config()
+    rows = [data, {"x": 1}, data]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tally = Tally(Part("d"), ours)
+    check(files.Config(path=str(tmp_path / "d.jsonl")), form, ours, tally)
+    part = tally.told()
+    assert (part.documents, part.refused) == (2, 1)
+    said = "an answer is empty or blank: that it ends is all there is to learn of it"
+    assert part.notes == ([f"{said} ({2 * count} times)"] if count else [])
 
 
 def test_a_preference_without_a_template_is_plain_text(ours):

@@ -182,11 +182,20 @@ def test_what_was_written_after_the_last_note_is_written_again(ours, corpus, tmp
     begun.mkdir(parents=True)
     rows = list(corpus.rows())
     with written.Written(begun) as files:
-        files.add(written.pack(prompt.Config().examples(rows[:10], ours), np.dtype(np.uint16)), 10, 10)
+        files.add(written.pack(prompt.Config().examples(rows[:10], ours), np.dtype(np.uint16)), 10, 10, {})
         files.note()
-        files.add(written.pack(prompt.Config().examples(rows[10:17], ours), np.dtype(np.uint16)), 17, 17)
+        files.add(written.pack(prompt.Config().examples(rows[10:17], ours), np.dtype(np.uint16)), 17, 17, {})
     assert (begun / "ids.bin").stat().st_size > files.state.sizes["ids.bin"]
     assert _bytes(build(corpus, prompt.Config(), ours, tmp_path / "cache").folder) == _bytes(at_once.folder)
+
+
+def test_what_is_said_of_rows_is_counted_and_kept_with_what_was_made_of_them(ours, tmp_path):
+    """A later run that finds the cache says it too."""
+    rows = [{"instruction": f"a {n}", "output": " " * (n % 3)} for n in range(4)]
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    for _ in range(2):
+        made = build(files.Config(path=str(tmp_path / "d.jsonl")), alpaca.Config(), ours, tmp_path / "cache")
+        assert made.notes == ["an answer is empty or blank: that it ends is all there is to learn of it (4 times)"]
 
 
 def test_a_kill_while_building_leaves_no_cache_and_is_gone_on_after(ours, tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import unicodedata
@@ -259,6 +260,22 @@ def test_texts_that_cannot_be_read_twice_are_refused():
 def test_refusals(make, sentence):
     with pytest.raises(Exception, match=sentence):
         make()
+
+
+@pytest.mark.parametrize("text", [ENGLISH, CHINESE])
+def test_unigram_learns_exactly_the_size_asked_or_says_how_many_ids_it_needs(text):
+    """From the bound on, which the sentence names, and which is the characters of text and names beside the others."""
+    with pytest.raises(Refusal, match=r"vocab_size must be at least (\d+) to hold \d+ characters") as refused:
+        unigram.Config(vocab_size=262, coverage=1).learn([text])
+    least = int(re.search(r"at least (\d+)", str(refused.value))[1])
+    fixed = 256 + 5
+    names = "<|endoftext|><|pad|><|im_start|><|im_end|><|unk|><0x0123456789ABCDEF>"
+    assert least == fixed + len(set(text) | set(names))
+    for size in (least, least + 1, least + 7):
+        made = unigram.Config(vocab_size=size, coverage=1).learn([text])
+        assert made.vocab_size == size and made.decode(made.encode(text)) == text
+    with pytest.raises(Refusal, match=f"must be at least {least} .* but found {least - 1}"):
+        unigram.Config(vocab_size=least - 1, coverage=1).learn([text])
 
 
 def test_a_text_too_small_for_the_vocabulary_is_told():

@@ -80,6 +80,14 @@ UNTOLD = {
         [ROWS["alpaca"], ROWS["alpaca"], ROWS["sharegpt"]],
         r"rows must be of one format, but found alpaca at .*d\.jsonl:1, sharegpt at .*d\.jsonl:3\. .*a mixture",
     ),
+    "half of them without a label": (
+        [ROWS["classes"], {"text": "a"}, ROWS["classes"], {"text": "b"}],
+        r"rows must be of one format, but found classes at .*d\.jsonl:1, text at .*d\.jsonl:2\. .*a mixture",
+    ),
+    "one with a field more": (
+        [{"text": "a"}] * 5 + [ROWS["classes"]],
+        r"rows must be of one format, but found text at .*d\.jsonl:1, classes at .*d\.jsonl:6\. .*a mixture",
+    ),
     "none": ([], r"files .*d\.jsonl must have rows that tell their format, but found none"),
 }
 
@@ -92,6 +100,17 @@ def test_what_cannot_be_told_is_refused_with_what_it_may_be(tmp_path, case):
         (tmp_path / "d.jsonl").write_text("\n")
     with pytest.raises(Refusal, match=says):
         auto.Config().settled(corpus)
+
+
+@pytest.mark.parametrize(("name", "gone"), [("classes", "label"), ("kto", "label")])
+@pytest.mark.parametrize("at", [0, 2, 16])
+def test_a_row_that_lacks_a_field_is_refused_alone_wherever_it_stands(ours, tmp_path, name, gone, at):
+    rows = [ROWS[name]] * 18
+    rows[at] = {key: held for key, held in rows[at].items() if key != gone}
+    corpus = _corpus(tmp_path, *rows)
+    with pytest.warns(Notice, match=f"^format: {name}, told by"), pytest.raises(Refusal) as refused:
+        documents.build(corpus, auto.Config().settled(corpus), ours, tmp_path / "cache")
+    assert f"d.jsonl:{at + 1} must have the field '{gone}', but found the fields " in str(refused.value)
 
 
 def test_a_told_format_has_the_token_cache_of_the_named_one(ours, tmp_path):

@@ -91,5 +91,8 @@ def test_what_is_passed_over_is_said():
 
 
 def test_data_without_a_single_pair_is_refused():
-    with pytest.raises(Refusal, match="the data must hold a document of 2 to 9 tokens, but found 2 documents"):
+    says = r"the data must hold a document of 2 to 9 tokens, but found 2 shorter and 0 longer ones\. .* change `valid`"
+    with pytest.raises(Refusal, match=says):
         data([[1], [2]])
+    with pytest.raises(Refusal, match=r"found 1 shorter and 1 longer ones\. To fix it, raise train\.context"):
+        data([[1], list(range(20))], long="drop")

@@ -6,7 +6,10 @@ import json
 
 import pytest
 
+from viva.base.errors import Refusal
 from viva.text.preflight.report import LEARNED, NOTE, READ, Piece
+from viva.text.rows.row import Row
+from viva.text.rows.split import part_of
 from viva.train import preview as module
 from viva.train import start
 from viva.train.cost import activations, cost, remembered
@@ -174,10 +177,40 @@ def test_too_long_documents_are_refused_where_they_are_read_whole(tmp_path):
     wrote(tmp_path, [{"text": "the cat " * 30, "label": "a"}, {"text": "a dog", "label": "b"}])
     report = preview(recipe(tmp_path, {"model": BERT, "objective": "classify", "valid": 0}))
     [fault] = report.refused
-    assert fault.must == "document 0 must have at most 32 tokens to fit into the context"
+    where = f"{tmp_path}/data.jsonl:1, a document of the training data,"
+    assert fault.must == f"{where} must have at most 32 tokens to fit into the context"
     assert report.parts[0].lengths["most"] == int(fault.found)
     dropped = preview(recipe(tmp_path, {"model": BERT, "objective": "classify", "valid": 0, "train.long": "drop"}))
     assert (dropped.parts[0].longer, dropped.parts[0].long, dropped.wrong) == (1, "drop", [])
+
+
+def test_a_document_that_is_too_long_is_named_by_its_row_among_those_held_out_and_in_a_mixture(tmp_path):
+    """Empty rows and those of the other side are no documents; so its number says nothing of its line."""
+    rows = [{"text": f"the cat {n}", "label": "ab"[n % 2]} for n in range(40)]
+    [first, *_] = [n for n, row in enumerate(rows) if part_of(Row(row, ""), 0.3) == "valid" and n > 5]
+    classify = {"model": BERT, "objective": "classify", "valid": 0.3}
+    for long in (first, next(n for n in range(first, 40) if part_of(Row(rows[n], ""), 0.3) == "train")):
+        side = part_of(Row(rows[long], ""), 0.3)
+        text = {"valid": "held-out", "train": "training"}[side]
+        words = next(
+            w
+            for w in (f"{'the cat ' * 30}{n}" for n in range(99))
+            if part_of(Row({"text": w, "label": "a"}, ""), 0.3) == side
+        )
+        changed = [*rows[:long], {"text": words, "label": "a"}, *rows[long + 1 :]]
+        wrote(tmp_path, [{"text": "", "label": "a"}, *changed])
+        [fault] = preview(recipe(tmp_path, classify, out=f"run{long}")).refused
+        assert fault.must.startswith(
+            f"{tmp_path}/data.jsonl:{long + 2}, a document of the {text} data, must have at most"
+        )
+    wrote(tmp_path, rows[:3], "a.jsonl")
+    wrote(tmp_path, [*rows[:2], {"text": "the cat " * 30, "label": "a"}], "b.jsonl")
+    parts = [{"data": {"kind": "files", "path": str(tmp_path / f"{name}.jsonl")}} for name in "ab"]
+    given = recipe(tmp_path, classify | {"data": {"kind": "mixture", "parts": parts}, "valid": 0}, out="mixture")
+    with pytest.raises(
+        Refusal, match=r"b\.jsonl:3, a document of the training data, must have at most 32 tokens to fit"
+    ):
+        start.parts(given, claim(given))
 
 
 def test_what_a_resume_would_refuse(tmp_path):
@@ -266,3 +299,18 @@ def test_what_does_not_fit_or_takes_too_long_is_not_tried(tmp_path, monkeypatch)
     monkeypatch.setattr("viva.train.cost.available", lambda device: 1000)
     other, _ = job(tmp_path, out="other")
     assert cost(other, 96).seconds is None and not other.optimizer.state
+
+
+def test_a_character_that_is_none_is_told_with_its_place_beside_all_other_bad_rows(tmp_path):
+    """A run stops at the first, while its tokenizer is trained; of a field that no format reads it is found there."""
+    wrote(tmp_path, [{"text": "a cat"}, {"text": "a\ud800"}, {"text": 3}, {"text": "a dog"}, {"text": "b\udfff"}])
+    given = recipe(tmp_path, {"valid": 0})
+    says = r"the field 'text' of \S*data\.jsonl:2 must have whole Unicode characters, but found a lone surrogate at ch"
+    with pytest.raises(Refusal, match=says):
+        run(given)
+    [part] = preview(given).parts
+    assert [fault.where.rsplit(":")[-1] for fault in part.faults] == ["2", "3", "5"] and part.refused == 3
+    wrote(tmp_path, [{"text": "a cat"}, {"text": "a dog", "id": "\ud800"}])
+    report = preview(recipe(tmp_path, {"valid": 0}, out="other"))
+    assert [fault.must.partition(str(tmp_path))[0] for fault in report.refused] == ["the field 'id' of "]
+    assert report.parts[0].documents == 2

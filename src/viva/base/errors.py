@@ -1,7 +1,7 @@
 """The one form in which viva refuses: what must hold, what was found, what to do."""
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from difflib import get_close_matches
 
@@ -40,6 +40,15 @@ def notices(take: Callable[[str], None]) -> Iterator[None]:
 
         warnings.showwarning = show
         yield
+
+
+def counted(said: Mapping[str, int]) -> list[str]:
+    """What was said, each with how often.
+
+    >>> counted({"a turn is cut": 1, "an answer is empty": 1200})
+    ['a turn is cut', 'an answer is empty (1,200 times)']
+    """
+    return [notice if count == 1 else f"{notice} ({count:,} times)" for notice, count in said.items()]
 
 
 def nearest(word: str, known: list[str]) -> str:

@@ -19,6 +19,7 @@ def check(
     format: str = "auto",
     tokenizer: str | None = None,
     template: str | None = None,
+    columns: str | None = None,
     context: Annotated[int | None, Parameter(validator=validators.Number(gt=0))] = None,
     faults: Count = 5,
     examples: Count = 3,
@@ -42,6 +43,8 @@ def check(
         a folder with a tokenizer.json, that file, a run or a hub id; left out, a token is a byte
     template
         one of viva's chat templates in place of the tokenizer's own
+    columns
+        names of a table's columns from the left, such as label,title,text, where its first line does not name them
     context
         tokens that a model reads at once: how many documents are longer
     faults
@@ -60,7 +63,7 @@ def check(
 
     reader, form = _tokenizer(tokenizer, template), _form(format, fields)
     tally = Tally(Part(path), reader, faults, examples)
-    check(_corpus(path), form, reader, tally)
+    check(_corpus(path, columns), form, reader, tally)
     name = tokenizer or "none given, so a token is a byte"
     name += f"; the chat template is {template}" if template else ""
     part = tally.told(context)
@@ -70,14 +73,19 @@ def check(
     return told.tell(Report(name, [part]), html, json)
 
 
-def _corpus(path: str):
+def _corpus(path: str, columns: str | None):
     """The rows in `path`, of tables where it names some."""
+    from viva.base.errors import Refusal
     from viva.text.rows.corpus import files, table
 
     if not Path(path).expanduser().exists():
         files.found(path)  # refused where it is no glob either
-    is_table = table.separator(Path(path)) is not None
-    return table.Config(path=path) if is_table else files.Config(path=path)
+    if table.separator(Path(path)) is not None:
+        names = None if columns is None else tuple(name.strip() for name in columns.split(","))
+        return table.Config(path=path, columns=names)
+    if columns is not None:
+        raise Refusal("--columns must be those of a .csv or .tsv file", repr(path), "leave it out, or name a table")
+    return files.Config(path=path)
 
 
 def _form(kind: str, fields: tuple[str, ...]):

@@ -45,10 +45,12 @@ def _describe(path: Path) -> bool:
 
 
 def _facts(manifest: dict[str, Any]) -> list[tuple[str, Any]]:
+    from viva.text.tokens.fingerprint import digest
+
     model, tokenizer = manifest.get("model") or {}, manifest.get("tokenizer") or {}
     sizes = ", ".join(f"{key} {value}" for key, value in model.items() if isinstance(value, int) and value > 1)
     facts = [("model", f"{model.get('kind')} ({sizes})")] if model else []
-    facts += [("tokenizer", tokenizer["merges"][:16])] if tokenizer else []
+    facts += [("tokenizer", digest(tokenizer)[:16])] if tokenizer else []
     facts += [(key, _flat(value)) for key, value in manifest.items() if key not in SHOWN_APART]
     return [*facts, ("parent", manifest.get("parent") or "none: begun from new weights")] if manifest else facts
 

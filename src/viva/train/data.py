@@ -12,7 +12,7 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.base.seed import derive
 from viva.text.cache.documents import Documents
-from viva.text.cache.pack import Long, Span, alone, even, pack, spans
+from viva.text.cache.pack import Long, Named, Span, alone, even, numbered, pack, spans
 from viva.train.batch import Batch
 from viva.train.mixing import Mixture, Row, by_part
 from viva.train.reading import Piece, Reading
@@ -48,7 +48,8 @@ class Data:
     """The rows of all epochs, one after another; step s takes the s-th `batch * accumulate` of them.
 
     Epoch e's packing and order depend on (seed, e) alone, and every epoch has as many rows: best fit sees lengths only.
-    `shares` are those of a mixture, whose documents stand part by part.
+    `shares` are those of a mixture, whose documents stand part by part. In sentences the documents are called `name`,
+    and each what `named` says.
     """
 
     def __init__(
@@ -58,6 +59,8 @@ class Data:
         reading: Reading,
         seed: int = 0,
         shares: tuple[Share, ...] = (),
+        name: str = "the data",
+        named: Named = numbered,
     ):
         self.documents, self.batching, self.reading, self.seed = documents, batching, reading, seed
         self.shares = shares
@@ -75,10 +78,12 @@ class Data:
         if context < 1:
             found, fix = f"a context of {batching.context}", "raise train.context"
             raise Refusal(f"a context must have room for the {reading.extra} tokens the objective adds", found, fix)
-        self.spans, self.report = spans(documents.lengths, context, long, ahead)
+        self.spans, self.report = spans(documents.lengths, context, long, ahead, named)
         if not self.spans:
-            must = f"the data must hold a document of {1 + ahead} to {context + ahead} tokens"
-            raise Refusal(must, f"{len(documents)} documents, {self.report}", "raise the context or set long to split")
+            must = f"{name} must hold a document of {1 + ahead} to {context + ahead} tokens"
+            found = f"{self.report.short} shorter and {self.report.dropped} longer ones"
+            fix = "raise train.context" if self.report.dropped else "give longer documents, or more of them"
+            raise Refusal(must, found, f"{fix}, or change `valid`, the share of the rows that is held out")
         if min(batching.batch, len(self.spans)) < reading.least:
             must = f"a batch must have {reading.least} documents at least for this objective"
             found = f"train.batch={batching.batch}, and {len(self.spans)} documents"

@@ -18,7 +18,7 @@ from viva.text.preflight.tally import EXAMPLES, FAULTS, Tally
 from viva.text.rows.corpus import mixture
 from viva.text.rows.corpus.mixture import Part as Source
 from viva.text.rows.fields import Format
-from viva.text.rows.row import Corpus, Row, strings
+from viva.text.rows.row import Corpus, Row
 from viva.text.rows.split import Part as Side
 from viva.text.rows.split import split
 from viva.text.tokens.tokenizer import Tokenizer
@@ -48,6 +48,7 @@ class _Preview:
         self.recipe, self.made, self.most = recipe, made, (faults, examples)
         self.sifted = recipe  # with the rows that filters leave, as soon as they went through all of them
         self.notes: list[str] = []
+        self.unlearnable: Refusal | None = None  # what would keep the tokenizer from being trained
 
     def report(self) -> Report:
         """What a run would begin with or, if it would be refused, why, and what else is wrong with its rows."""
@@ -61,12 +62,13 @@ class _Preview:
         except Refusal as refusal:
             return self._refused(refusal)
         told = list(self._told(parts))
-        return Report(_named(self.recipe, tokens), told, [], run, self.notes)
+        return Report(_named(self.recipe, tokens), told, self._of_the_tokenizer(told), run, self.notes)
 
     def _tokenizer(self) -> Tokenizer:
         """That of the run; one that is to be trained is trained on so much of the data, which is said."""
         data = _Beginning(self.sifted.data)
         made = start.tokenizer(self.recipe.model_copy(update={"data": data}), self.made)
+        self.unlearnable = data.unlearnable or self.unlearnable
         if data.cut:
             self.notes.append(
                 f"the tokenizer was trained on the first {TRAINED_ON:,} characters of the data; that of the run is "
@@ -121,6 +123,7 @@ class _Preview:
             self._checked(report, "held out", self.recipe.held_out, tokens, known, form)
         if report.refused[0].of_a_row(report.parts):
             report.refused = self._of_the_model(form, tokens) if form is not None else []
+        report.refused += self._of_the_tokenizer(report.parts)
         return report
 
     def _checked(
@@ -144,6 +147,11 @@ class _Preview:
         """The classes of the model that goes on, if it has any."""
         return self.recipe.init and folder.labels(checkpoint.located(self.recipe.init))
 
+    def _of_the_tokenizer(self, parts: list[Part]) -> list[Fault]:
+        """The text that it cannot be trained on, unless a format found it too."""
+        fault = self.unlearnable and Fault.of(self.unlearnable)
+        return [fault] if fault and not fault.of_a_row(parts) else []
+
     def _of_the_model(self, form: Format, tokens: Tokenizer) -> list[Fault]:
         """Whether the model would be refused too, where rows came first."""
         try:
@@ -166,17 +174,24 @@ def _add(tally: Tally, documents: Documents, form: Format) -> None:
 
 @dataclass
 class _Beginning:
-    """The rows of a corpus that can be read, up to so many characters; `cut` where there were more."""
+    """The rows of a corpus that a tokenizer can be trained on, up to so many characters; `cut` where there were more,
+    `unlearnable` why the first of those passed by cannot be.
+    """
 
     corpus: Corpus
     cut: bool = False
+    unlearnable: Refusal | None = None
 
     def rows(self) -> Iterator[Row]:
         size = 0
         for row in self.corpus.each():
             if isinstance(row, Refusal):
                 continue
-            size += sum(map(len, strings(row.data)))
+            try:
+                size += sum(map(len, start.whole_strings(row)))
+            except Refusal as refusal:
+                self.unlearnable = self.unlearnable or refusal
+                continue
             if size > TRAINED_ON:
                 self.cut = True
                 return

@@ -1,5 +1,7 @@
 """What a run reads: the rows that its filters leave, the parts of a mixture with their formats, their documents."""
 
+from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from viva.base.errors import Refusal
@@ -12,10 +14,12 @@ from viva.text.rows.fields import Format
 from viva.text.rows.row import Corpus
 from viva.text.rows.sift import sift
 from viva.text.rows.split import Part as Side
+from viva.text.rows.split import split
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.data import Share
 from viva.train.recipe import Recipe
 
+TRAINING, HELD_OUT = "the training data", "the held-out data"
 TOKENS = "tokens"  # the folder, in that of the run, of what filters decided and of the token caches
 
 
@@ -50,15 +54,38 @@ def settled(recipe: Recipe, corpus: Corpus, known: tuple[str, ...] | None) -> li
     return found
 
 
-def built(recipe: Recipe, parts: list[Part], tokens: Tokenizer, out: Path) -> tuple[list[Documents], list[Documents]]:
-    """The documents to train on and, if the recipe holds any out, the held-out ones, part by part."""
+@dataclass(frozen=True)
+class Reads:
+    """What is read of the parts of a corpus: all rows, or those on one `side` of the split by the share `valid`."""
 
-    def made(sources: list[Part], side: Side) -> list[Documents]:
-        return [documents.build(part.data, part.format, tokens, out / TOKENS, side, recipe.valid) for part in sources]
+    name: str
+    parts: list[Part]
+    side: Side
+    valid: float
 
+    def built(self, tokens: Tokenizer, out: Path) -> list[Documents]:
+        """The documents, part by part."""
+        folder = out / TOKENS
+        return [documents.build(part.data, part.format, tokens, folder, self.side, self.valid) for part in self.parts]
+
+    def named(self, number: int, tokens: Tokenizer) -> str:
+        """A document by its row's file:line, for which the rows are read again up to there: caches keep no places."""
+        made = (
+            row.where
+            for part in self.parts
+            for row in split(part.data.rows(), self.side, self.valid)
+            if part.format.example(row, tokens) is not None
+        )
+        return f"{next(islice(made, number, None))}, a document of {self.name},"
+
+
+def reads(recipe: Recipe, parts: list[Part]) -> tuple[Reads, Reads | None]:
+    """What is trained on and, if the recipe holds any rows out, these."""
     if recipe.held_out is not None:
-        return made(parts, "all"), made(_held_out(recipe, parts[0].format), "all")
-    return made(parts, "train"), made(parts, "valid") if recipe.valid else []
+        held_out = _held_out(recipe, parts[0].format)
+        return Reads(TRAINING, parts, "all", recipe.valid), Reads(HELD_OUT, held_out, "all", recipe.valid)
+    held_out = Reads(HELD_OUT, parts, "valid", recipe.valid) if recipe.valid else None
+    return Reads(TRAINING, parts, "train", recipe.valid), held_out
 
 
 def _held_out(recipe: Recipe, form: Format) -> list[Part]:

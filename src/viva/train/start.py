@@ -17,15 +17,16 @@ from viva.model.transformer import Transformer
 from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.rows.format import parallel
-from viva.text.rows.row import strings
+from viva.text.rows.row import Row, strings
 from viva.text.rows.split import split
 from viva.text.tokens import grow as text_grow
+from viva.text.tokens.characters import require_whole
 from viva.text.tokens.grow import Grown
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.reread import Reread
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint, sources
-from viva.train.data import Data
+from viva.train.data import Data, Share
 from viva.train.recipe import TOKENIZER, Recipe
 
 
@@ -62,7 +63,14 @@ def _templated(recipe: Recipe, path: str | Path) -> Tokenizer:
 def _strings_to_learn(recipe: Recipe) -> Iterator[str]:
     """Every text in the rows that are not held out."""
     for row in split(recipe.data.rows(), "train", recipe.valid):
-        yield from strings(row.data)
+        yield from whole_strings(row)
+
+
+def whole_strings(row: Row) -> Iterator[str]:
+    """Every text in a row; refused with its place where one cannot be written as UTF-8."""
+    for name, held in row.data.items():
+        for text in strings(held):
+            yield require_whole(text, f"the field {name!r} of {row.where}")
 
 
 def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = None) -> tuple[Config, Transformer]:
@@ -224,9 +232,15 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
-    train, valid = sources.built(recipe, read, tokens, kept)
-    train = Data(sources.joined(train), recipe.train, reading, recipe.seed, sources.shares(read, train))
-    valid = Data(sources.joined(valid), recipe.train, reading, recipe.seed) if valid else None
+    learned, held_out = sources.reads(recipe, read)
+
+    def data(reads: sources.Reads, found: list[Documents], shares: tuple[Share, ...] = ()) -> Data:
+        joined, named = sources.joined(found), partial(reads.named, tokens=tokens)
+        return Data(joined, recipe.train, reading, recipe.seed, shares, reads.name, named)
+
+    train, valid = learned.built(tokens, kept), held_out and held_out.built(tokens, kept)
+    train = data(learned, train, sources.shares(read, train))
+    valid = valid and data(held_out, valid)
     if begun:
         _require_same(begun, train.documents)
     added = more.added if more else begun and folder.manifest(begun).get("added")

@@ -4,6 +4,7 @@ import json
 import os
 import shutil
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from itertools import islice
@@ -13,7 +14,7 @@ import numpy as np
 
 from viva.base.ahead import ahead
 from viva.base.choice import tagged
-from viva.base.errors import Notice, Refusal
+from viva.base.errors import Notice, Refusal, counted, notices
 from viva.base.files import LOCK, disk_space, read_json, sha256, sole_user, sync, write_text
 from viva.base.progress import Progress
 from viva.text.cache.written import BYTES, CUTS, FILES, IDS, LABELS, LENGTHS, MASK, STATE, TAGS, Written, pack
@@ -168,10 +169,11 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         rows = _Counted(islice(corpus.rows(), written.state.rows, None), written.state.rows)
         taken = _Counted(split(rows, part, valid), written.state.taken)
         work = ahead(lambda chunk: pack(form.examples(chunk.rows, tokenizer), dtype), _chunks(rows, taken))
-        with Progress("tokenising") as progress:
+        said = Counter(written.state.said)
+        with Progress("tokenising") as progress, notices(lambda notice: said.update([notice])):
             characters = 0
             for chunk, packed in work:
-                written.add(packed, chunk.read, chunk.taken)
+                written.add(packed, chunk.read, chunk.taken, said)
                 characters += chunk.size
                 rate = characters / progress.seconds / 1e6
                 progress.say(f"{chunk.read:,} rows, {characters / 1e6:,.0f} M characters here, {rate:.1f} M a second")
@@ -184,7 +186,7 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
     elsewhere, empty, dropped = rows.count - taken.count, taken.count - state.documents, corpus.dropped
     counts = Counts(rows.count + dropped, elsewhere, empty, state.documents, state.tokens, state.learned, dropped)
-    _finish(folder, dtype, counts, corpus.notes(), tokenizer.fingerprint)
+    _finish(folder, dtype, counts, corpus.notes() + counted(state.said), tokenizer.fingerprint)
 
 
 def _finish(folder: Path, dtype: np.dtype, counts: Counts, notes: list[str], fingerprint: Fingerprint) -> None:

@@ -1,7 +1,7 @@
 """Documents as rows of a batch: cut where they are too long, packed so that little of a row stays empty."""
 
 from bisect import bisect_left, insort
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
@@ -33,11 +33,17 @@ class Report:
     short: int = 0
 
 
-def spans(lengths: Sequence[int], context: int, long: Long = "split", ahead: int = 1) -> tuple[list[Span], Report]:
+Named = Callable[[int], str]  # a document, by its number, in a sentence
+numbered: Named = "document {}".format
+
+
+def spans(
+    lengths: Sequence[int], context: int, long: Long = "split", ahead: int = 1, named: Named = numbered
+) -> tuple[list[Span], Report]:
     """The spans of documents of `lengths` tokens, none longer than `context`, and what became of long documents.
 
-    A document with more than `context` inputs is cut into consecutive pieces, dropped, or refused. Its last `ahead`
-    tokens are no inputs: 1 where each token predicts the next, else 0.
+    A document with more than `context` inputs is cut into consecutive pieces, dropped, or refused, as what `named`
+    calls it. Its last `ahead` tokens are no inputs: 1 where each token predicts the next, else 0.
     """
     if context < 1:
         raise Refusal("a context must be at least one token", context, "set a positive context")
@@ -48,18 +54,14 @@ def spans(lengths: Sequence[int], context: int, long: Long = "split", ahead: int
         if inputs < 1:
             short += 1
         elif inputs > context and long != "split":
-            _require_drop(document, length, context + ahead, long)
+            if long == "refuse":
+                must = f"{named(document)} must have at most {context + ahead} tokens to fit into the context"
+                raise Refusal(must, length, "raise the context, or set train.long to drop")
             dropped, tokens = dropped + 1, tokens + length
         else:
             split += inputs > context
             found += (Span(document, at, min(context, inputs - at)) for at in range(0, inputs, context))
     return found, Report(split, dropped, tokens, short)
-
-
-def _require_drop(document: int, length: int, most: int, long: Long) -> None:
-    if long == "refuse":
-        must = f"document {document} must have at most {most} tokens to fit into the context"
-        raise Refusal(must, length, "raise the context, or set long to drop")
 
 
 def alone(pieces: Sequence[Span], seed: int) -> list[list[Span]]:

@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -51,7 +51,9 @@ def _joined(parts: list[np.ndarray], dtype: np.dtype) -> np.ndarray:
 
 @dataclass(frozen=True)
 class State:
-    """How far a build has come: rows read, those of them in its part, what was made of them, bytes of each file."""
+    """How far a build has come: rows read, those of them in its part, what was made of them, bytes of each file; what
+    was `said` of rows and how often, at least up to there.
+    """
 
     rows: int = 0
     taken: int = 0
@@ -59,6 +61,7 @@ class State:
     tokens: int = 0
     learned: int = 0
     sizes: dict[str, int] = field(default_factory=dict)
+    said: dict[str, int] = field(default_factory=dict)
 
 
 class Written:
@@ -81,7 +84,7 @@ class Written:
         for file in self.files.values():
             file.close()
 
-    def add(self, packed: Packed, rows: int, taken: int) -> None:
+    def add(self, packed: Packed, rows: int, taken: int, said: Mapping[str, int]) -> None:
         """Take what was made of the rows up to number `rows`."""
         for name, content in packed.files.items():
             self.files[name].write(content.data)
@@ -92,6 +95,7 @@ class Written:
             documents=self.state.documents + packed.documents,
             tokens=self.state.tokens + packed.tokens,
             learned=self.state.learned + packed.learned,
+            said=dict(said),
         )
         if time.monotonic() - self.noted >= EVERY_S:
             self.note()

@@ -1,10 +1,11 @@
 """All rows of a corpus gone through once: read by their format, and those that cannot be used passed by."""
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from viva.base.config import kind
-from viva.base.errors import Refusal, notices
+from viva.base.errors import Notice, Refusal, notices
 from viva.base.progress import Progress
 from viva.text.preflight.tally import Tally
 from viva.text.rows.fields import Format
@@ -37,12 +38,14 @@ def check(
 
 def _settled(corpus: Corpus, form: Format, tally: Tally, known: tuple[str, ...] | None) -> Format | None:
     """The format with what it must know of all rows; None where they do not tell it, which is a fault of all."""
+    usable = None
     try:
         form = told(form, corpus)
         tally.part.format = kind(form)
-        return form.settled(_Usable(corpus, form), known)
+        usable = _Usable(corpus, form)
+        return form.settled(usable, known)
     except Refusal as refusal:
-        tally.refuse(refusal)
+        tally.refuse(usable.why if usable and usable.why else refusal)
         return None
 
 
@@ -53,13 +56,18 @@ def told(form: Format, corpus: Corpus) -> Format:
 
 def examples(rows: list[Row], form: Format, tokenizer: Tokenizer) -> list[Example | Refusal | None]:
     """What becomes of each row: an example, nothing where it is empty, or why it cannot be used."""
+    said: list[str] = []
     try:
-        return form.examples(rows, tokenizer)
-    except Refusal as refusal:
+        with notices(said.append):
+            made = form.examples(rows, tokenizer)
+    except Refusal as refusal:  # and what was noted of these rows is noted as they are read again
         if len(rows) == 1:
             return [refusal]
         half = len(rows) // 2
         return examples(rows[:half], form, tokenizer) + examples(rows[half:], form, tokenizer)
+    for notice in said:
+        warnings.warn(Notice(notice), stacklevel=2)
+    return made
 
 
 def _with_progress(chunks: Iterator[list], tally: Tally) -> Iterator[list]:
@@ -83,12 +91,15 @@ def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row | Refusal]]:
     yield chunk
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Usable:
-    """The rows of a corpus that can be read, and of which a format can tell what it must know of all of them."""
+    """The rows of a corpus that can be read, and of which a format can tell what it must know of all of them; `why` it
+    can of none.
+    """
 
     corpus: Corpus
     form: Format
+    why: Refusal | None = None
 
     @property
     def label(self) -> str:
@@ -97,14 +108,19 @@ class _Usable:
     def rows(self) -> Iterator[Row]:
         readable = (found for found in self.corpus.each() if isinstance(found, Row))
         plain = type(self.form).settled in (Format.settled, auto.Config.settled)
-        return readable if plain else (row for row in readable if self._settles(row))
+        return readable if plain else self._settling(readable)
 
-    def _settles(self, row: Row) -> bool:
-        try:
-            self.form.settled(_One(row))
-        except Refusal:
-            return False
-        return True
+    def _settling(self, rows: Iterator[Row]) -> Iterator[Row]:
+        first, any_settles = None, False
+        for row in rows:
+            try:
+                self.form.settled(_One(row))
+            except Refusal as refusal:
+                first = first or refusal
+            else:
+                any_settles = True
+                yield row
+        self.why = None if any_settles else first
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from viva.base.errors import Refusal
+from viva.base.errors import Refusal, counted
 from viva.text.cache.pack import Long
 from viva.text.preflight import shown
 from viva.text.preflight.report import Fault, Part
@@ -99,7 +99,7 @@ class Tally:
         part.kinds = dict(self.kinds.most_common(KINDS))
         if rare := self.kinds.total() - sum(part.kinds.values()):
             part.kinds[f"{len(self.kinds) - KINDS} other reasons"] = rare
-        part.notes += [said if count == 1 else f"{said} ({count:,} times)" for said, count in self.seen.items()]
+        part.notes += counted(self.seen)
         return part
 
     def _refused(self, refusal: Refusal, where: str) -> None:

@@ -2,13 +2,15 @@
 
 import json
 import math
+import re
+import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
 from viva.base.choice import names, variant
 from viva.base.config import Config
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.text.rows.row import Corpus, Row
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.example import Draft, Example, encode
@@ -17,6 +19,8 @@ from viva.text.tokens.frame import around
 from viva.text.tokens.tokenizer import Tokenizer
 
 FORMATS = "viva.text.rows.format"
+TABLE = re.compile(r"\.[ct]sv(\.gz)?:\d+$")  # ends the place of a row of a table
+NUMBER = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*")
 MOST = 3.4e38  # what a number of 32 bits can hold
 
 
@@ -103,6 +107,11 @@ def number(row: Row, name: str) -> float:
     return taken
 
 
+def say_empty() -> None:
+    """Say, in the same words each time so that it can be counted, that nothing stands where an answer is learned."""
+    warnings.warn(Notice("an answer is empty or blank: that it ends is all there is to learn of it"), stacklevel=3)
+
+
 def corrected(row: Row, name: str, mended: Any, instead: str | None = None) -> str:
     """The row as a JSON line with another value in a field, which takes the place of the field `instead`. Long texts
     are shortened: it is to be looked at.
@@ -123,6 +132,15 @@ def _written(held: Any) -> str:
     """A value as the text that was probably meant."""
     lines = held if isinstance(held, list) and all(isinstance(line, str) for line in held) else None
     return str(held) if lines is None else "\n".join(lines)
+
+
+def headless(row: Row) -> str:
+    """What to do about a row of a table whose first line seems to be a row and no names of columns; else nothing."""
+    names = [name for name in row.data if isinstance(name, str)]
+    if not TABLE.search(row.where) or not any(" " in name.strip() or NUMBER.fullmatch(name) for name in names):
+        return ""
+    said = "name the columns in data.columns (`viva data check FILE --columns label,text`) if the first line is a row"
+    return f"{said} like the others, or else name its fields in the recipe"
 
 
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
@@ -156,6 +174,8 @@ def ends(tokenizer: Tokenizer) -> tuple[str, str]:
 
 def _fitting(row: Row, name: str, such: Any) -> str:
     """What to do about a row without the field: what else it may be, and the row as it should be."""
+    if advice := headless(row):
+        return advice
     alike = get_close_matches(name, [key for key in row.data if isinstance(key, str)], n=1, cutoff=0.6)
     right = corrected(row, name, row.data[alike[0]] if alike else such, instead=alike[0] if alike else None)
     correct = f"or correct the row: {right}"

@@ -39,12 +39,13 @@ class Config(Format):
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft:
         if self.plain:
             return completed(tokenizer, text(row, self.prompt), text(row, self.completion))
-        if self.messages in row.data:
+        if is_whole := self.messages in row.data:
             field, talk = self.messages, _talk.messages(row, self.messages)
         else:
             field = self.completion
-            talk = _talk.said(row, self.prompt, "user") + _talk.said(row, self.completion, "assistant")
-        return _talk.answer(row, talk, len(talk) - 1, tokenizer, _talk.tools(row, self.tools), field)
+            talk = _talk.said(row, self.prompt, "user") + _talk.reply(row, self.completion, self.prompt)
+        tools = _talk.tools(row, self.tools)
+        return _talk.answer(row, talk, len(talk) - 1, tokenizer, tools, field, in_field=is_whole)
 
     def _label(self, row: Row) -> float:
         found = value(row, self.label, True)

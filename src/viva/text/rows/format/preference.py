@@ -2,13 +2,13 @@
 section 3.5; Bai et al. 2022, https://arxiv.org/abs/2204.05862): for reward models and preference optimisation.
 """
 
-import re
 from collections.abc import Iterable
 from typing import ClassVar
 
 from viva.base.errors import Refusal
 from viva.text.rows.fields import Format, corrected, text, value
 from viva.text.rows.format import _talk
+from viva.text.rows.format._dialogue import TURN, is_dialogue, turns
 from viva.text.rows.format.alpaca import asked
 from viva.text.rows.format.prompt import completed
 from viva.text.rows.row import Row
@@ -16,15 +16,13 @@ from viva.text.tokens.example import Draft, Example, encode
 from viva.text.tokens.tokenizer import Tokenizer
 
 PROMPTS = ("prompt", "conversations", "instruction")
-TURN = re.compile(r"\n\n(Human|Assistant): ?")  # in Anthropic's dialogues
-ROLES = {"Human": "user", "Assistant": "assistant"}
 
 
 class Config(Format):
     """chosen, rejected: the fields of the two answers; prompt: that of the prompt, by default `prompt`, `conversations`
-    or `instruction`, whichever a row has. Each is a text, a message, or a list of messages in either spelling
-    (messages, sharegpt). Without a prompt, as in Anthropic's dialogues "\\n\\nHuman: ...\\n\\nAssistant: ...", it is
-    what both begin with. input, system, tools: as in alpaca and messages.
+    or `instruction`, whichever a row has. Each is a text, a message, a list of messages in either spelling (messages,
+    sharegpt) or one of Anthropic's dialogues, "\\n\\nHuman: ...\\n\\nAssistant: ...". Without a prompt, both begin with
+    it. input, system, tools: as in alpaca and messages.
 
     The chat template lays both out as conversations; with `plain`, texts stand as they are, as in prompt. A document is
     the two whole, the chosen first, cut between them, and of each the answer alone is learned.
@@ -74,15 +72,14 @@ class Config(Format):
         return self.prompt or next((name for name in PROMPTS if row.data.get(name) is not None), None)
 
     def _whole(self, row: Row, side: str) -> list[_talk.Message]:
-        """Prompt and answer; an answer that begins with the prompt is whole already."""
+        """Prompt and answer."""
         where, found = self._prompt(row), value(row, side)
         if where is None:
             return _dialogue(row, side) if isinstance(found, str) else _talk.messages(row, side)
-        before = _talk.system(row, self.system)
-        is_text = isinstance(value(row, where), str)
-        before += asked(row, where, self.input) if is_text else _talk.said(row, where, "user")
-        answer = _talk.said(row, side, "assistant")
-        return answer if answer[: len(before)] == before else before + answer
+        question = value(row, where)
+        is_text = isinstance(question, str) and not is_dialogue(question)
+        before = asked(row, where, self.input) if is_text else _talk.said(row, where, "user")
+        return _joined(_talk.system(row, self.system) + before, _talk.reply(row, side, where))
 
     def _shared(self, row: Row, chosen: list[_talk.Message], rejected: list[_talk.Message]) -> int:
         """How many messages both begin with: the prompt. What follows must be an answer in both."""
@@ -96,14 +93,38 @@ class Config(Format):
         return shared
 
 
+def _joined(prompt: list[_talk.Message], answer: list[_talk.Message]) -> list[_talk.Message]:
+    """Both; what the answer says again of the prompt is said once. Either alone may have the system's message."""
+    system, asked = _parted(prompt)
+    own, rest = _parted(answer)
+    if not _alike(rest[: len(asked)], asked):
+        return prompt + answer
+    same = not own or _alike(own, system)
+    return (system if same else system + own) + asked + rest[len(asked) :]
+
+
+def _parted(talk: list[_talk.Message]) -> tuple[list[_talk.Message], list[_talk.Message]]:
+    """The system's message, if that comes first, and the rest."""
+    first = 1 if talk and talk[0]["role"] == "system" else 0
+    return talk[:first], talk[first:]
+
+
+def _alike(one: list[_talk.Message], other: list[_talk.Message]) -> bool:
+    """Whether the same is said by the same, space around it aside."""
+
+    def plain(talk: list[_talk.Message]) -> list[_talk.Message]:
+        return [{key: held.strip() if isinstance(held, str) else held for key, held in each.items()} for each in talk]
+
+    return plain(one) == plain(other)
+
+
 def _dialogue(row: Row, side: str) -> list[_talk.Message]:
     """The messages of one of Anthropic's dialogues."""
-    first, *rest = TURN.split(text(row, side))
-    if first.strip() or not rest:
+    if not is_dialogue(words := text(row, side)):
         fix = f"name its field in format.prompt, or add it: {corrected(row, PROMPTS[0], '...')}"
         must = f"{row.where} must have a prompt, or a dialogue that begins with '\\n\\nHuman:' as {side!r}"
-        raise Refusal(must, repr(first[:60]), fix)
-    return [{"role": ROLES[who], "content": words} for who, words in zip(rest[::2], rest[1::2], strict=True)]
+        raise Refusal(must, repr(TURN.split(words)[0][:60]), fix)
+    return turns(words)
 
 
 def _side_by_side(chosen: Example, rejected: Example) -> Example:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from viva.text.rows.fields import Format, ends, text
+from viva.text.rows.fields import Format, ends, say_empty, text
 from viva.text.rows.row import Row
 from viva.text.tokens.example import Draft
 from viva.text.tokens.tokenizer import Tokenizer
@@ -23,6 +23,8 @@ class Config(Format):
 def completed(tokenizer: Tokenizer, prompt: str, completion: str) -> Draft:
     """The draft of a prompt with its completion, which is learned, between begin and end token."""
     begin, end = ends(tokenizer)
+    if not completion.strip():
+        say_empty()
     before = begin + tokenizer.shield(prompt)
     whole = before + tokenizer.shield(completion) + end
     return Draft(whole, [(len(before), len(whole))])

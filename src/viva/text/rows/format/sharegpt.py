@@ -22,5 +22,6 @@ class Config(Format):
     tools: str = "tools"
 
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
-        talk = [*_talk.system(row, self.system), *_talk.messages(row, self.conversations)]
-        return _talk.conversation(row, talk, tokenizer, _talk.tools(row, self.tools), self.conversations)
+        talk = [*_talk.system(row, self.system), *_talk.messages(row, self.conversations, beside=self.system)]
+        tools = _talk.tools(row, self.tools)
+        return _talk.conversation(row, talk, tokenizer, tools, self.conversations, beside=self.system)

@@ -36,12 +36,16 @@ class Characters(Learner):
                 break
             kept.append(character)
             wanted -= counts[character]
-        if (least := self.least + self.each * len(kept)) > self.vocab_size:
+        if (least := self.least + self.taken(kept)) > self.vocab_size:
             must = f"vocab_size must be at least {least} to hold {len(kept)} characters of the texts"
             raise Refusal(must, self.vocab_size, "raise it, or lower `coverage`")
         if len(kept) < len(counts):
             self.tell(len(counts) - len(kept), 1 - sum(map(counts.get, kept)) / counts.total())
         return sorted(kept)
+
+    def taken(self, kept: list[str]) -> int:
+        """How many ids these characters take."""
+        return self.each * len(kept)
 
     def tell(self, rare: int, share: float) -> None:
         """What becomes of rare characters."""

@@ -30,21 +30,38 @@ class Config(Bytes, Words):
     longest: int = Field(16, gt=0, description="characters of a piece, at most")
 
     def fitted(self, texts: Iterable[str]) -> tokenizers.Tokenizer:
-        alphabet = self.alphabet(texts)
-        fixed = [*self.specials, *self.byte_tokens]
+        alphabet, fixed = self.alphabet(texts), [*self.specials, *self.byte_tokens]
+        letters, room = self._letters(alphabet), self.vocab_size - len(fixed)
         core = tokenizers.Tokenizer(models.Unigram())
         core.pre_tokenizer = pre_tokenizers.Sequence([*self.cut, _characters.metaspace()])
         trainer = trainers.UnigramTrainer(
-            vocab_size=self.vocab_size - len(fixed),
-            initial_alphabet=sorted(set("".join(fixed))),
+            vocab_size=max(room, len(letters) + 1),  # with no more than its letters it takes every piece, or none
+            initial_alphabet=sorted(letters),
             max_piece_length=self.longest,
             show_progress=False,
         )
         core.train_from_iterator(_characters.known(texts, alphabet), trainer)
-        vocab = [*_unspelled(fixed, pieces := _ordered(core)), *pieces]
+        pieces = _best(_ordered(core), letters, room)
+        vocab = [*_unspelled(fixed, pieces), *pieces]
         made = tokenizers.Tokenizer(models.Unigram(vocab, fixed.index(UNKNOWN), self.byte_fallback))
         made.pre_tokenizer, made.decoder = core.pre_tokenizer, _characters.joined()
         return made
+
+    def taken(self, kept: list[str]) -> int:
+        return len(self._letters(kept))
+
+    def _letters(self, alphabet: list[str]) -> set[str]:
+        """The characters that are pieces whatever is learned: those of the texts, and those by which the names of
+        special tokens and bytes are spelled where a text has them.
+        """
+        return set("".join([*alphabet, *self.specials, *self.byte_tokens]).replace(" ", _characters.SPACE))
+
+
+def _best(pieces: list[tuple[str, float]], letters: set[str], room: int) -> list[tuple[str, float]]:
+    """The first of the ordered pieces for which there is room, all letters among them."""
+    others = [piece for piece, _ in pieces if piece not in letters]
+    kept = letters.union(others[: room - len(letters)])
+    return [(piece, score) for piece, score in pieces if piece in kept]
 
 
 def _ordered(core: tokenizers.Tokenizer) -> list[tuple[str, float]]:

@@ -1,0 +1,26 @@
+"""Anthropic's dialogues, "\\n\\nHuman: ...\\n\\nAssistant: ..." in one text (Bai et al. 2022), as messages."""
+
+import re
+from typing import Any
+
+TURN = re.compile(r"\n\n(Human|Assistant): ?")
+ROLES = {"Human": "user", "Assistant": "assistant"}
+OPENED = {"role": "assistant", "content": ""}
+
+
+def is_dialogue(said: Any) -> bool:
+    """Whether this is a text that begins with somebody's turn."""
+    first, *rest = TURN.split(said, maxsplit=1) if isinstance(said, str) else [""]
+    return bool(rest) and not first.strip()
+
+
+def turns(dialogue: str) -> list[dict]:
+    """The messages of a dialogue."""
+    _, *rest = TURN.split(dialogue)
+    return [{"role": ROLES[who], "content": said} for who, said in zip(rest[::2], rest[1::2], strict=True)]
+
+
+def asked(dialogue: str) -> list[dict]:
+    """The messages of a dialogue that is to be answered, whether the answer's turn is opened in it or not."""
+    found = turns(dialogue)
+    return found[:-1] if found[-1] == OPENED else found
