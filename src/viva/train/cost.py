@@ -1,31 +1,17 @@
 """What a run will cost in memory and time, found without a step of it: no weight is changed."""
 
 import time
-from dataclasses import dataclass
 
 import torch
 
 from viva.base import machine
+from viva.text.preflight.report import Cost
 from viva.train.flops import train_flops
 from viva.train.job import Job
 from viva.train.step import backward, learned
 
 TIMED = 2  # passes that are timed; the faster counts
 PATIENCE = 60.0  # seconds that a step may take at the machine's peak to be timed
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Bytes of `memory` by what takes them, of those `available`. A step takes `least` seconds at the machine's `peak`
-    (GFLOP/s), and its passes were measured to take `seconds`; None where it does not fit, or would take too long.
-    """
-
-    memory: dict[str, int]
-    available: int
-    flops_a_token: float
-    peak: float
-    least: float
-    seconds: float | None
 
 
 def cost(job: Job, tokens: int) -> Cost:

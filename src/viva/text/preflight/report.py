@@ -96,14 +96,23 @@ class Part:
         return [f"{self.name}: {sentence}" for sentence in said]
 
 
-@dataclass
-class Run:
-    """What a run would do and cost; nothing of it was done.
-
-    Bytes of `memory` by what takes them, beside those there are. A step takes `least` seconds at the machine's peak
-    (GFLOP/s); `seconds`, if they were measured, are those of its forward and backward passes. `steps` is None where the
-    run is to last `minutes`.
+@dataclass(frozen=True)
+class Cost:
+    """Bytes of `memory` by what takes them, of those `available`. A step takes `least` seconds at the machine's `peak`
+    (GFLOP/s), and its passes were measured to take `seconds`; None where it does not fit, or would take too long.
     """
+
+    memory: dict[str, int]
+    available: int
+    flops_a_token: float
+    peak: float
+    least: float
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class Run(Cost):
+    """What a run would do and cost; nothing of it was done. `steps` is None where the run is to last `minutes`."""
 
     model: str
     parameters: int
@@ -115,12 +124,6 @@ class Run:
     steps_an_epoch: float
     tokens_an_epoch: int
     tokens_a_step: int
-    memory: dict[str, int]
-    available: int
-    flops_a_token: float
-    peak: float
-    least: float
-    seconds: float | None
     batch: list[Shown]
     notes: list[str] = field(default_factory=list)
 
