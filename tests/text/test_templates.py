@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
+from brackets import bracketed
 from transformers import AutoTokenizer
 
 from viva.base.errors import Refusal
@@ -138,16 +139,6 @@ def pair(tmp_path_factory):
         return made[name]
 
     return with_template
-
-
-def bracketed(tokenizer, made):
-    """The text of the ids, token by token, with ⟦ ⟧ around what is learned."""
-    runs = []
-    for token, learned in zip(made.ids, made.mask, strict=True):
-        if not runs or runs[-1][0] != learned:
-            runs.append((learned, []))
-        runs[-1][1].append(token)
-    return "".join(f"⟦{tokenizer.decode(run)}⟧" if learned else tokenizer.decode(run) for learned, run in runs)
 
 
 @pytest.mark.parametrize("case", CASES, ids="-".join)

@@ -1,6 +1,7 @@
 """Which turns are learned: by role, by what a message says of itself, the last alone."""
 
 import pytest
+from brackets import bracketed
 
 from viva.base.errors import Refusal
 from viva.text.rows.format import messages
@@ -25,15 +26,6 @@ OPENED = PLAIN + "{{ 'assistant: ' if add_generation_prompt else '' }}"
 @pytest.fixture(scope="module")
 def bytewise():
     return byte_bpe.train(["bytes"], byte_bpe.Config(vocab_size=260))
-
-
-def bracketed(tokenizer, made):
-    runs = []
-    for token, learned in zip(made.ids, made.mask, strict=True):
-        if not runs or runs[-1][0] != learned:
-            runs.append((learned, []))
-        runs[-1][1].append(token)
-    return "".join(f"⟦{tokenizer.decode(run)}⟧" if learned else tokenizer.decode(run) for learned, run in runs)
 
 
 def says(flags):
