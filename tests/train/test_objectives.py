@@ -21,7 +21,7 @@ from viva.text.rows.format import classes, tags
 from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import balanced, class_cross_entropy
-from viva.train.objective import causal, classify, pairs, seq2seq, similar, span, tag
+from viva.train.objective import Ground, causal, classify, pairs, seq2seq, similar, span, tag
 from viva.train.objective.classify import Classes
 from viva.train.objective.pairs import Couples
 from viva.train.objective.seq2seq import Pairs
@@ -202,7 +202,9 @@ def test_balanced_weights_are_sklearns():
     torch.testing.assert_close(weights, torch.tensor([61 / 3, 61 / 30, 61 / 150]))
     documents = Marked([[1, n % 7 + 2, 0] for n in range(61)], labels=[0] + [1] * 10 + [2] * 50)
     batch, made = only(documents, Classes(PAD), 61), model(bert, head=class_head.Config(labels=4, dense="tanh"))
-    found = classify.Config(weights="balanced").build(documents)(made, batch)  # a fourth class is never seen
+    found = classify.Config(weights="balanced").build(Ground(documents, None, made))(
+        made, batch
+    )  # a fourth class is never seen
     scores = made(batch.ids, batch.layout)
     four = torch.cat([weights * 3 / 4, torch.tensor([61 / 4])])
     torch.testing.assert_close(found.sum, cross_entropy(scores, batch.targets.long(), four, reduction="sum"))

@@ -12,6 +12,7 @@ from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
 from viva.train.loop import fit
+from viva.train.objective import Ground
 from viva.train.precision import Precision
 from viva.train.recipe import Recipe, claim
 from viva.train.remarks import remarks
@@ -70,7 +71,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         model=model,
         optimizer=train.optim.build(model),
         data=parts.train,
-        objective=recipe.objective.build(parts.train.documents),
+        objective=recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent)),
         precision=Precision(before["precision"] if before else train.precision, device),
         train=train,
         valid=parts.valid,

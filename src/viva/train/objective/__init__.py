@@ -1,6 +1,6 @@
 """Objectives, one a file: what a model learns from documents, and how they are read for it.
 
-`Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(documents)` gives a
+`Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(ground)` gives a
 function of (model, batch) that returns a `Loss`. `Config.heads` are the kinds of head by which it can be learned, and
 `Config.head(form)` is the one to give a model that ends in another.
 """
@@ -43,6 +43,18 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
 Objective = Callable[[nn.Module, Batch], Loss]
 
 
+@dataclass(frozen=True)
+class Ground:
+    """What an objective stands on: the documents to be learned, the tokenizer they were made with, the model at the
+    start, and `parent`, the folder or the hub's id that its first weights came from; None of a new model.
+    """
+
+    documents: Documents
+    tokenizer: Tokenizer
+    model: Transformer
+    parent: str | None = None
+
+
 class Base(Config):
     """The base of each file's Config."""
 
@@ -75,8 +87,8 @@ class Base(Config):
     def require_classes(self, model: Transformer, form: Format) -> None:
         """Refuse a model whose head does not fit the classes of the rows; by default there are none."""
 
-    def build(self, documents: Documents | None = None) -> Objective:
-        """The function; `documents` are those to be learned, for who counts them."""
+    def build(self, ground: Ground | None = None) -> Objective:
+        """The function; `ground` for who counts the documents, or compares with another model."""
         raise NotImplementedError
 
 

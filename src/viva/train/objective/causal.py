@@ -6,9 +6,8 @@ from torch import Tensor, nn
 from viva.base.errors import Refusal
 from viva.model.recall import Recall
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.train.batch import Batch
-from viva.train.objective import Base, Loss, Objective, words
+from viva.train.objective import Base, Ground, Loss, Objective, words
 
 
 class Config(Base):
@@ -28,7 +27,7 @@ class Config(Base):
             fix = "set objective.segment" if model.recalls else "leave segment out, or use a model such as transfo_xl"
             raise Refusal("a model must recall segments to learn by segments, and only then", found, fix)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of the next token in nats, summed over the learned ones; unsmoothed in evaluation."""
 
         def causal(model: nn.Module, batch: Batch) -> Loss:

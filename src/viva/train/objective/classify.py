@@ -13,12 +13,11 @@ from viva.base.config import kind
 from viva.base.errors import Refusal
 from viva.model.head import classify, regress
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss.class_loss import balanced, class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
+from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head, require_one_side
 from viva.train.objective._classes import Teaching, require_same_classes, require_weights
 from viva.train.reading import Piece, Reading, lengths
 
@@ -58,11 +57,11 @@ class Config(Base):
             found, fix = f"{len(names)} classes", "set format.values to true, or leave head out"
             raise Refusal("rows must have values for the head regress to predict", found, fix)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The summed loss, with the number of documents told right as `accuracy`."""
         counts = None
         if self.weights == "balanced":
-            counts = torch.bincount(torch.from_numpy(np.array(documents.labels, np.int64)))
+            counts = torch.bincount(torch.from_numpy(np.array(ground.documents.labels, np.int64)))
 
         def classes(model: nn.Module, batch: Batch) -> Loss:
             scores = model(batch.ids, batch.layout, segments=batch.segments if model.tells_segments else None)

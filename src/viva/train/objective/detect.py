@@ -20,7 +20,7 @@ from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import Base, Loss, Objective, padding, require_head
+from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head
 from viva.train.objective._noise import chosen, require_both_ways, role, special
 from viva.train.objective.masked import Config as MaskedConfig
 from viva.train.reading import Piece, Reading, lengths
@@ -49,7 +49,7 @@ class Config(Base):
             fix = "use the family electra, or set head to {kind: tag, labels: 1}"
             raise Refusal("a tag that tells what was replaced must be one number", model.spec.head.labels, fix)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The binary cross-entropy of all tokens, summed, with the number of those told right as `accuracy`."""
 
         def detect(model: nn.Module, batch: Batch) -> Loss:

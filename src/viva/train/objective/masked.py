@@ -10,12 +10,11 @@ from pydantic import Field, model_validator
 
 from viva.base.errors import Refusal
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.text.tokens.words import borders
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import Base, Objective, padding, require_vocabulary
+from viva.train.objective import Base, Ground, Objective, padding, require_vocabulary
 from viva.train.objective._noise import chosen, filled, require_both_ways, role, special
 from viva.train.reading import Piece, Reading, lengths
 
@@ -47,7 +46,7 @@ class Config(Base):
         require_vocabulary(model)
         require_both_ways(model, "to guess masked words from both sides")
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The summed cross-entropy of the chosen tokens; in evaluation `accuracy` too."""
         return filled
 

@@ -21,11 +21,10 @@ from viva.base.config import kind
 from viva.base.errors import Refusal
 from viva.model.mask.given import Given
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import Base, Objective, padding, require_vocabulary
+from viva.train.objective import Base, Ground, Objective, padding, require_vocabulary
 from viva.train.objective._noise import filled, number, require_both_ways, role, special
 from viva.train.reading import Piece, Reading
 
@@ -51,7 +50,7 @@ class Config(Base):
             must = "positions must be told by the token's place, for a query stands elsewhere"
             raise Refusal(must, ", ".join(wrong) or "none", fix)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The summed cross-entropy of the tokens asked for; in evaluation `accuracy` too."""
         return filled
 

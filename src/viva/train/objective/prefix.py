@@ -11,11 +11,10 @@ from viva.base.errors import Refusal
 from viva.model.mask.causal import Causal
 from viva.model.mask.given import Given
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import Base, Objective, causal, padding, require_end
+from viva.train.objective import Base, Ground, Objective, causal, padding, require_end
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -34,9 +33,9 @@ class Config(Base):
             found, fix = "one that reads by segments", "use a model without recall, such as llama"
             raise Refusal("a model must read a row at once to see its prefix both ways", found, fix)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of what follows the prefix, as in causal."""
-        return causal.Config(smoothing=self.smoothing).build(documents)
+        return causal.Config(smoothing=self.smoothing).build(ground)
 
 
 class Prefixed(Reading):

@@ -11,11 +11,10 @@ from torch import Tensor, nn
 
 from viva.base.errors import Refusal
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import Base, Loss, Objective, padding, require_vocabulary, words
+from viva.train.objective import Base, Ground, Loss, Objective, padding, require_vocabulary, words
 from viva.train.reading import Piece, Reading
 
 
@@ -39,7 +38,7 @@ class Config(Base):
             found = f"{'a decoder' if model.encoder is None else 'an encoder'} alone"
             raise Refusal("a model must have an encoder and a decoder to turn one text into another", found, "use both")
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of the target's tokens in nats, unsmoothed and by its own tokens in evaluation."""
 
         def seq2seq(model: nn.Module, batch: Batch) -> Loss:

@@ -15,11 +15,10 @@ from viva.base.config import Config as BaseConfig
 from viva.base.errors import Refusal
 from viva.model.head import embed
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
-from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
+from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head, require_one_side
 from viva.train.objective.pairs import Couples
 from viva.train.reading import Piece, Reading
 
@@ -39,7 +38,7 @@ class Config(Base):
         require_head(model, "a model must give a vector for a text to be compared by it", *self.heads)
         require_one_side(model)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The summed squared error of the cosines."""
         return alike
 

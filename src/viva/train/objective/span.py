@@ -15,12 +15,11 @@ from viva.base.config import Config as BaseConfig
 from viva.base.errors import Refusal
 from viva.model.head import span
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.rows.format.questions import ANSWER
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
-from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
+from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head, require_one_side
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -39,7 +38,7 @@ class Config(Base):
         require_head(model, "a model must score where an answer begins and ends to find it", *self.heads)
         require_one_side(model)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The summed cross-entropy of first and last tokens, with the number of those told right as `accuracy`."""
         return answers
 

@@ -11,13 +11,12 @@ from torch import nn
 from viva.base.config import Config as BaseConfig
 from viva.model.head import tag
 from viva.model.transformer import Transformer
-from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import class_cross_entropy
-from viva.train.objective import Base, Loss, Objective, padding, require_head, require_one_side
+from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head, require_one_side
 from viva.train.objective._classes import Teaching, require_same_classes, require_weights
 from viva.train.reading import Piece, Reading, lengths
 
@@ -45,7 +44,7 @@ class Config(Base):
     def require_classes(self, model: Transformer, form: Format) -> None:
         require_same_classes(model, form)
 
-    def build(self, documents: Documents | None = None) -> Objective:
+    def build(self, ground: Ground | None = None) -> Objective:
         """The summed loss over tagged tokens, with the number of those told right as `accuracy`."""
         weights = None if self.weights is None else torch.tensor(self.weights)
 
