@@ -314,3 +314,21 @@ def test_a_character_that_is_none_is_told_with_its_place_beside_all_other_bad_ro
     report = preview(recipe(tmp_path, {"valid": 0}, out="other"))
     assert [fault.must.partition(str(tmp_path))[0] for fault in report.refused] == ["the field 'id' of "]
     assert report.parts[0].documents == 2
+
+
+@pytest.mark.parametrize("content", ["中文\n".encode("gb18030"), b'{"text": "a"\n'], ids=["GB18030", "ragged"])
+def test_where_no_row_can_be_read_a_dry_run_says_what_the_run_says(tmp_path, content):
+    """And not that the tokenizer, which is to be trained on them, lacks text."""
+    (tmp_path / "d.jsonl").write_bytes(content)
+    given = recipe(tmp_path, {"data.path": str(tmp_path / "d.jsonl")})
+    with pytest.raises(Refusal, match=r"d\.jsonl:1 must be (UTF-8 text|a JSON object), but found ") as refused:
+        run(given)
+    assert preview(given).wrong == [str(refused.value)]
+
+
+def test_a_dry_run_says_that_parallel_files_are_unequal(tmp_path):
+    (tmp_path / "de").write_text("ein Hund\n" * 3)
+    (tmp_path / "en").write_text("a dog\n" * 2)
+    data = {"kind": "parallel", "source": str(tmp_path / "de"), "target": str(tmp_path / "en")}
+    [said] = preview(recipe(tmp_path, {"data": data, "format": "parallel"})).wrong
+    assert said.startswith(f"{tmp_path}/de and {tmp_path}/en must have the same number of lines, but found 3 and 2.")

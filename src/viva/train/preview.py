@@ -67,7 +67,10 @@ class _Preview:
     def _tokenizer(self) -> Tokenizer:
         """That of the run; one that is to be trained is trained on so much of the data, which is said."""
         data = _Beginning(self.sifted.data)
-        made = start.tokenizer(self.recipe.model_copy(update={"data": data}), self.made)
+        try:
+            made = start.tokenizer(self.recipe.model_copy(update={"data": data}), self.made)
+        except Refusal as refusal:
+            raise data.passed or refusal from None  # what the run, which passes nothing by, stops at
         self.unlearnable = data.unlearnable or self.unlearnable
         if data.cut:
             self.notes.append(
@@ -174,23 +177,26 @@ def _add(tally: Tally, documents: Documents, form: Format) -> None:
 
 @dataclass
 class _Beginning:
-    """The rows of a corpus that a tokenizer can be trained on, up to so many characters; `cut` where there were more,
-    `unlearnable` why the first of those passed by cannot be.
+    """The rows of a corpus that a tokenizer can be trained on, up to so many characters; `cut` where there were more.
+    `passed` is why the first of those passed by cannot be, `unlearnable` why the first that is a row cannot.
     """
 
     corpus: Corpus
     cut: bool = False
+    passed: Refusal | None = None
     unlearnable: Refusal | None = None
 
     def rows(self) -> Iterator[Row]:
         size = 0
         for row in self.corpus.each():
             if isinstance(row, Refusal):
+                self.passed = self.passed or row
                 continue
             try:
                 size += sum(map(len, start.whole_strings(row)))
             except Refusal as refusal:
                 self.unlearnable = self.unlearnable or refusal
+                self.passed = self.passed or refusal
                 continue
             if size > TRAINED_ON:
                 self.cut = True
