@@ -116,7 +116,15 @@ def test_mixed_encodings_are_told_line_by_line(told):
 def test_an_array_is_read_up_to_its_fault(told):
     part = told(b'[{"text": "a"},\n {"text" "b"},\n {"text": "c"}]', name="d.json")
     assert (part.rows, part.refused, part.documents) == (2, 1, 1)
-    assert part.faults[0].where.endswith("d.json:2") and "Expecting ':' delimiter" in part.faults[0].found
+    assert part.faults[0].where.endswith("d.json:2, item 2") and "Expecting ':' delimiter" in part.faults[0].found
+
+
+def test_of_an_array_in_one_line_a_bad_object_is_told_by_its_number(told):
+    part = told(b'[{"text": "a"}, {"text": "b"}, {"text": 3}]', name="d.json")
+    [fault] = part.faults
+    assert fault.where.endswith("d.json:1, item 3")
+    assert fault.must == f"{fault.where} must have text in the field 'text'"
+    assert part.kinds == {"must have text in the field 'text'": 1}
 
 
 def test_an_empty_file_is_a_fault(told):

@@ -21,13 +21,13 @@ def _rows(path):
 
 @pytest.mark.parametrize("indent", [None, 0, 2])
 @pytest.mark.parametrize("name", ["rows.json", "rows.json.gz"])
-def test_an_array_gives_its_objects_with_their_lines(tmp_path, name, indent):
+def test_an_array_gives_its_objects_with_their_lines_and_numbers(tmp_path, name, indent):
     text = "\n " + json.dumps(ROWS, ensure_ascii=False, indent=indent) + "\n\n"
     (tmp_path / name).write_bytes(gzip.compress(text.encode()) if name.endswith("gz") else text.encode())
     found = _rows(tmp_path / name)
     assert [row.data for row in found] == ROWS
     lines = [2, 2, 2] if indent is None else [3, 12, 16]
-    assert [row.where for row in found] == [f"{tmp_path / name}:{line}" for line in lines]
+    assert [row.where for row in found] == [f"{tmp_path / name}:{line}, item {n}" for n, line in enumerate(lines, 1)]
     assert all("{" in text.split("\n")[line - 1] for line in lines)
 
 
@@ -57,8 +57,8 @@ def test_any_array_is_read_as_python_reads_it(tmp_path_factory, rows, indent):
 
 
 BAD = {
-    "cut": ('[\n{"a": 1},\n{"a": "b', r"a\.json:3 must be valid JSON, but found '\"b' \(Unterminated string"),
-    "cut between": ('[\n{"a": 1},\n', r"a\.json:3 must be valid JSON, but found '' \(Expecting value\)"),
+    "cut": ('[\n{"a": 1},\n{"a": "b', r"a\.json:3, item 2 must be valid JSON, but found '\"b' \(Unterminated string"),
+    "cut between": ('[\n{"a": 1},\n', r"a\.json:3, item 2 must be valid JSON, but found '' \(Expecting value\)"),
     "no end": ('[\n{"a": 1}\n', r"a\.json:3 must have ',' or '\]' next in its array, but found the end of the file"),
     "no comma": (
         '[{"a": 1}\n{"a": 2}]',
@@ -66,12 +66,12 @@ BAD = {
     ),
     "ragged": (
         '[{"a": 1},\n {"a":\n 1 "b": 2}' + ', {"a": 3}' * 9,
-        r"""a\.json:3 must be valid JSON, but found '"b": 2\}.*' \(Expecting ',' delimiter\)""",
+        r"""a\.json:3, item 2 must be valid JSON, but found '"b": 2\}.*' \(Expecting ',' delimiter\)""",
     ),
     "more": ('[{"a": 1}]\n[]', r"a\.json:2 must end with its array, but found '\[\]'"),
-    "no objects": ('[{"a": 1},\n 3]', r"a\.json:2 must be a JSON object, but found a int.*an array of them"),
+    "no objects": ('[{"a": 1},\n 3]', r"a\.json:2, item 2 must be a JSON object, but found a int.*an array of them"),
     "pretty": ('{\n"a": 1}', r"a\.json:1 must be a JSON object, but found '\{' .*write one JSON object a line"),
-    "deep": ("[" * 100_000, r"a\.json:1 must be valid JSON, but found .*recursion"),
+    "deep": ("[" * 100_000, r"a\.json:1, item 1 must be valid JSON, but found .*recursion"),
 }
 
 

@@ -22,7 +22,7 @@ from viva.text.tokens.tokenizer import Tokenizer
 FAULTS, EXAMPLES = 5, 3  # how many are kept whole
 KINDS = 8  # of faults that are counted apart; the rarer ones are counted together
 QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
-PLACE = re.compile(r"(?P<of>the field '[^']*' of )?(?P<at>\S.*?:\d+)(?=[ ,:])[,:]? ?")
+PLACE = re.compile(r"(?P<of>the field '[^']*' of )?(?P<at>\S.*?:\d+(, item \d+)?)(?=[ ,:])[,:]? ?")
 
 
 @dataclass
@@ -119,6 +119,8 @@ def parted(must: str) -> tuple[str, str]:
     ('a b.jsonl:7', "the field 'messages': message ... must have a known role")
     >>> parted("the field 'text' of d.jsonl:3 must be whole Unicode characters")
     ('d.jsonl:3', "the field 'text' must be whole Unicode characters")
+    >>> parted("d.json:1, item 31 must have the field 'text'")
+    ('d.json:1, item 31', "must have the field 'text'")
     """
     found = PLACE.match(must)
     if found is None:

@@ -18,7 +18,7 @@ FIX = 'write one JSON object a line, such as {"text": "..."}, or an array of the
 
 def each(file: Path, content: BinaryIO) -> Iterator[Row | Refusal]:
     """The objects of a file, each with the line in which it begins, or why a line is none. What begins with [ is an
-    array, of which nothing is read behind a fault.
+    array, of which nothing is read behind a fault; its objects have a number too, as all may stand in one line.
     """
     numbered = each_line(file, content)
     for number, line in numbered:
@@ -59,12 +59,12 @@ def _array(text: "_Text") -> Iterator[Row]:
         text.take("]")
     else:
         while True:
-            where = text.where
-            yield _row(text.value(), where)
+            where, found = text.item()
+            yield _row(found, where)
             if text.take(",]") == "]":
                 break
     if text.peek():
-        raise text.refusal("end with its array", repr(text.held[text.at : text.at + 40]))
+        raise text.refusal(text.where, "end with its array", repr(text.held[text.at : text.at + 40]))
 
 
 def _row(found: Any, where: str) -> Row:
@@ -74,16 +74,17 @@ def _row(found: Any, where: str) -> Row:
 
 
 class _Text:
-    """What of a file was read and is still to be parsed: `held` from the place `at` on, which is in line `line`."""
+    """What of a file was read and is still to be parsed: `held` from the place `at` on, which is in line `line`, behind
+    `items` of its array.
+    """
 
     def __init__(self, file: Path, numbered: Iterator[tuple[int, str]], line: int):
         self.file, self.numbered = file, numbered
-        self.held, self.at, self.line = "", 0, line
+        self.held, self.at, self.line, self.items = "", 0, line, 0
 
     @property
     def where(self) -> str:
-        """The place of what comes next."""
-        self.peek()
+        """The place up to which it is parsed."""
         return f"{self.file}:{self.line}"
 
     def peek(self) -> str:
@@ -99,13 +100,15 @@ class _Text:
         found = self.peek()
         if not found or found not in wanted:
             shown = repr(self.held[self.at : self.at + 40]) if found else "the end of the file"
-            raise self.refusal(f"have {' or '.join(map(repr, wanted))} next in its array", shown)
+            raise self.refusal(self.where, f"have {' or '.join(map(repr, wanted))} next in its array", shown)
         self._pass(self.at + 1)
         return found
 
-    def value(self) -> Any:
-        """The JSON value that comes next, however many lines it takes."""
+    def item(self) -> tuple[str, Any]:
+        """The next item of the array, however many lines it takes, and the place where it begins."""
         self.peek()
+        self.items += 1
+        where = f"{self.where}, item {self.items}"
         size = 1
         while True:
             try:
@@ -116,19 +119,20 @@ class _Text:
                     raise self._broken_at(error) from None
             else:
                 self._pass(end)
-                return found
+                return where, found
 
-    def refusal(self, must: str, found: str) -> Refusal:
-        """What the file must do in the line where it is read."""
+    def refusal(self, where: str, must: str, found: str) -> Refusal:
+        """What the file must do in a place."""
         fix = "write [{...}, {...}], or one object a line; a file that was cut off is to be fetched again"
-        return Refusal(f"{self.file}:{self.line} must {must}", found, fix)
+        return Refusal(f"{where} must {must}", found, fix)
 
     def _broken_at(self, error: Exception) -> Refusal:
-        """Said where the value breaks, which may be lines behind its beginning."""
-        if not isinstance(error, json.JSONDecodeError):
-            return self.refusal("be valid JSON", str(error))
-        self._pass(error.pos)
-        return self.refusal("be valid JSON", f"{self.held[self.at : self.at + 60]!r} ({error.msg})")
+        """Said where the item breaks, which may be lines behind its beginning."""
+        found = str(error)
+        if isinstance(error, json.JSONDecodeError):
+            self._pass(error.pos)
+            found = f"{self.held[self.at : self.at + 60]!r} ({error.msg})"
+        return self.refusal(f"{self.where}, item {self.items}", "be valid JSON", found)
 
     def _pass(self, place: int) -> None:
         self.line += self.held.count("\n", self.at, place)
