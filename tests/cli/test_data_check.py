@@ -78,6 +78,54 @@ def test_columns_are_those_of_a_table(viva, talk):
     assert code == 2 and "--columns must be those of a .csv or .tsv file, but found " in err
 
 
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder with a text, and all that is passed over."""
+    (tmp_path / "mixed").mkdir()
+    (tmp_path / "mixed" / "a.txt").write_text("some words")
+    (tmp_path / "mixed" / "b.jsonl").touch()
+    (tmp_path / "mixed" / "c.txt").symlink_to("/nowhere/c.txt")
+    (tmp_path / "mixed" / "d.jsonl.bz2").write_bytes(b"BZh9")
+    (tmp_path / "mixed" / "e.csv").write_text("text,label\na,b\n")
+    return tmp_path / "mixed"
+
+
+def passed_over(folder):
+    return [
+        f"1 files of {folder} are tables, which data.kind=table reads: e.csv",
+        f"1 files of {folder} have no known ending: d.jsonl.bz2",
+        f"1 files of {folder} are empty: b.jsonl",
+        f"1 links in {folder} lead to no file and are not followed: c.txt",
+    ]
+
+
+def test_files_that_are_passed_over_are_said(viva, mixed, tmp_path):
+    code, out, _ = viva("data", "check", mixed, "--examples", 0)
+    assert code == 0 and set(passed_over(mixed)) < set(out.splitlines())
+    code, _, err = viva("tokenizer", "train", mixed, "--vocab-size", 270, "--out", tmp_path / "made")
+    assert code == 0 and err.splitlines()[:4] == [f"viva: {said}" for said in passed_over(mixed)]
+
+
+def test_a_folder_of_tables_is_read_as_tables(viva, tmp_path):
+    (tmp_path / "t" / "deep").mkdir(parents=True)
+    (tmp_path / "t" / "a.csv").write_text("text,label\ngood,yes\n")
+    (tmp_path / "t" / "deep" / "B.TSV").write_text("text\tlabel\nbad\tno\n")
+    (tmp_path / "t" / "c.csv").touch()
+    (tmp_path / "t" / "LICENSE").write_text("free")
+    code, out, _ = viva("data", "check", tmp_path / "t")
+    assert code == 0 and "format classes\n2 rows: 0 refused" in out
+    assert f"1 files of {tmp_path / 't'} are no tables: LICENSE\n1 files of {tmp_path / 't'} are empty: c.csv\n" in out
+
+
+def test_a_tokenizer_is_trained_on_tables(viva, tmp_path):
+    """The 256 bytes and four special tokens, and one merge: of the two letters of the field that is named."""
+    (tmp_path / "a.csv").write_text("xyxy,ab\nxyxy,ab\n")
+    for field, pair in (("left", "xy"), ("right", "ab")):
+        words = ("--field", field, "--columns", "left,right", "--vocab-size", 261, "--out", tmp_path / field)
+        code, _, _ = viva("tokenizer", "train", tmp_path / "a.csv", *words)
+        assert code == 0 and f"{pair!r}\n1 tokens" in viva("tokenizer", "encode", tmp_path / field, pair)[1]
+
+
 def test_a_bad_row_is_code_1(viva, talk):
     talk.write_text(talk.read_text() + '{"messages": 1}\n{"messages": 2}\n')
     code, out, _ = viva("data", "check", talk, "--faults", 1, "--examples", 0)

@@ -93,6 +93,8 @@ BAD = {
     "gbk page": ("a.txt", "a\nb\nab中".encode("gbk"), r"a\.txt:3 must be UTF-8 text, but found byte 0xd6 at offset 6"),
     "utf-16": ("a.txt", "ab".encode("utf-16"), r"a\.txt:1 must be UTF-8 text, but found byte 0xff.*iconv -f UTF-16"),
     "ending": ("a.docx", b"x", r"must hold files that end in \.txt, .*, but found a\.docx.*convert"),
+    "table": ("a.tsv.gz", b"x", r"must hold files that end in .*, but found a\.tsv\.gz\. .* by data\.kind=table\."),
+    "sheet": ("a.xlsx", b"x", r"found a\.xlsx\. To fix it, save each sheet as a \.csv file, which data\.kind=table"),
     "no object": ("a.jsonl", b'{"text": "a"}\n[1]\n', r"a\.jsonl:2 must be a JSON object, but found a list"),
     "no json": ("a.jsonl", b"hello\n", r"a\.jsonl:1 must be a JSON object, but found 'hello' \(Expecting value"),
     "cut gzip": ("a.txt.gz", gzip.compress(b"hello" * 99)[:-9], r"a\.txt\.gz must be whole gzip data"),

@@ -56,14 +56,14 @@ def check(
     json
         print JSON in place of sentences
     """
-    from viva.cli import told
+    from viva.cli import rows, told
     from viva.text.preflight.check import check
     from viva.text.preflight.report import Part, Report
     from viva.text.preflight.tally import Tally
 
     reader, form = _tokenizer(tokenizer, template), _form(format, fields)
     tally = Tally(Part(path), reader, faults, examples)
-    check(_corpus(path, columns), form, reader, tally)
+    check(rows.corpus(path, columns), form, reader, tally)
     name = tokenizer or "none given, so a token is a byte"
     name += f"; the chat template is {template}" if template else ""
     part = tally.told(context)
@@ -71,21 +71,6 @@ def check(
     if not part.speaks:
         part.notes.append("the tokenizer names no end token: no model can learn to stop by it")
     return told.tell(Report(name, [part]), html, json)
-
-
-def _corpus(path: str, columns: str | None):
-    """The rows in `path`, of tables where it names some."""
-    from viva.base.errors import Refusal
-    from viva.text.rows.corpus import files, table
-
-    if not Path(path).expanduser().exists():
-        files.found(path)  # refused where it is no glob either
-    if table.separator(Path(path)) is not None:
-        names = None if columns is None else tuple(name.strip() for name in columns.split(","))
-        return table.Config(path=path, columns=names)
-    if columns is not None:
-        raise Refusal("--columns must be those of a .csv or .tsv file", repr(path), "leave it out, or name a table")
-    return files.Config(path=path)
 
 
 def _form(kind: str, fields: tuple[str, ...]):

@@ -1,6 +1,7 @@
 """`viva tokenizer`: learn one, and look at what it does."""
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -8,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import App, Parameter
 
 from viva.base.choice import names, variant
-from viva.base.errors import Refusal, nearest
-from viva.cli import tokenizer_add, tokenizer_convert, tokenizer_diff, tokenizer_report
+from viva.base.errors import Notice, Refusal, nearest
+from viva.cli import rows, tokenizer_add, tokenizer_convert, tokenizer_diff, tokenizer_report
 
 if TYPE_CHECKING:
     from viva.text.rows.row import Corpus
@@ -35,6 +36,7 @@ def train(
         *,
         out: Path,
         field: str = "text",
+        columns: str | None = None,
         algorithm: str = algorithm,
         config: Annotated[config, Parameter(name="*")] = config(),  # noqa: B008
     ) -> None:
@@ -47,19 +49,24 @@ def train(
         Parameters
         ----------
         path
-            a file, a folder or a glob of txt, md, py, jsonl (also .gz) or parquet files, or a data set of the hub
+            a file, a folder or a glob of txt, md, py, json, jsonl (also .gz) or parquet files, or of csv and tsv files,
+            or a data set of the hub
         out
             the folder to write tokenizer.json and tokenizer_config.json into
         field
-            where the text is in the rows of jsonl and parquet files and of data sets
+            where the text is in the rows of jsonl and parquet files, of tables and of data sets
+        columns
+            names of a table's columns from the left, such as text,label, where its first line does not name them
         algorithm
             byte-bpe, bpe, wordpiece, unigram, word or char
         """
         from viva.text.rows.fields import text
         from viva.text.tokens.reread import Reread
 
-        rows = _corpus(path)
-        learned = config.learn(Reread(lambda: _told(text(row, field) for row in rows.rows())))
+        corpus = _corpus(path, columns)
+        for note in corpus.notes():
+            warnings.warn(Notice(note), stacklevel=2)
+        learned = config.learn(Reread(lambda: _told(text(row, field) for row in corpus.rows())))
         learned.save(out)
         print(f"{learned.vocab_size} tokens, saved in {out}")
 
@@ -75,13 +82,13 @@ def train(
     return inner(words)
 
 
-def _corpus(path: str) -> "Corpus":
+def _corpus(path: str, columns: str | None) -> "Corpus":
     """The files at `path` or, where there are none and it is the name of one, a data set of the hub."""
-    from viva.text.rows.corpus import files, hub
+    from viva.text.rows.corpus import hub
 
     if DATA_SET.fullmatch(path) and not Path(path).exists():
         return hub.Config(name=path)
-    return files.Config(path=path)
+    return rows.corpus(path, columns)
 
 
 def _told(texts: Iterable[str]) -> Iterator[str]:

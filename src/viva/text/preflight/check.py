@@ -78,7 +78,9 @@ def _with_progress(chunks: Iterator[list], tally: Tally) -> Iterator[list]:
 
 
 def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row | Refusal]]:
-    """What there is for each row, some at once; a corpus that cannot be read at all is a fault of its own."""
+    """What there is for each row, some at once, and what was passed over; a corpus that cannot be read at all is a
+    fault of its own.
+    """
     chunk = []
     try:
         for found in corpus.each():
@@ -86,6 +88,8 @@ def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row | Refusal]]:
             if len(chunk) == CHUNK:
                 yield chunk
                 chunk = []
+        for said in corpus.notes():
+            tally.note(said)
     except Refusal as refusal:
         tally.refuse(refusal)
     yield chunk

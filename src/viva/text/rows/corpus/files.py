@@ -2,24 +2,25 @@
 
 import gzip
 import hashlib
-import os
 import zlib
 from collections.abc import Iterator
 from functools import cached_property
-from glob import glob
 from pathlib import Path
 from typing import BinaryIO
 
 from pydantic import Field
 
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Refusal
 from viva.text.rows.corpus import _json
 from viva.text.rows.corpus._decode import decoded, lines
+from viva.text.rows.corpus._places import candidates, empty, passed_over
+from viva.text.rows.corpus._separator import separator
 from viva.text.rows.row import Corpus, Row, sound
 
 TEXT = (".txt", ".md", ".py")
 JSON = (".jsonl", ".json")
 ENDINGS = [*TEXT, *JSON, *(ending + ".gz" for ending in (*TEXT, *JSON)), ".parquet"]
+SHEETS = (".xlsx", ".xls", ".ods")
 
 
 class Config(Corpus):
@@ -49,95 +50,53 @@ class Config(Corpus):
         found = hashlib.sha256(f"{self.piece} {len(self.files)}".encode())
         for file in self.files:
             with open(file, "rb") as content:
-                found.update(f"{_ending(file)} ".encode() + hashlib.file_digest(content, "sha256").digest())
+                found.update(f"{ending(file)} ".encode() + hashlib.file_digest(content, "sha256").digest())
         return found.hexdigest()
 
     def notes(self) -> list[str]:
-        passed = [file.name for file in self._found if not _ending(file)]
-        empty = [file.name for file in self.files if not file.stat().st_size]
-        links = [file.name for file in self._linked]
-        said = [
-            (passed, "files of {} have no known ending"),
-            (empty, "files of {} are empty"),
-            (links, "links in {} lead to no file and are not followed"),
-        ]
-        return [f"{len(n)} {what.format(self.path)}: {', '.join(n[:5])}" for n, what in said if n]
+        tables = [file for file in self._candidates if separator(file)]
+        unknown = [file for file in self._candidates if not ending(file) and not separator(file)]
+        said = [(tables, "files of {} are tables, which data.kind=table reads")]
+        said += [(unknown, "files of {} have no known ending"), (empty(self.files), "files of {} are empty")]
+        return passed_over(self.path, said)
 
     @cached_property
     def files(self) -> list[Path]:
         """The files that are read, sorted by path."""
-        found = [file for file in self._found if _ending(file)]
+        found = [file for file in self._candidates if ending(file)]
         if not found:
-            names = ", ".join(file.name for file in self._found[:5]) or "no file"
-            raise Refusal(
-                f"{self.path} must hold files that end in {', '.join(ENDINGS)}", names, "convert or rename them"
-            )
+            names = ", ".join(file.name for file in self._candidates[:5]) or "no file"
+            must = f"{self.path} must hold files that end in {', '.join(ENDINGS)}"
+            raise Refusal(must, names, _instead(self._candidates))
         return found
 
-    @property
-    def _linked(self) -> list[Path]:
-        """Links inside a folder to other folders, or to nothing."""
-        return [file for file in self._inside if file.is_symlink() and not file.is_file()]
-
     @cached_property
-    def _inside(self) -> list[Path]:
-        """Everything below the folder that `path` names, sorted; nothing where it names no folder."""
-        path = Path(self.path).expanduser()
-        return sorted(_below(path)) if path.is_dir() else []
-
-    @cached_property
-    def _found(self) -> list[Path]:
-        path = Path(self.path).expanduser()
-        if path.is_dir():
-            return [file for file in self._inside if file.is_file() and not file.name.startswith(".")]
-        return found(self.path)
+    def _candidates(self) -> list[Path]:
+        return candidates(self.path)
 
 
-def found(name: str) -> list[Path]:
-    """The file of that name, which must not be empty, or the files that match it as a glob, sorted."""
-    path = Path(name).expanduser()
-    if path.is_file():
-        _require_content(path)
-        return [path]
-    matches = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-    files = sorted(Path(match) for match in matches if Path(match).is_file())
-    if not files:
-        raise Refusal("data must be in an existing file, folder or glob", repr(name), _near(path))
-    return files
+def _instead(files: list[Path]) -> str:
+    """What to do with files that are not read here."""
+    if any(map(separator, files)):
+        return "read the tables among them by data.kind=table"
+    if any(file.name.lower().endswith(SHEETS) for file in files):
+        return "save each sheet as a .csv file, which data.kind=table reads"
+    return "convert or rename them"
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Files and links at any depth; a folder that cannot be read is refused, not passed over."""
-
-    def refuse(error: OSError) -> None:
-        raise Refusal(f"{error.filename} must be readable", error.strerror, "change its permissions or leave it out")
-
-    for root, folders, names in os.walk(folder, onerror=refuse):
-        yield from (Path(root) / name for name in (*names, *folders))
-
-
-def _require_content(file: Path) -> None:
-    if file.stat().st_size == 0:
-        raise Refusal(f"{file} must hold text", "an empty file", "check how it was written, or give another")
-
-
-def _near(path: Path) -> str:
-    beside = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
-    return f"in {path.parent}, {nearest(path.name, beside)}" if beside else "correct the path"
-
-
-def _ending(file: Path) -> str | None:
-    return next((ending for ending in ENDINGS if file.name.lower().endswith(ending)), None)
+def ending(file: Path) -> str | None:
+    """By which of ENDINGS a file is read; None where it is not."""
+    return next((end for end in ENDINGS if file.name.lower().endswith(end)), None)
 
 
 def _read(file: Path, piece: int | None) -> Iterator[Row | Refusal]:
-    ending = _ending(file)
-    if ending == ".parquet":
+    end = ending(file)
+    if end == ".parquet":
         yield from _parquet(file)
         return
     try:
-        with gzip.open(file) if ending.endswith(".gz") else open(file, "rb") as content:
-            yield from _json.each(file, content) if ".json" in ending else _text(file, content, piece)
+        with gzip.open(file) if end.endswith(".gz") else open(file, "rb") as content:
+            yield from _json.each(file, content) if ".json" in end else _text(file, content, piece)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise Refusal(f"{file} must be whole gzip data", error, "fetch it again") from None
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from viva.base.errors import Refusal
-from viva.text.rows.corpus import files
+from viva.text.rows.corpus import _places, files
 from viva.text.rows.row import Corpus, Row
 
 
@@ -37,7 +37,7 @@ class Config(Corpus):
         return [line.removesuffix("\r") for line in lines]
 
     def _file(self, path: str) -> Path:
-        found = files.found(path)
+        found = _places.found(path)
         if len(found) != 1:
             names = ", ".join(file.name for file in found[:5])
             raise Refusal(f"{path} must be one file", names, "name the file itself")

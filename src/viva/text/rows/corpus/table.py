@@ -8,15 +8,17 @@ from pathlib import Path
 
 from viva.base.errors import Refusal
 from viva.text.rows.corpus import files
+from viva.text.rows.corpus._places import candidates, empty, passed_over
+from viva.text.rows.corpus._separator import separator
 from viva.text.rows.row import Corpus, Row, sound
 
-SEPARATORS = {".csv": ",", ".tsv": "\t"}
 MOST = 2**31 - 1  # characters of a field; Python's own limit is less than a long text has
 
 
 class Config(Corpus):
-    """path: a file that ends in .csv or .tsv, or one of these and .gz, or a glob of such. `columns` names them from the
-    left; left out, the first line does. In a csv file a field may be quoted, in a tsv file a quote is a character.
+    """path: a file that ends in .csv or .tsv, or one of these and .gz, a glob of such, or a folder (all of them that it
+    holds, at any depth). `columns` names them from the left; left out, the first line does. In a csv file a field may
+    be quoted, in a tsv file a quote is a character.
     """
 
     path: str
@@ -43,10 +45,19 @@ class Config(Corpus):
     @property
     def files(self) -> list[Path]:
         """The files that are read, sorted by path."""
-        found = files.found(self.path)
-        if odd := [file.name for file in found if separator(file) is None]:
-            raise Refusal(f"{self.path} must be .csv or .tsv files", ", ".join(odd[:5]), "rename or convert them")
-        return found
+        tables = [file for file in candidates(self.path) if separator(file)]
+        if not tables or (self._others and not Path(self.path).expanduser().is_dir()):
+            odd = ", ".join(file.name for file in self._others[:5]) or "no file"
+            raise Refusal(f"{self.path} must be .csv or .tsv files", odd, "rename or convert them")
+        return tables
+
+    def notes(self) -> list[str]:
+        said = [(self._others, "files of {} are no tables"), (empty(self.files), "files of {} are empty")]
+        return passed_over(self.path, said)
+
+    @property
+    def _others(self) -> list[Path]:
+        return [file for file in candidates(self.path) if not separator(file)]
 
     def _read(self, file: Path) -> Iterator[Row | Refusal]:
         lines = io.StringIO(files.whole(file), newline="")
@@ -86,8 +97,3 @@ def _numbered(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, li
 def _plain(name: str) -> str:
     """The name of a column, however it is written."""
     return name.strip().lower()
-
-
-def separator(file: Path) -> str | None:
-    """What stands between the fields of a file, by its ending; None where that is not known."""
-    return next((sign for end, sign in SEPARATORS.items() if file.name.removesuffix(".gz").endswith(end)), None)
