@@ -142,3 +142,12 @@ def test_report_refuses_before_it_measures(viva, pair, tmp_path):
     assert code == 2 and "tokenizers must be named, each once, but found none" in err
     code, _, err = viva("tokenizer", "report", pair[0], "--data", tmp_path / "en.txt", "--show", "fr")
     assert code == 2 and "a language to show must be in the data, but found 'fr'. To fix it, use 'en'" in err
+
+
+def test_a_template_for_a_models_tokenizer_says_that_the_model_does_not_grow(viva, pair, tiny, tmp_path):
+    code, _, err = viva("tokenizer", "template", tiny, "gemma", "--out", tmp_path / "tokens")
+    grow = f"`viva tokenizer add {tiny} --special '<start_of_turn>' '<end_of_turn>'` grows it"
+    assert code == 0 and err == f"viva: the model in {tiny} has no rows for the new tokens: {grow}\n"
+    for alone, name in ((pair[0], "gemma"), (tiny, "vicuna")):  # no model, no new token
+        code, _, err = viva("tokenizer", "template", alone, name, "--out", tmp_path / name)
+        assert (code, err) == (0, "")

@@ -70,11 +70,21 @@ def test_an_unknown_template_is_refused_with_the_nearest(tmp_path):
         chats(tmp_path, {"template": "qwen33"})
 
 
-def test_a_template_whose_tokens_a_model_lacks_is_refused(tmp_path):
+def test_a_template_whose_tokens_a_model_lacks_is_refused_until_either_way_that_is_named_is_gone(tmp_path):
     tuned = {"model": None, "init": str(run(chats(tmp_path)).checkpoint), "tokenizer": None}
     with refuses(
         "must have the special tokens of the chat template gemma, but found no <start_of_turn>, <end_of_turn>"
     ):
         start.parts(chats(tmp_path, {**tuned, "template": "gemma"}, "tuned"), tmp_path / "tuned")
+    listed = ["<start_of_turn>", "<end_of_turn>"]
+    added = """'add_tokens.special=["<start_of_turn>", "<end_of_turn>"]'"""
+    ways = f"--special '<start_of_turn>' '<end_of_turn>' --out GROWN` and init=GROWN, or in this run by {added}; or"
+    with refuses(f"grow the model by `viva tokenizer add {tuned['init']} {ways} leave `template` out."):
+        start.parts(chats(tmp_path, {**tuned, "template": "gemma"}, "tuned"), tmp_path / "tuned")
+    viva.load(tuned["init"]).grown(special=listed).save(tmp_path / "grown")  # as `viva tokenizer add` does
+    for way in ({"add_tokens.special": listed}, {"init": str(tmp_path / "grown")}):
+        made = start.parts(chats(tmp_path, {**tuned, **way, "template": "gemma"}, "tuned"), tmp_path / "tuned")
+        assert made.tokenizer.template == named("gemma").source
+        assert set(listed) < set(made.tokenizer.specials) and made.model.spec.vocab == made.tokenizer.vocab_size
     made = start.parts(chats(tmp_path, {**tuned, "template": "vicuna"}, "tuned"), tmp_path / "tuned")
     assert made.tokenizer.template == named("vicuna").source

@@ -129,7 +129,7 @@ def encode(tokenizer: str, text: str) -> None:
 
 @app.command
 def template(tokenizer: str, name: str, *, out: Path) -> None:
-    """Give a tokenizer one of viva's chat templates, and the special tokens that it needs.
+    """Give a tokenizer one of viva's chat templates, and the special tokens that it needs; no model grows by them.
 
     Example: viva tokenizer template tokenizers/mine llama3 --out tokenizers/mine-llama3
 
@@ -148,6 +148,9 @@ def template(tokenizer: str, name: str, *, out: Path) -> None:
     after = before.with_template(name)
     after.save(out)
     new = [token for token in after.specials if token not in before.specials]
+    if new and tokenizer_add.is_model(tokenizer):
+        grow = f"`viva tokenizer add {tokenizer} --special {' '.join(map(repr, new))}` grows it"
+        warnings.warn(Notice(f"the model in {tokenizer} has no rows for the new tokens: {grow}"), stacklevel=2)
     print(f"{name}, {len(new)} new tokens {' '.join(new)}".rstrip() + f", saved in {out}")
 
 

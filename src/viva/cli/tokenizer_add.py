@@ -30,13 +30,13 @@ def add(path: str, *, tokens: Tokens = None, special: Tokens = None, out: Path) 
     from viva.text.tokens import grow
 
     config = parse(grow.Config, {"tokens": tokens or (), "special": special or ()}, name="added tokens")
-    added = _model(path, config, out) if _is_model(path) else _tokenizer(path, config, out)
+    added = _model(path, config, out) if is_model(path) else _tokenizer(path, config, out)
     for token, number in added.items():
         print(f"{number:>8}  {token!r}")
     print(f"{len(added)} tokens added, saved in {out}")
 
 
-def _is_model(path: str) -> bool:
+def is_model(path: str) -> bool:
     """Whether there is a model, and not a tokenizer alone."""
     from viva.text.tokens import read
 

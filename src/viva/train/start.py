@@ -1,5 +1,6 @@
 """What a run begins with: tokenizer, documents and model, new or from a checkpoint."""
 
+import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -30,34 +31,47 @@ from viva.train.data import Data, Share
 from viva.train.recipe import TOKENIZER, Recipe
 
 
-def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
+def tokenizer(recipe: Recipe, out: Path) -> tuple[Tokenizer, Grown | None]:
     """The tokenizer that the recipe names, or one trained on the rows that are not held out, kept in `out`; with the
-    recipe's chat template.
+    tokens that the recipe adds to it, and with the recipe's chat template.
     """
+    found = Tokenizer.load(_place(recipe, out))
+    more = text_grow.grow(found, recipe.add_tokens) if recipe.add_tokens else None
+    return _templated(recipe, more.tokenizer if more else found), more
+
+
+def _place(recipe: Recipe, out: Path) -> str | Path:
+    """Where the tokenizer lies, which is trained first if need be."""
     if isinstance(recipe.tokenizer, str):
-        is_folder = Path(recipe.tokenizer).is_dir()
-        return _templated(recipe, checkpoint.located(recipe.tokenizer) if is_folder else recipe.tokenizer)
+        return checkpoint.located(recipe.tokenizer) if Path(recipe.tokenizer).is_dir() else recipe.tokenizer
     if recipe.init is not None and recipe.tokenizer is None:
-        return _templated(recipe, checkpoint.located(recipe.init))
+        return checkpoint.located(recipe.init)
     if not (out / TOKENIZER / "tokenizer.json").is_file():
         config = recipe.tokenizer or byte_bpe.Config()
         made = config.learn(Reread(partial(_strings_to_learn, recipe)))
         with whole_folder(out / TOKENIZER) as new:
             (made if recipe.template is None else made.with_template(recipe.template)).save(new)
-    return _templated(recipe, out / TOKENIZER)
+    return out / TOKENIZER
 
 
-def _templated(recipe: Recipe, path: str | Path) -> Tokenizer:
-    """The tokenizer in `path`, with the recipe's chat template; refused where it has not the tokens for that."""
-    loaded = Tokenizer.load(path)
+def _templated(recipe: Recipe, found: Tokenizer) -> Tokenizer:
+    """A tokenizer with the recipe's chat template; refused where it has not the tokens for that."""
     if recipe.template is None:
-        return loaded
-    made = loaded.with_template(recipe.template)
-    if new := [token for token in made.specials if token not in loaded.specials]:
-        fix = f"add them with `viva tokenizer template {path} {recipe.template}`, or leave `template` out"
+        return found
+    made = found.with_template(recipe.template)
+    if new := [token for token in made.specials if token not in found.specials]:
         must = f"the tokenizer must have the special tokens of the chat template {recipe.template}"
-        raise Refusal(must, f"no {', '.join(new)}", fix)
+        raise Refusal(must, f"no {', '.join(new)}", f"{_remedy(recipe, new)}; or leave `template` out")
     return made
+
+
+def _remedy(recipe: Recipe, new: list[str]) -> str:
+    """How a tokenizer gets new tokens: alone or, where it belongs to a model, with rows for them in this."""
+    if recipe.tokenizer is not None:
+        return f"add them by `viva tokenizer template {recipe.tokenizer} {recipe.template} --out NEW`, and name NEW"
+    listed = " ".join(map(repr, new))
+    grown = f"`viva tokenizer add {recipe.init} --special {listed} --out GROWN` and init=GROWN"
+    return f"grow the model by {grown}, or in this run by 'add_tokens.special={json.dumps(new)}'"
 
 
 def _strings_to_learn(recipe: Recipe) -> Iterator[str]:
@@ -226,9 +240,7 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
         recipe.objective.require_rows(part.format)
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
-    tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out if begun else kept)
-    more = text_grow.grow(tokens, recipe.add_tokens) if recipe.add_tokens and not begun else None
-    tokens = more.tokenizer if more else tokens
+    tokens, more = (Tokenizer.load(begun), None) if own else tokenizer(recipe, out if begun else kept)
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
