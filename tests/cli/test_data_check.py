@@ -73,6 +73,16 @@ def test_a_table_without_names_of_columns_is_told_what_to_do_and_is_checked_with
     assert code == 0 and "format classes\n2 rows: 0 refused, 0 empty, 2 documents" in out
 
 
+def test_of_classes_is_told_what_applies_to_them(viva, tmp_path):
+    (tmp_path / "d.csv").write_text("text,label\na film,good\na bore,bad\na joy,good\n")
+    code, out, _ = viva("data", "check", tmp_path / "d.csv", "--examples", 0)
+    lines = out.splitlines()
+    assert code == 0 and lines[3].startswith("3 rows: 0 refused")
+    # 6 + 6 + 5 letters, each text between two tokens
+    assert lines[4:6] == ["23 tokens, none of them learned as text", "2 classes: 'bad' 1, 'good' 2"]
+    assert "an end token" not in out and "0.0%" not in out
+
+
 def test_columns_are_those_of_a_table(viva, talk):
     code, _, err = viva("data", "check", talk, "--columns", "a,b")
     assert code == 2 and "--columns must be those of a .csv or .tsv file, but found " in err

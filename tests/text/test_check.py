@@ -57,6 +57,16 @@ def test_counts_by_hand(told):
     assert part.kinds == {"must have the field 'completion'": 1, "must have text in the field 'prompt'": 1}
 
 
+def test_classes_are_counted_by_row_and_by_word(told):
+    part = told([{"text": "a", "label": "bad"}, {"text": "b", "label": "good"}, {"text": "c", "label": "bad"}])
+    assert part.classes == {"bad": 2, "good": 1} and (part.masked, part.documents) == (0, 3)
+    part = told([{"tokens": ["Ann", "runs"], "tags": ["NAME", "VERB"]}, {"tokens": ["Bob"], "tags": ["NAME"]}])
+    assert part.classes == {"NAME": 2, "VERB": 1}
+    assert told([{"text": "a"}]).classes == {}
+    one = told([{"prompt": "a", "completion": "b", "label": True}])
+    assert one.classes == {} and one.masked == 1  # judged, which is no class
+
+
 def test_empty_rows_are_counted_and_no_fault(told):
     part = told([{"text": "a"}, {"text": ""}, {"text": ""}])
     assert (part.rows, part.empty, part.documents, part.refused, part.wrong) == (3, 2, 1, 0, [])

@@ -1,5 +1,6 @@
 """What a check of data or a dry run found, in sentences, and texts of any kind made safe to show."""
 
+from viva.text.preflight import classes
 from viva.text.preflight.report import Part, Run
 
 FATES = {  # of long documents
@@ -21,8 +22,10 @@ def figures(part: Part) -> list[str]:
         f"{part.documents:,} documents; {part.duplicates:,} with a text that another row has"
     ]
     if part.documents:
-        said.append(f"{part.tokens:,} tokens, {part.learned:,} of them learned ({part.learned / part.tokens:.1%})")
-        if part.speaks:
+        said.append(f"{part.tokens:,} tokens, {_learned(part)}")
+        if part.classes:
+            said.append(classes.told(part.classes))
+        if part.speaks and part.masked:
             said.append(f"an end token is the last thing learned in {part.ends:,} of {part.masked:,} documents")
         said.append("tokens of a document: " + ", ".join(f"{name} {n:,}" for name, n in part.lengths.items()))
     if part.context is not None and part.documents:
@@ -30,6 +33,13 @@ def figures(part: Part) -> list[str]:
         said.append(f"{longer}{FATES[part.long] if part.longer else ''}")
     said += [f"{count:,} refused: {kind}" for kind, count in part.kinds.items()]
     return said + part.notes
+
+
+def _learned(part: Part) -> str:
+    """How much is learned as text: nothing where it is a class, a value or which texts belong together."""
+    if not part.learned:
+        return "none of them learned as text"
+    return f"{part.learned:,} of them learned ({part.learned / part.tokens:.1%})"
 
 
 def costs(run: Run) -> list[str]:

@@ -2,6 +2,7 @@
 of it, and which settings may not be what was meant.
 """
 
+from viva.text.preflight import classes
 from viva.train.data import Data
 from viva.train.job import Job, State
 from viva.train.loop import length
@@ -28,15 +29,13 @@ def _read(name: str, data: Data) -> list[str]:
     return [f"{name}: {sentence}" for sentence in (said, *data.mixed(), *data.passed_over())]
 
 
-def _classes(parts: Parts, most: int = 20) -> list[str]:
+def _classes(parts: Parts) -> list[str]:
     """The classes with the number of rows, or of words, that each has to learn from."""
     names = parts.form.classes()
     if names is None:
         return []
     counts = parts.train.documents.tally_classes(len(names)).tolist()
-    told = ", ".join(f"{name!r} {count:,}" for name, count in list(zip(names, counts, strict=True))[:most])
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return [f"{len(names)} classes: {told}{more}"]
+    return [classes.told(dict(zip(names, counts, strict=True)))]
 
 
 def _warmup(job: Job, state: State) -> list[str]:

@@ -52,6 +52,7 @@ class Part:
     rows = refused + dropped by each filter + elsewhere (of the other part of the split) + empty + documents.
     `duplicates` are rows whose text another one had before. `tokens` and `learned` count as in `documents.Counts`; in
     `masked` documents something is learned, in `ends` of them an end token last, as must be where a model `speaks`.
+    `classes` counts the rows, or the words, of each class.
     `lengths` are quantiles in tokens; `longer` documents than `context` are split, dropped or refused, as `long` says.
     `kinds` counts the `faults`, of which the first are kept whole.
     """
@@ -70,6 +71,7 @@ class Part:
     speaks: bool = True
     masked: int = 0
     ends: int = 0
+    classes: dict[str, int] = field(default_factory=dict)
     lengths: dict[str, int] = field(default_factory=dict)
     context: int | None = None
     longer: int = 0

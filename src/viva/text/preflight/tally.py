@@ -10,7 +10,7 @@ import numpy as np
 
 from viva.base.errors import Refusal, counted
 from viva.text.cache.pack import Long
-from viva.text.preflight import shown
+from viva.text.preflight import classes, shown
 from viva.text.preflight.report import Fault, Part
 from viva.text.rows.fields import Format
 from viva.text.rows.filter import duplicates
@@ -48,6 +48,7 @@ class Tally:
         if isinstance(found, Refusal):
             self._refused(found, row.where)
         elif found is not None:
+            self._classes(found, form.classes())
             label = None if found.label is None else _name(found.label, form)
             self.document(row.where, found.ids, found.mask, found.cut, label)
         elif form is not None:
@@ -101,6 +102,13 @@ class Tally:
             part.kinds[f"{len(self.kinds) - KINDS} other reasons"] = rare
         part.notes += counted(self.seen)
         return part
+
+    def _classes(self, found: Example, names: tuple[str, ...] | None) -> None:
+        """Count what a row, or each of its words, is of."""
+        if names is not None:
+            self.part.classes = self.part.classes or dict.fromkeys(names, 0)
+            for number in classes.numbers(found):
+                self.part.classes[names[number]] += 1
 
     def _refused(self, refusal: Refusal, where: str) -> None:
         self._count(refusal)
