@@ -57,20 +57,28 @@ def test_sound_data_is_code_0_and_marks_what_is_learned(viva, talk):
 @pytest.mark.parametrize(
     ("name", "lines", "columns"),
     [
-        ("d.csv", '"3","Fears for pension","Unions say"\n"4","Open letter","The British"\n', "label,title,text"),
-        ("d.tsv", "a stirring film\t1\na dull one\t0\n", "text, label"),
+        (
+            "d.csv",
+            '"3","Fears for pension","Unions say: no"\n"4","Open letter","The British ones"\n',
+            "label,column2,text",
+        ),
+        ("d.tsv", "a stirring film\t1\na dull one\t0\n", "text,label"),
+        ("d.tsv", "体验2D巅峰 倚天屠龙记十大创新概览\t8\n60年铁树开花形状似玉米芯(组图)\t5\n", "text,label"),
+        ("d.tsv", "a stirring film\tgood\nso-so and dull\tbad\n", "text,label"),
+        ("d.tsv", "Hi there.\t嗨。\tCC-BY 2.0 (a)\nHi.\t你好。\tCC-BY 2.0 (b)\n", "source,target,column3"),
     ],
 )
 def test_a_table_without_names_of_columns_is_told_what_to_do_and_is_checked_with_them(
     viva, tmp_path, name, lines, columns
 ):
     (tmp_path / name).write_text(lines)
-    for more in ((), ("--format", "classes")):
+    form = "parallel" if "target" in columns else "classes"
+    for more in ((), ("--format", form)):
         code, out, _ = viva("data", "check", tmp_path / name, *more)
         assert code == 1
-        assert "name the columns in data.columns (`viva data check FILE --columns label,text`) if the first" in out
-    code, out, _ = viva("data", "check", tmp_path / name, "--columns", columns)
-    assert code == 0 and "format classes\n2 rows: 0 refused, 0 empty, 2 documents" in out
+        assert f"name the columns in data.columns (`viva data check FILE --columns {columns}`) if the first" in out
+    code, out, _ = viva("data", "check", tmp_path / name, "--columns", columns.replace(",", ", "))
+    assert code == 0 and f"format {form}\n2 rows: 0 refused, 0 empty, 2 documents" in out
 
 
 def test_of_classes_is_told_what_applies_to_them(viva, tmp_path):

@@ -257,3 +257,21 @@ def test_the_report_is_plain_data(told):
     plain = json.loads(json.dumps(report.plain()))
     assert plain["wrong"] == report.wrong and plain["parts"][0]["faults"][0]["where"].endswith("d.jsonl:2")
     assert messages.Config().field in plain["parts"][0]["faults"][0]["must"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "must"),
+    [
+        ("d.txt", "中".encode("gb18030"), "d.txt:1 must be UTF-8 text"),
+        ("d.csv", b"text,label\na,b,c\n", "d.csv:2 must have 2 fields"),
+        ("d.csv", b'text,label\n"a,b\n', "d.csv:2 must be a line of csv"),
+    ],
+)
+def test_where_no_row_can_be_read_there_is_no_other_fault_than_why(tmp_path, bytewise, name, content, must):
+    """Nothing of a format that nobody could tell."""
+    (tmp_path / name).write_bytes(content)
+    corpus = (table if name.endswith("csv") else files).Config(path=str(tmp_path / name))
+    for form in (auto.Config(), classes.Config()):
+        tally = Tally(Part("d"), bytewise)
+        check(corpus, form, bytewise, tally)
+        assert [fault.must for fault in tally.told().faults] == [f"{tmp_path}/{must}"]

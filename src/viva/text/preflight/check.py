@@ -38,20 +38,24 @@ def check(
 
 def _settled(corpus: Corpus, form: Format, tally: Tally, known: tuple[str, ...] | None) -> Format | None:
     """The format with what it must know of all rows; None where they do not tell it, which is a fault of all."""
-    usable = None
+    usable = _Usable(corpus, form)
     try:
-        form = told(form, corpus)
+        usable.form = form = _told(form, usable)
         tally.part.format = kind(form)
-        usable = _Usable(corpus, form)
         return form.settled(usable, known)
     except Refusal as refusal:
-        tally.refuse(usable.why if usable and usable.why else refusal)
+        if not usable.unread or usable.any_read:  # else there is no other fault than those of each
+            tally.refuse(usable.why or refusal)
         return None
 
 
 def told(form: Format, corpus: Corpus) -> Format:
     """The format itself or, where the rows are to tell it, the one that they tell."""
-    return form.told(_Usable(corpus, form)) if isinstance(form, auto.Config) else form
+    return _told(form, _Usable(corpus, form))
+
+
+def _told(form: Format, usable: "_Usable") -> Format:
+    return form.told(usable) if isinstance(form, auto.Config) else form
 
 
 def examples(rows: list[Row], form: Format, tokenizer: Tokenizer) -> list[Example | Refusal | None]:
@@ -98,21 +102,30 @@ def _chunks(corpus: Corpus, tally: Tally) -> Iterator[list[Row | Refusal]]:
 @dataclass
 class _Usable:
     """The rows of a corpus that can be read, and of which a format can tell what it must know of all of them; `why` it
-    can of none.
+    can of none. `any_read`, `unread`: whether some rows were read, and whether some could not be.
     """
 
     corpus: Corpus
     form: Format
     why: Refusal | None = None
+    any_read: bool = False
+    unread: bool = False
 
     @property
     def label(self) -> str:
         return self.corpus.label
 
     def rows(self) -> Iterator[Row]:
-        readable = (found for found in self.corpus.each() if isinstance(found, Row))
         plain = type(self.form).settled in (Format.settled, auto.Config.settled)
-        return readable if plain else self._settling(readable)
+        return self._readable() if plain else self._settling(self._readable())
+
+    def _readable(self) -> Iterator[Row]:
+        for found in self.corpus.each():
+            if isinstance(found, Row):
+                self.any_read = True
+                yield found
+            else:
+                self.unread = True
 
     def _settling(self, rows: Iterator[Row]) -> Iterator[Row]:
         first, any_settles = None, False

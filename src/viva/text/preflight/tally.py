@@ -22,6 +22,7 @@ from viva.text.tokens.tokenizer import Tokenizer
 FAULTS, EXAMPLES = 5, 3  # how many are kept whole
 KINDS = 8  # of faults that are counted apart; the rarer ones are counted together
 QUANTILES = {"least": 0.0, "5 %": 0.05, "25 %": 0.25, "median": 0.5, "75 %": 0.75, "95 %": 0.95, "most": 1.0}
+NUMBER = re.compile(r"(?<![-\w])\d+")  # and no part of a name, such as UTF-8
 PLACE = re.compile(r"(?P<of>the field '[^']*' of )?(?P<at>\S.*?:\d+(, item \d+)?)(?=[ ,:])[,:]? ?")
 
 
@@ -129,12 +130,14 @@ def parted(must: str) -> tuple[str, str]:
     ('d.jsonl:3', "the field 'text' must be whole Unicode characters")
     >>> parted("d.json:1, item 31 must have the field 'text'")
     ('d.json:1, item 31', "must have the field 'text'")
+    >>> parted("d.txt:1 must be UTF-8 text")
+    ('d.txt:1', 'must be UTF-8 text')
     """
     found = PLACE.match(must)
     if found is None:
         return "", must
     rest = (found["of"] or "").removesuffix("of ") + must[found.end() :]
-    return found["at"], re.sub(r"\d+", "...", rest)
+    return found["at"], NUMBER.sub("...", rest)
 
 
 def _name(label: float, form: Format) -> str:

@@ -2,7 +2,6 @@
 
 import json
 import math
-import re
 import warnings
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -11,6 +10,7 @@ from typing import Any, ClassVar
 from viva.base.choice import names, variant
 from viva.base.config import Config
 from viva.base.errors import Notice, Refusal
+from viva.text.rows.headless import headless
 from viva.text.rows.row import Corpus, Row
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.example import Draft, Example, encode
@@ -19,8 +19,6 @@ from viva.text.tokens.frame import around
 from viva.text.tokens.tokenizer import Tokenizer
 
 FORMATS = "viva.text.rows.format"
-TABLE = re.compile(r"\.[ct]sv(\.gz)?:\d+$")  # ends the place of a row of a table
-NUMBER = re.compile(r"\s*[-+]?\d+(\.\d+)?\s*")
 MOST = 3.4e38  # what a number of 32 bits can hold
 
 
@@ -132,15 +130,6 @@ def _written(held: Any) -> str:
     """A value as the text that was probably meant."""
     lines = held if isinstance(held, list) and all(isinstance(line, str) for line in held) else None
     return str(held) if lines is None else "\n".join(lines)
-
-
-def headless(row: Row) -> str:
-    """What to do about a row of a table whose first line seems to be a row and no names of columns; else nothing."""
-    names = [name for name in row.data if isinstance(name, str)]
-    if not TABLE.search(row.where) or not any(" " in name.strip() or NUMBER.fullmatch(name) for name in names):
-        return ""
-    said = "name the columns in data.columns (`viva data check FILE --columns label,text`) if the first line is a row"
-    return f"{said} like the others, or else name its fields in the recipe"
 
 
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:

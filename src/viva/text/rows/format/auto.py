@@ -6,7 +6,8 @@ from itertools import islice
 
 from viva.base.choice import names, variant
 from viva.base.errors import Notice, Refusal
-from viva.text.rows.fields import FORMATS, Format, headless, told
+from viva.text.rows.fields import FORMATS, Format, told
+from viva.text.rows.headless import headless
 from viva.text.rows.row import Corpus, Row
 
 FIRST = 16  # rows that are looked at
