@@ -1,6 +1,7 @@
 """What each verb prints, in this process and on a tiny model."""
 
 import io
+import json
 import shutil
 import sys
 import types
@@ -178,9 +179,22 @@ def test_train_then_generate_from_the_run(viva, recipe):
     code, out, _ = viva("train", recipe, "train.steps=2")
     assert code == 0
     run = recipe.parent / "run"
-    assert f"talk to it: viva generate {run}" in out
+    assert f"try it: viva generate {run}" in out and "viva chat" not in out
     assert [path.name for path in (run / "checkpoints").iterdir()] == ["step-00000002"]
     assert viva("generate", run, "to be", *COLD)[0] == 0
+
+
+@pytest.mark.parametrize("plain", [True, False])
+def test_a_run_that_learned_from_conversations_is_talked_to_by_chat(viva, recipe, plain):
+    """And one on the same answers without a chat template is not."""
+    talk = [{"role": "user", "content": "to be"}, {"role": "assistant", "content": "or not"}]
+    row = {"prompt": "to be", "completion": "or not"} if plain else {"messages": talk}
+    (recipe.parent / "talk.jsonl").write_text(f"{json.dumps(row)}\n" * 9)
+    data = f"data={{kind: files, path: {recipe.parent}/talk.jsonl}}"
+    code, out, _ = viva("train", recipe, "train.steps=1", "valid=0", data)
+    run = recipe.parent / "run"
+    told = f'try it: viva generate {run} "..."' if plain else f"talk to it: viva chat {run}"
+    assert code == 0 and out.splitlines()[-1] == told
 
 
 def test_an_unknown_key_in_an_override_names_the_nearest(viva, recipe):

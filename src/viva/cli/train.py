@@ -40,5 +40,5 @@ def train(
 
     done = run(given)
     if done.finished and done.writes:
-        print(f'talk to it: viva generate {done.folder} "..."')
+        print(f"talk to it: viva chat {done.folder}" if done.talks else f'try it: viva generate {done.folder} "..."')
     return None

@@ -23,7 +23,8 @@ from viva.train.stop import Asked
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its last record, the checkpoint to use, whether it came to its end, and whether it `writes` text.
+    """A run's folder, its last record, the checkpoint to use, whether it came to its end, whether it `writes` text, and
+    whether it learned to do so in conversations, so that it `talks`.
 
     `metrics` is empty where it was asked to stop before the first step.
     """
@@ -33,6 +34,7 @@ class Run:
     checkpoint: Path
     finished: bool
     writes: bool
+    talks: bool
 
 
 def run(recipe: Recipe) -> Run:
@@ -54,7 +56,7 @@ def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
         report.say(_closing(out, state, finished))
     records = metrics.read(out)
     writes = parts.model.decoder is not None and isinstance(parts.model.head, Vocabulary)
-    return Run(out, records[-1] if records else {}, checkpoint.best(out), finished, writes)
+    return Run(out, records[-1] if records else {}, checkpoint.best(out), finished, writes, writes and parts.form.talks())
 
 
 def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:

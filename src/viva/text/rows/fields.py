@@ -46,6 +46,10 @@ class Format(Config):
         """How many texts of a row are read as one, where a model must be told to be asked alike; None elsewhere."""
         return None
 
+    def talks(self) -> bool:
+        """Whether rows are conversations, which the tokenizer's chat template lays out."""
+        return False
+
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         """The marked text of a row and what is learned of it; None for a row without any text."""
         raise NotImplementedError

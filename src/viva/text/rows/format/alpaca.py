@@ -24,6 +24,9 @@ class Config(Format):
     system: str = "system"
     history: str = "history"
 
+    def talks(self) -> bool:
+        return True
+
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         talk = [*_talk.system(row, self.system), *self._before(row), *asked(row, self.instruction, self.input)]
         return _talk.conversation(row, [*talk, {"role": "assistant", "content": text(row, self.output)}], tokenizer)

@@ -31,6 +31,9 @@ class Config(Format):
     tools: str = "tools"
     plain: bool = False
 
+    def talks(self) -> bool:
+        return not self.plain
+
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         rows = list(rows)
         made = super().examples(rows, tokenizer)

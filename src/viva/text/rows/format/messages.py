@@ -24,6 +24,9 @@ class Config(Format):
     tools: str = "tools"
     learned: Learned = ASSISTANT
 
+    def talks(self) -> bool:
+        return True
+
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         talk, tools = _talk.messages(row, self.field), _talk.tools(row, self.tools)
         return _talk.conversation(row, talk, tokenizer, tools, self.field, self.learned)

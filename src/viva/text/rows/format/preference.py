@@ -44,6 +44,9 @@ class Config(Format):
     tools: str = "tools"
     plain: bool = False
 
+    def talks(self) -> bool:
+        return not self.plain
+
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         drafts = [draft for row in rows for draft in self.drafts(row, tokenizer)]
         made = encode(tokenizer, drafts)

@@ -21,6 +21,9 @@ class Config(Format):
     system: str = "system"
     tools: str = "tools"
 
+    def talks(self) -> bool:
+        return True
+
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         talk = [*_talk.system(row, self.system), *_talk.messages(row, self.conversations, beside=self.system)]
         tools = _talk.tools(row, self.tools)
