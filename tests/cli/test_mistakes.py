@@ -131,3 +131,23 @@ def test_half_a_surrogate_pair_from_a_shell(viva, tiny):
 def test_a_filter_so_extreme_that_nothing_is_left(viva, tiny, flag, value):
     code, out, err = viva("generate", tiny, "hi", flag, value)
     assert code == 2 and not out and flag[2:].replace("-", "_") in err
+
+
+@pytest.mark.parametrize("name", ["runs/bse", "./runs/bse"])
+def test_a_model_that_is_not_where_its_folder_is_names_the_nearest(viva, tmp_path, monkeypatch, name):
+    """Files beside it are no models."""
+    for folder in ("base", "other"):
+        (tmp_path / "runs" / folder).mkdir(parents=True)
+    (tmp_path / "runs" / "bse.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    for verb in (("chat",), ("tokenizer", "encode")):
+        code, _, err = viva(*verb, name, *(["hi"] if verb[0] == "tokenizer" else []))
+        assert code == 2 and "must be a folder" in err
+        assert err.endswith("To fix it, in runs, use 'base' (the nearest) or another of: base, other.\n")
+
+
+def test_a_model_whose_folder_is_not_here_is_one_of_the_hub(viva, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, err = viva("chat", "nobody/nothing")
+    assert code == 2 and err.startswith("viva: nobody/nothing must be a folder here or a model on the hub, but found ")
+    assert err.endswith("To fix it, check the name and the network.\n")

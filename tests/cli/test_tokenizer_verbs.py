@@ -9,7 +9,10 @@ from tokenizers import processors
 import viva as public
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.probes import PROBES
+from viva.text.tokens.read._byte_level import written
 from viva.text.tokens.tokenizer import Tokenizer
+
+BYTES = [bytes([number]) for number in range(256)]
 
 
 @pytest.fixture(scope="module")
@@ -151,3 +154,14 @@ def test_a_template_for_a_models_tokenizer_says_that_the_model_does_not_grow(viv
     for alone, name in ((pair[0], "gemma"), (tiny, "vicuna")):  # no model, no new token
         code, _, err = viva("tokenizer", "template", alone, name, "--out", tmp_path / name)
         assert (code, err) == (0, "")
+
+
+def test_a_vocabulary_that_no_file_names_is_told_as_the_verb_says(viva, tmp_path):
+    """And nothing of Python alone: the command that is advised, with this place, works."""
+    (tmp_path / "vocab.json").write_text(json.dumps({sign: n for n, sign in enumerate([*map(written, BYTES), "lo"])}))
+    (tmp_path / "merges.txt").write_text("l o\n")
+    code, _, err = viva("tokenizer", "convert", tmp_path, "--out", tmp_path / "made")
+    advised = f"viva tokenizer convert {tmp_path} --pattern gpt2 --out NEW"
+    assert code == 2 and f"To fix it, say which one it is, as in `{advised}`, or `viva.load_tokenizer(path, " in err
+    code, out, _ = viva(*advised.replace("NEW", str(tmp_path / "made")).split()[1:])
+    assert code == 0 and out.startswith("257 tokens")

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from viva.base.errors import Refusal
+from viva.base.errors import Refusal, nearest
 
 LOCK = ".lock"  # in a folder that one process at a time may use
 FULL = (errno.ENOSPC, errno.EDQUOT)
@@ -155,3 +155,10 @@ def read_json(path: str | Path, form: type = dict) -> Any:
         wanted = {dict: "object", list: "array"}[form]
         raise Refusal(f"{path} must hold a JSON {wanted}", type(found).__name__, "fetch or save it again")
     return found
+
+
+def near(path: Path, folders: bool = False) -> str:
+    """What to do about a path where nothing is: take what has the nearest name beside it, of `folders` alone."""
+    beside = sorted(path.parent.iterdir()) if path.parent.is_dir() else []
+    names = [place.name for place in beside if place.is_dir() or not folders]
+    return f"in {path.parent}, {nearest(path.name, names)}" if names else "correct the path"

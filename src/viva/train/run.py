@@ -56,7 +56,8 @@ def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
         report.say(_closing(out, state, finished))
     records = metrics.read(out)
     writes = parts.model.decoder is not None and isinstance(parts.model.head, Vocabulary)
-    return Run(out, records[-1] if records else {}, checkpoint.best(out), finished, writes, writes and parts.form.talks())
+    last, talks = records[-1] if records else {}, writes and parts.form.talks()
+    return Run(out, last, checkpoint.best(out), finished, writes, talks)
 
 
 def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:

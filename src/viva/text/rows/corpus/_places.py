@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from glob import glob
 from pathlib import Path
 
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Refusal
+from viva.base.files import near
 
 
 def candidates(name: str) -> list[Path]:
@@ -25,7 +26,7 @@ def found(name: str) -> list[Path]:
     matches = glob(str(path), recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
     files = sorted(Path(match) for match in matches if Path(match).is_file())
     if not files:
-        raise Refusal("data must be in an existing file, folder or glob", repr(name), _near(path))
+        raise Refusal("data must be in an existing file, folder or glob", repr(name), near(path))
     return files
 
 
@@ -42,11 +43,6 @@ def _below(folder: Path) -> Iterator[Path]:
 def _require_content(file: Path) -> None:
     if file.stat().st_size == 0:
         raise Refusal(f"{file} must hold text", "an empty file", "check how it was written, or give another")
-
-
-def _near(path: Path) -> str:
-    beside = sorted(file.name for file in path.parent.iterdir()) if path.parent.is_dir() else []
-    return f"in {path.parent}, {nearest(path.name, beside)}" if beside else "correct the path"
 
 
 def empty(files: list[Path]) -> list[Path]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -10,7 +11,7 @@ from tokenizers import AddedToken, decoders, models, normalizers
 
 from viva.text.tokens import patterns
 from viva.text.tokens.byte_level import BYTE_OF
-from viva.text.tokens.read._known import Known
+from viva.text.tokens.read._known import KNOWN, Known
 
 KINDS = {  # the class of a tokenizer without Tokenizer or TokenizerFast, or the type of a model: what it is
     "gpt2": "gpt2",
@@ -45,6 +46,12 @@ def core(
     made.decoder = decoders.ByteLevel()
     made.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in specials])
     return made
+
+
+def to_be_told(place: Path) -> str:
+    """How to say which vocabulary lies at a place, where no file says it."""
+    ways = f'`viva tokenizer convert {place} --pattern gpt2 --out NEW`, or `viva.load_tokenizer(path, pattern="gpt2")`'
+    return f"say which one it is, as in {ways}: {', '.join(KNOWN)}"
 
 
 def kind(config: dict[str, Any]) -> str | None:

@@ -41,11 +41,10 @@ def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict
     if kind == "clip" or (not told and kind is None and _clip.ends_words(vocab)):
         return _clip.core(vocab, merges), _clip.ROLES | config
     if told is None and kind is None:
-        fix = 'say which one it is, as in `viva.load_tokenizer(path, pattern="gpt2")`: ' + ", ".join(_known.KNOWN)
         must = (
             f"a file beside {file.name} must name the tokenizer's class or the model's type, one of {', '.join(KINDS)}"
         )
-        raise Refusal(must, config.get("tokenizer_class", "none"), fix)
+        raise Refusal(must, config.get("tokenizer_class", "none"), _byte_level.to_be_told(file.parent))
     known = _known.told(told or {"roberta": "gpt2"}.get(kind, kind))
     if kind == "roberta":
         return _framed(_byte_level.prefixed(_byte_level.core(vocab, merges, known), config), config)

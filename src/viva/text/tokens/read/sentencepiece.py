@@ -82,7 +82,7 @@ def _of_class(file: Path, pieces: Pieces, config: dict[str, Any]) -> tuple[token
     """
     said = str(config.get("tokenizer_class") or "").removesuffix("Fast")
     if not said and file.name.startswith("sentencepiece.bpe"):
-        fix = 'tell the class, as in `viva.load_tokenizer(path, tokenizer_class="XLMRobertaTokenizer")`'
+        fix = 'write it, such as {"tokenizer_class": "XLMRobertaTokenizer"}, into a tokenizer_config.json beside it'
         raise Refusal(f"a file beside {file} must name the class of its tokenizer, which gives the ids", "none", fix)
     if said not in CLASSES:
         fix = "save it as tokenizer.json with transformers, and load that"

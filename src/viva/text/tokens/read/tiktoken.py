@@ -43,9 +43,8 @@ def _named(file: Path, told: str | None) -> _known.Known:
     name = file.name.removesuffix(".gz").rpartition(".")[0]
     found = _known.told(told) if told else _known.known(name)
     if found is None:
-        listed = ", ".join(_known.KNOWN)
-        fix = f'say which one it is, as in `viva.load_tokenizer(path, pattern="gpt2")`: {listed}'
-        raise Refusal(f"the name of {file.name} must tell how it splits a text", repr(name), fix)
+        must = f"the name of {file.name} must tell how it splits a text"
+        raise Refusal(must, repr(name), _byte_level.to_be_told(file))
     return found
 
 
