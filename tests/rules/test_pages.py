@@ -1,23 +1,35 @@
 """What documents show is what happens: tables are printed by the commands above them, and snippets run."""
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
 import torch
 
 import viva
+from viva.base.config import read
 from viva.cli import main
 from viva.model import folder
 from viva.model.arch import llama
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.mask.full import Full
+from viva.train.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 FAMILIES = (DOCS / "families.md").read_text(encoding="utf-8")
 TABLES = dict(re.findall(r"^`viva (compare [^`]+)`\n\n((?:\|.*\n)+)", FAMILIES, re.MULTILINE))
 [SNIPPET] = re.findall(r"```python\n(.*?)```", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.DOTALL)
+
+PAGES = "".join(page.read_text(encoding="utf-8") for page in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))))
+RUNS = re.findall(r"^viva train (recipes/.*)$", PAGES, re.MULTILINE)
+
+
+@pytest.mark.parametrize("words", RUNS)
+def test_a_run_that_a_page_shows_is_a_recipe(words):
+    recipe, *overrides = shlex.split(words)
+    read(Recipe, DOCS.parent / recipe, overrides)
 
 
 def test_the_page_of_families_has_a_command_for_every_table():
