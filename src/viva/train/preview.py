@@ -68,7 +68,7 @@ class _Preview:
         """That of the run; one that is to be trained is trained on so much of the data, which is said."""
         data = _Beginning(self.sifted.data)
         try:
-            made, _ = start.tokenizer(self.recipe.model_copy(update={"data": data}), self.made)
+            made = start.tokenizer(self.recipe.model_copy(update={"data": data}), self.made)
         except Refusal as refusal:
             raise data.passed or refusal from None  # what the run, which passes nothing by, stops at
         self.unlearnable = data.unlearnable or self.unlearnable

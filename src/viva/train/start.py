@@ -31,10 +31,15 @@ from viva.train.data import Data, Share
 from viva.train.recipe import TOKENIZER, Recipe
 
 
-def tokenizer(recipe: Recipe, out: Path) -> tuple[Tokenizer, Grown | None]:
+def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
     """The tokenizer that the recipe names, or one trained on the rows that are not held out, kept in `out`; with the
     tokens that the recipe adds to it, and with the recipe's chat template.
     """
+    return _tokenizer(recipe, out)[0]
+
+
+def _tokenizer(recipe: Recipe, out: Path) -> tuple[Tokenizer, Grown | None]:
+    """The tokenizer, and what the tokens that are added to it were made of before."""
     found = Tokenizer.load(_place(recipe, out))
     more = text_grow.grow(found, recipe.add_tokens) if recipe.add_tokens else None
     return _templated(recipe, more.tokenizer if more else found), more
@@ -240,7 +245,7 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
         recipe.objective.require_rows(part.format)
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
-    tokens, more = (Tokenizer.load(begun), None) if own else tokenizer(recipe, out if begun else kept)
+    tokens, more = (Tokenizer.load(begun), None) if own else _tokenizer(recipe, out if begun else kept)
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
