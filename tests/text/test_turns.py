@@ -88,7 +88,10 @@ BY_HAND = {
 def test_a_token_that_begins_a_turn_does_not_end_it(bytewise, name):
     """Where one token is the begin and the end, as in GPT-2 and in every vocabulary that is trained here."""
     tokenizer, (whole, first) = bytewise.with_template(name), BY_HAND[name]
-    talk = [{"role": role, "content": said} for role, said in zip(["user", "assistant"] * 2, "1? 2 3? 4".split())]
+    talk = [
+        {"role": role, "content": said}
+        for role, said in zip(["user", "assistant"] * 2, ("1?", "2", "3?", "4"), strict=True)
+    ]
     assert bracketed(tokenizer, chat.render(tokenizer, talk, learned=Learned(roles=("user",)))) == whole
     talk[0], talk[1], talk[3] = talk[0] | {"train": True}, talk[1] | {"weight": 0}, talk[3] | {"weight": 0}
     made = bracketed(tokenizer, chat.render(tokenizer, talk))

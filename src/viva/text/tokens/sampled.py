@@ -102,9 +102,7 @@ def _split(model: dict, rate: float) -> Split:
     raise Refusal("a tokenizer must have more than one split of a word to draw from", found, fix)
 
 
-def dropped_out(
-    word: str, ranks: dict[tuple[str, str], int], rate: float, draw: Random, suffix: str = ""
-) -> list[str]:
+def dropped_out(word: str, ranks: dict[tuple[str, str], int], rate: float, draw: Random, suffix: str = "") -> list[str]:
     """Byte-pair encoding in which each possible merge is passed over with probability `rate`, at every step anew. The
     `suffix` that marks a word's end is of one symbol with its last character.
     """
