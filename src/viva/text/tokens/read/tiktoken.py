@@ -46,6 +46,8 @@ def _named(file: Path, told: str | None) -> _known.Known:
         listed = ", ".join(_known.KNOWN)
         fix = f'say which one it is, as in `viva.load_tokenizer(path, pattern="gpt2")`: {listed}'
         raise Refusal(f"the name of {file.name} must tell how it splits a text", repr(name), fix)
+    if found.note and not told:
+        warnings.warn(Notice(f"{file} {found.note}"), stacklevel=6)
     return found
 
 
