@@ -45,14 +45,16 @@ _LANGUAGES = (
     "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
     "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
     "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
-).split()
+)
 
 
 def _whisper(languages: int) -> tuple[str, ...]:
     """Whisper's special tokens, the times from 0 to 30 seconds among them (Radford et al. 2022, section 2.3)."""
     tasks = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
     times = (f"{hundredths / 100:.2f}" for hundredths in range(0, 3001, 2))
-    return tuple(f"<|{name}|>" for name in ("endoftext", "startoftranscript", *_LANGUAGES[:languages], *tasks, *times))
+    return tuple(
+        f"<|{name}|>" for name in ("endoftext", "startoftranscript", *_LANGUAGES.split()[:languages], *tasks, *times)
+    )
 
 
 def _from(first: int, tokens: tuple[str, ...]) -> dict[str, int]:
