@@ -48,7 +48,7 @@ def test_sound_data_is_code_0_and_marks_what_is_learned(viva, talk):
     code, out, _ = viva("data", "check", talk)
     assert code == 0 and out.endswith("nothing is wrong\n")
     assert "tokenizer: none given, so a token is a byte" in out
-    assert "2 rows: 0 refused, 0 empty, 2 documents; 0 with a text that another row has" in out
+    assert "2 rows: 0 refused, 0 empty, 2 documents; 0 equal to one before" in out
     assert "an end token is the last thing learned in 2 of 2 documents" in out
     assert "<|im_start|>assistant\n⟦Yo<|im_end|>⟧\n" in out
     assert "\x1b" not in out and "\u202e" not in out and r"\x1b[31m\u202e" in out  # nothing steers the terminal
@@ -268,7 +268,7 @@ def test_what_of_a_part_is_said():
     part = Part("d", "text", rows=10, dropped={"length": 2}, elsewhere=3, empty=1, documents=4, tokens=8, learned=2)
     told = [str(line) for line in lines(Report("bytes", [part]), colour=False)]
     assert (
-        "10 rows: 0 refused, 2 left out by length, 3 in the other part, 1 empty, 4 documents; 0 with a text that"
+        "10 rows: 0 refused, 2 left out by length, 3 in the other part, 1 empty, 4 documents; 0 equal to one"
         in (told[3])
     )
     assert told[4] == "8 tokens, 2 of them learned (25.0%)"

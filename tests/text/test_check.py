@@ -11,7 +11,7 @@ from viva.text.preflight.check import check
 from viva.text.preflight.report import LEARNED, NOTE, READ, Part, Piece, Report
 from viva.text.preflight.tally import Tally
 from viva.text.rows.corpus import files, mixture, parallel, table
-from viva.text.rows.format import auto, classes, messages, prompt
+from viva.text.rows.format import auto, classes, kto, messages, prompt, tags
 from viva.text.rows.row import Row
 from viva.text.tokens.learn import byte_bpe
 
@@ -67,6 +67,28 @@ def test_classes_are_counted_by_row_and_by_word(told):
     assert one.classes == {} and one.masked == 1  # judged, which is no class
 
 
+def test_duplicates_are_documents_that_are_learned_alike(told):
+    """Whatever else a row holds; another label, or another cut of the same characters, is no duplicate."""
+    asked = {"prompt": "a", "completion": "b"}
+    assert told([asked | {"label": True, "id": 1}, asked | {"label": False}], kto.Config()).duplicates == 0
+    assert told([asked | {"label": True, "id": 1}, asked | {"label": True}], kto.Config()).duplicates == 1
+    words = {"tokens": ["Ann", "wrote"]}
+    assert told([words | {"tags": ["NAME", tag]} for tag in ("VERB", "NAME", "VERB")], tags.Config()).duplicates == 1
+    halves = [{"prompt": "a", "completion": "b\nc"}, {"prompt": "a\nb", "completion": "c"}]
+    assert told([*halves, halves[1] | {"from": "a book"}]).duplicates == 1
+    refused = {"prompt": 1, "completion": "b"}
+    part = told([asked, refused, refused])
+    assert (part.refused, part.duplicates) == (2, 0)
+
+
+def test_a_token_that_begins_a_document_is_no_end_of_it(bytewise):
+    tally = Tally(Part("d"), bytewise)
+    tally.document("d:1", [bytewise.bos_id, 70], [True, False])
+    tally.document("d:2", [bytewise.bos_id, 70, bytewise.eos_id], [False, True, True])
+    assert bytewise.bos_id == bytewise.eos_id
+    assert (tally.told().masked, tally.told().ends) == (2, 1)
+
+
 def test_empty_rows_are_counted_and_no_fault(told):
     part = told([{"text": "a"}, {"text": ""}, {"text": ""}])
     assert (part.rows, part.empty, part.documents, part.refused, part.wrong) == (3, 2, 1, 0, [])
@@ -120,6 +142,7 @@ def test_mixed_encodings_are_told_line_by_line(told):
     part = told(b"\n".join(lines))
     assert (part.rows, part.refused, part.documents) == (4, 2, 2)
     assert [fault.where[-2:] for fault in part.faults] == [":2", ":3"]
+    assert part.kinds == {"must be UTF-8 text": 2}
     assert part.faults[0].found == "byte 0xe9 at offset 25" and "iconv" in part.faults[0].fix
 
 
@@ -146,7 +169,7 @@ def test_an_empty_file_is_a_fault(told):
 
 def test_rows_that_tell_no_format_are_one_fault_and_still_counted(told):
     part = told([{"a": "x", "b": "y"}, {"a": "x", "b": "y"}])
-    assert (part.rows, part.refused, part.documents, part.duplicates) == (2, 2, 0, 1)
+    assert (part.rows, part.refused, part.documents, part.duplicates) == (2, 2, 0, 0)
     assert part.faults[0].must.endswith("d.jsonl:1 must tell its format by its fields")
     assert len(part.faults) == 1 and part.kinds == {"must tell its format by its fields": 2}
 

@@ -248,6 +248,12 @@ REFUSED = {
         r"in turn 0 of 'conversations', a known speaker as 'from', but found 'huamn'\. .*use 'human' \(the nearest\)",
         True,
     ),
+    "sharegpt several speakers": (
+        sharegpt,
+        {"conversations": [{"from": ["human"], "value": "a"}, {"from": "gpt", "value": "b"}]},
+        r"in turn 0 of 'conversations', a known speaker as 'from', but found \['human'\]",
+        True,
+    ),
     "sharegpt value": (
         sharegpt,
         {"conversations": [{"from": "human", "value": 3}, {"from": "gpt", "value": "b"}]},
@@ -303,6 +309,24 @@ REFUSED = {
         messages,
         {"messages": [{"role": "user", "content": [{"type": "image", "value": "x"}]}, GOOD]},
         r"in message 0 of 'messages', parts of a known type, but found 'image'",
+        False,
+    ),
+    "messages part of text": (
+        messages,
+        {"messages": [{"role": "user", "content": [{"type": "text", "value": None}]}, GOOD]},
+        r"in message 0 of 'messages', text as 'value' of each part, but found None. .*leave the part out",
+        False,
+    ),
+    "messages part of thoughts": (
+        messages,
+        {"messages": [USERS, {"role": "assistant", "content": [{"type": "reasoning", "value": ["a"]}]}]},
+        r"in message 1 of 'messages', text as 'value' of each part, but found \['a'\]",
+        False,
+    ),
+    "messages part of a call": (
+        messages,
+        {"messages": [USERS, {"role": "assistant", "content": [{"type": "tool_call", "value": {"name": "add"}}]}]},
+        r"in message 1 of 'messages', text as 'value' of each part, .*a call of a tool as the JSON of it",
         False,
     ),
     "messages none": (messages, {"messages": []}, r"the field 'messages': .*at least one message", True),

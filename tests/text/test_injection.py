@@ -17,6 +17,7 @@ from viva.text.tokens.templates import named, names
 from viva.text.tokens.tokenizer import Tokenizer
 
 CASES = int(os.environ.get("VIVA_CASES", "40"))
+pytestmark = pytest.mark.timeout(max(300, CASES))
 TOOLED = ("llama3_1", "mistral", "qwen2_5", "qwen3")  # templates with a form for tools
 SIGNS = str.maketrans(dict.fromkeys("<|>[]/_" + marks.BREAK + marks.OPEN[1] + marks.CLOSE[1], "x"))
 

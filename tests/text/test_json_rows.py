@@ -71,6 +71,10 @@ BAD = {
     "more": ('[{"a": 1}]\n[]', r"a\.json:2 must end with its array, but found '\[\]'"),
     "no objects": ('[{"a": 1},\n 3]', r"a\.json:2, item 2 must be a JSON object, but found a int.*an array of them"),
     "pretty": ('{\n"a": 1}', r"a\.json:1 must be a JSON object, but found '\{' .*write one JSON object a line"),
+    "a key twice": (
+        '[{"a": 1},\n {"b": {"a": 1, "c": 2, "a": 3}}]',
+        r"a\.json:2, item 2 must have each key of an object once, but found 'a' twice\. To fix it, leave one of them",
+    ),
     "deep": ("[" * 100_000, r"a\.json:1, item 1 must be valid JSON, but found .*recursion"),
 }
 
@@ -81,6 +85,13 @@ def test_what_is_no_array_of_objects_is_refused_where_it_breaks(tmp_path, case):
     (tmp_path / "a.json").write_text(content)
     with pytest.raises(Refusal, match=says):
         _rows(tmp_path / "a.json")
+
+
+def test_a_line_with_a_key_twice_is_refused_and_the_next_one_read(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"a": 1, "a": 2}\n{"a": {"b": 1}, "b": {"a": [{"a": 1}, {"a": 1}]}}\n')
+    twice, row = files.Config(path=str(tmp_path / "a.jsonl")).each()
+    assert isinstance(twice, Refusal) and "a.jsonl:1 must have each key of an object once" in str(twice)
+    assert row.data == {"a": {"b": 1}, "b": {"a": [{"a": 1}, {"a": 1}]}}
 
 
 def test_an_array_is_no_jsonl(tmp_path):

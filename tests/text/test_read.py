@@ -6,6 +6,7 @@ import io
 import json
 import re
 import warnings
+from dataclasses import replace
 
 import gguf
 import pytest
@@ -16,12 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_texts import TEXTS
 from transformers.convert_slow_tokenizer import bytes_to_unicode
+from transformers.models.whisper.tokenization_whisper import LANGUAGES
 
 from viva.base.errors import Notice, Refusal
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.patterns import PATTERNS
 from viva.text.tokens.probes import PROBES
 from viva.text.tokens.read._byte_level import CHARACTER
+from viva.text.tokens.read._known import KNOWN, told
 from viva.text.tokens.read._merges import recovered
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -292,6 +295,35 @@ def test_tiktoken(ranks, tmp_path, name):
         ours = Tokenizer.load(file)
     twin = tiktoken.Encoding("twin", pat_str=TIKTOKEN[name], mergeable_ranks=ranks, special_tokens={})
     assert [ours.encode(text) for text in ALL] == [twin.encode_ordinary(text) for text in ALL]
+
+
+WHISPER = {  # ids of <|transcribe|>, <|nospeech|>, <|0.00|> and vocab_size in the models' generation_config and config
+    "whisper_en": (99, 50358, 50361, 50363, 51864),  # tiny.en
+    "whisper": (99, 50359, 50362, 50364, 51865),  # tiny, large-v2
+    "whisper_v3": (100, 50360, 50363, 50365, 51866),  # large-v3
+}
+
+
+@pytest.mark.parametrize("name", WHISPER)
+def test_the_special_tokens_of_whisper(name):
+    languages, *ids, size = WHISPER[name]
+    found = told(name).specials
+    assert [found[token] for token in ("<|transcribe|>", "<|nospeech|>", "<|0.00|>")] == ids
+    assert found["<|endoftext|>"] == told(name).ranks and max(found.values()) == found["<|30.00|>"] == size - 1
+    assert [*found][2 : 2 + languages] == [f"<|{code}|>" for code in [*LANGUAGES][:languages]]
+    assert found["<|29.98|>"] == size - 2 and len(found) == size - told(name).ranks
+
+
+def test_a_file_of_two_vocabularies_says_whose_special_tokens_it_has(ranks, tmp_path, monkeypatch):
+    monkeypatch.setitem(KNOWN, "whisper", replace(KNOWN["whisper"], ranks=len(ranks), specials={"<|yue|>": len(ranks)}))
+    file = tiktoken_file(tmp_path / "multilingual.tiktoken", ranks)
+    with pytest.warns(
+        Notice, match=r"multilingual\.tiktoken has the special tokens of Whisper up to large-v2; those of"
+    ):
+        assert Tokenizer.load(file).specials["<|yue|>"] == len(ranks)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Tokenizer.load(file, pattern="whisper")
 
 
 def test_a_word_that_no_merge_makes_is_still_a_token_of_tiktoken(ranks, tmp_path):

@@ -6,7 +6,9 @@ from math import exp
 from random import Random
 
 import pytest
+import tokenizers
 from prose import CHINESE, CODE, ENGLISH, TEXTS
+from tokenizers import decoders, models, pre_tokenizers, trainers
 
 from viva.base.errors import Refusal
 from viva.text.cache import documents
@@ -14,8 +16,11 @@ from viva.text.rows.corpus import files
 from viva.text.rows.format import text as plain_text
 from viva.text.talk.chat import draft
 from viva.text.tokens.example import encode
+from viva.text.tokens.grow import Config as Grow
+from viva.text.tokens.grow import grow
 from viva.text.tokens.learn import bpe, byte_bpe, unigram, word
 from viva.text.tokens.sampled import Sampled, backward_sampled, dropped_out
+from viva.text.tokens.tokenizer import Tokenizer
 
 SCORES = {"a": -1.0, "b": -1.5, "ab": -2.0, "ba": -3.0, "aba": -4.0}
 RANKS = {("a", "b"): 0, ("ab", "a"): 1, ("b", "a"): 2}
@@ -82,6 +87,31 @@ def test_unknown_characters_stay_unknown(kind):
     )
 
 
+def test_added_tokens_stay_whole(plain):
+    """As special ones do; what stands around them is split."""
+    grown = grow(plain, Grow(tokens=("numpyx", "詞元"), special=("<|tool|>",))).tokenizer
+    text = "the option 詞元 of numpyx训练"
+    for seed in range(5):
+        ids = Sampled(grown, seed, 0.4).sample(text)
+        assert grown.decode(ids) == text == grown.decode(grown.encode(text))
+        assert [ids.count(grown.id(token)) for token in ("numpyx", "詞元")] == [1, 1]
+    marked = Sampled(grown, 1, 0.4).encode_marked(["<|tool|>詞元"])[0]
+    assert marked.ids == [grown.id("<|tool|>"), grown.id("詞元")] and marked.offsets == [(0, 8), (8, 10)]
+
+
+def test_the_mark_of_a_word_s_end_is_no_character():
+    """As in CLIP, where the last symbol of a word is a character and its mark (https://arxiv.org/abs/1508.07909)."""
+    core = tokenizers.Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    core.pre_tokenizer, core.decoder = pre_tokenizers.Whitespace(), decoders.BPEDecoder("</w>")
+    trainer = trainers.BpeTrainer(vocab_size=400, end_of_word_suffix="</w>", show_progress=False)
+    core.train_from_iterator([ENGLISH], trainer)
+    tokenizer, text = Tokenizer(core, {}), " ".join(ENGLISH.split()[:40])
+    assert Sampled(tokenizer, 0, 1e-12).sample(text) == tokenizer.encode(text)
+    assert tokenizer.decode(Sampled(tokenizer, 0, 0.5).sample(text)) == tokenizer.decode(tokenizer.encode(text))
+    symbols = [core.id_to_token(number) for number in Sampled(tokenizer, 0, 1).sample("the a")]
+    assert symbols == ["t", "h", "e</w>", "a</w>"]
+
+
 def test_the_same_characters_are_learned(plain):
     """A conversation's loss mask covers the same text, whatever the split."""
     talk = [{"role": "user", "content": "the option"}, {"role": "assistant", "content": "训练 the value of it"}]
@@ -105,3 +135,6 @@ def test_refusals(plain):
         Sampled(plain, 1, 0)
     with pytest.raises(Refusal, match="more than one split of a word to draw from, but found WordLevel"):
         Sampled(word.Config(vocab_size=50).learn([ENGLISH]), 1)
+    marked = Tokenizer(tokenizers.Tokenizer(models.BPE(continuing_subword_prefix="##")), {})
+    with pytest.raises(Refusal, match="but found BPE with a mark in front of what goes on a word"):
+        Sampled(marked, 1)

@@ -3,6 +3,7 @@
 import json
 import random
 import sys
+import unicodedata
 
 import pytest
 from pydantic import ValidationError
@@ -27,19 +28,29 @@ def _kept(tmp_path, form, *texts):
     return [int(row.where.rsplit(":")[-1]) - 1 for row in kept.rows()]
 
 
-def test_the_first_of_equal_texts_stays(tmp_path):
-    texts = [{"id": 1, "text": "a"}, {"id": 2, "text": "b"}, {"id": 3, "text": "a"}, {"id": 4, "text": "a "}]
-    assert _kept(tmp_path, duplicates.Config(), *texts) == [0, 1, 3]
-    named = [{"id": "x", "text": "a"}, {"id": "y", "text": "a"}, {"id": "y", "text": ""}, {"id": "z", "text": ""}]
+def test_the_first_of_equal_rows_stays(tmp_path):
+    assert _kept(tmp_path, duplicates.Config(), "a", "b", "a", "a ") == [0, 1, 3]
+    named = [{"id": n, "text": text} for n, text in ((1, "a"), ("y", "a"), ("y", ""), ("z", ""), ("y", ""))]
     assert _kept(tmp_path, duplicates.Config(), *named) == [0, 1, 2, 3]
-    assert _kept(tmp_path, duplicates.Config(fields=("text",)), *named) == [0, 2, 3]
+    assert _kept(tmp_path, duplicates.Config(fields=("text",)), *named) == [0, 2, 3, 4]
+
+
+def test_rows_that_differ_in_any_field_are_no_duplicates(tmp_path):
+    judged = {"prompt": "a", "completion": "b"}
+    rows = [judged | {"label": label} for label in (True, False, 1, 1.0, None, True)]
+    assert _kept(tmp_path, duplicates.Config(), *rows) == [0, 1, 2, 3, 4]
+    pairs = [{"prompt": "a", "completion": "b\nc"}, {"prompt": "a\nb", "completion": "c"}]
+    turned = [{"completion": "c", "prompt": "a\nb"}, {"prompt": ["a", "b"], "completion": "c"}]
+    assert _kept(tmp_path, duplicates.Config(), *pairs, *turned) == [0, 1, 3]
+    talk = [{"messages": [{"role": role, "content": "你好"}]} for role in ("user", "assistant", "user")]
+    assert _kept(tmp_path, duplicates.Config(), *talk) == [0, 1]
 
 
 def test_who_speaks_is_no_text(tmp_path):
     talk = [
         {"messages": [{"role": role, "content": "你好，今天天气很好。"}]} for role in ("user", "assistant", "system")
     ]
-    assert _kept(tmp_path, duplicates.Config(), *talk) == [0]
+    assert _kept(tmp_path, near_duplicates.Config(), *talk) == [0]
     assert _kept(tmp_path, script.Config(scripts=("cjk",), share=1.0), *talk) == [0, 1, 2]
 
 
@@ -122,6 +133,13 @@ def test_a_near_duplicate_names_what_it_resembles(tmp_path):
     assert (
         "d.jsonl:3 '床前明月光，" in kept.notes()[0] and f"(resembles {tmp_path / 'd.jsonl'}:2 by 0." in kept.notes()[0]
     )
+
+
+def test_a_resemblance_that_hashing_cannot_tell_is_no_threshold():
+    for permutations in (16, 128):
+        near_duplicates.Config(threshold=0.95, permutations=permutations).judge()
+    with pytest.raises(ValidationError, match=r"threshold\n.*less than or equal to 0\.95"):
+        near_duplicates.Config(threshold=1.0)
 
 
 def test_length_in_characters_or_tokens(tmp_path, ours):
@@ -217,6 +235,49 @@ def test_short_evaluation_texts_are_looked_for_whole_or_said(tmp_path):
     says = r"^1 of 2 rows of .*evaluation\.jsonl have no text of 8 words, and are not looked for in the training data$"
     with pytest.warns(Notice, match=says):
         assert _kept(tmp_path, form, f"So: {short}?", shorter, short[:-4]) == [1, 2]
+
+
+# Article 1 of the declaration of human rights in languages whose words hold marks, and one with none of its words
+MARKED = {
+    "hindi": (
+        "सभी मनुष्यों को गौरव और अधिकारों के मामले में जन्मजात स्वतन्त्रता और समानता प्राप्त है",
+        "हिन्दी की किताबें पढ़ने में बच्चों को बहुत समय लगता है और वे धीरे धीरे सीखते हैं",
+    ),
+    "tamil": (
+        "மனிதப் பிறவியினர் சகலரும் சுதந்திரமாகவே பிறக்கின்றனர் அவர்கள் மதிப்பிலும் உரிமைகளிலும் சமமானவர்கள்",
+        "பள்ளிக்குச் செல்லும் குழந்தைகள் தினமும் காலையில் புத்தகங்களைப் படிக்கிறார்கள் பிறகு விளையாடுகிறார்கள்",
+    ),
+    "arabic": (
+        "يُولَدُ جَمِيعُ النَّاسِ أَحْرَارًا مُتَسَاوِينَ فِي الْكَرَامَةِ وَالْحُقُوقِ",
+        "كَتَبَ الطَّالِبُ الدَّرْسَ عَلَى الدَّفْتَرِ ثُمَّ ذَهَبَ إِلَى الْبَيْتِ",
+    ),
+    "vietnamese": (
+        "Tất cả mọi người sinh ra đều được tự do và bình đẳng về nhân phẩm và quyền lợi",
+        "Hôm nay trời đẹp nên chúng tôi đi dạo quanh hồ rồi uống một tách cà phê",
+    ),
+}
+
+
+@pytest.mark.parametrize("language", MARKED)
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_words_are_whole_with_their_marks_in_either_form(tmp_path, language, form):
+    asked, other = MARKED[language]
+    assert contamination.found_words(asked) == unicodedata.normalize("NFC", asked.casefold()).split()
+    clean, found = (unicodedata.normalize(form, each) for each in (other, asked))
+    assert _kept(tmp_path, _against(tmp_path, asked, then="drop"), f"{clean}.", f"({found.upper()})") == [0]
+
+
+def test_what_is_clean_is_not_taken_for_contaminated_syllable_by_syllable(tmp_path):
+    """Eight words of an evaluation among others, which would be more than thirteen pieces if marks parted them."""
+    asked, other = MARKED["hindi"]
+    mixed = " ".join([*other.split()[:6], *asked.split()[:8], *other.split()[6:]])
+    assert _kept(tmp_path, _against(tmp_path, asked, then="drop"), mixed, asked) == [0]
+
+
+def test_signs_and_pictures_are_no_words():
+    assert contamination.found_words("a_b: x², ❤️ 👩‍👧 — n’t 中文가 𠮷 ½") == [
+        "a_b", "x²", "n", "t", "中", "文", "가", "𠮷", "½"
+    ]  # fmt: skip
 
 
 def test_another_evaluation_is_looked_for_anew(tmp_path):

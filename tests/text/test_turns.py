@@ -72,6 +72,49 @@ def test_other_roles_are_learned_with_their_headers(bytewise):
     )
 
 
+B = "<|endoftext|>"  # begins a document and ends one
+BY_HAND = {
+    "llama2": (f"⟦{B}[INST] 1? [/INST]⟧ 2 {B}⟦{B}[INST] 3? [/INST]⟧ 4 {B}", f"{B}[INST] 1? [/INST]"),
+    "mistral": (f"⟦{B}[INST] 1?[/INST]⟧ 2{B}⟦[INST] 3?[/INST]⟧ 4{B}", f"{B}[INST] 1?[/INST]"),
+    "gemma": (
+        f"⟦{B}<start_of_turn>user\n1?<end_of_turn>⟧\n<start_of_turn>model\n2<end_of_turn>\n"
+        "⟦<start_of_turn>user\n3?<end_of_turn>⟧\n<start_of_turn>model\n4<end_of_turn>\n",
+        f"{B}<start_of_turn>user\n1?<end_of_turn>",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_token_that_begins_a_turn_does_not_end_it(bytewise, name):
+    """Where one token is the begin and the end, as in GPT-2 and in every vocabulary that is trained here."""
+    tokenizer, (whole, first) = bytewise.with_template(name), BY_HAND[name]
+    talk = [
+        {"role": role, "content": said}
+        for role, said in zip(["user", "assistant"] * 2, ("1?", "2", "3?", "4"), strict=True)
+    ]
+    assert bracketed(tokenizer, chat.render(tokenizer, talk, learned=Learned(roles=("user",)))) == whole
+    talk[0], talk[1], talk[3] = talk[0] | {"train": True}, talk[1] | {"weight": 0}, talk[3] | {"weight": 0}
+    made = bracketed(tokenizer, chat.render(tokenizer, talk))
+    assert made == whole.replace("⟦", "").replace("⟧", "").replace(first, f"⟦{first}⟧", 1)
+
+
+@pytest.mark.parametrize(("name", "last"), [("vicuna", "USER: 1? "), ("alpaca", "### Instruction:\n1?")])
+def test_a_first_question_is_learned_with_what_stands_before_it(bytewise, name, last):
+    tokenizer = bytewise.with_template(name)
+    talk = [{"role": "user", "content": "1?"}, {"role": "assistant", "content": "2"}]
+    made = bracketed(tokenizer, chat.render(tokenizer, talk, learned=Learned(roles=("user",))))
+    assert made.startswith(f"⟦{B}") and made.count("⟦") == 1 and made.partition("⟧")[0].endswith(last)
+    with_system = [{"role": "system", "content": "Be brief."}, *talk]
+    made = bracketed(tokenizer, chat.render(tokenizer, with_system, learned=Learned(roles=("system",))))
+    assert made.partition("⟧")[0].strip() == f"⟦{B}Be brief."
+
+
+def test_an_empty_reply_is_learned_to_its_end(bytewise):
+    tokenizer = Tokenizer(bytewise.core, {**bytewise.config, "chat_template": OPENED.replace(" <|im", "<|im")})
+    talk = [TALK[1], {"role": "assistant", "content": ""}]
+    assert bracketed(tokenizer, chat.render(tokenizer, talk)) == f"user: 一{E}\nassistant: ⟦{E}⟧\n"
+
+
 def test_a_turn_that_goes_on_otherwise_than_it_was_opened_is_learned_from_there(bytewise):
     """As in minimind's template, where a reply is opened with empty thoughts, and a turn may have some."""
     source = (

@@ -29,7 +29,7 @@ def test_quotas_go_to_the_largest_remainders():
 
 def test_every_document_is_read_before_any_is_read_again():
     parts = [[Span(n, 0, 1) for n in range(0, 10)], [Span(n, 0, 1) for n in range(10, 40)]]
-    made = Mixture(parts, [3, 1], lambda spans, seed: [[span] for span in spans], seed=1)
+    made = Mixture(parts, [3, 1], lambda spans, seed: [[span] for span in spans], seed=1, by_tokens=False)
     assert made.quotas == [30, 10] and made.times == [3.0, 10 / 30]
     read = Counter()
     for epoch in range(7):
@@ -58,23 +58,48 @@ def test_a_step_of_a_mixture_is_a_function_of_the_seed_and_the_step():
     assert len({str(batch) for batch in batches}) == 30
 
 
-def test_weights_are_shares_of_the_tokens_where_documents_are_packed():
-    """Documents of 4 and of 12 tokens, four and one to a row of 16: each part is to be half of what is read."""
-    lengths = [5] * 40 + [13] * 10
-    data = _data((Share("short", 40, 1.0), Share("long", 10, 1.0)), lengths)
-    assert data.mixture.sizes == [10, 10]
+def _read(data, epochs):
+    """The tokens that epochs read of documents below 400, as a share of all."""
     read = Counter()
-    for row in data.epoch(0):
-        assert len({span.document < 40 for span in row}) == 1
-        read.update({span.document < 40: span.length for span in row})
-    weighted = _data((Share("short", 40, 3.0), Share("long", 10, 1.0)), lengths)
-    rows = Counter(row[0].document < 40 for row in weighted.epoch(2))
-    assert rows == {True: 15, False: 5}
-    assert weighted.mixed() == [
-        "part 1 of the mixture, short: 75.0% of the rows; its 40 documents are read 1.50 times an epoch",
-        "part 2 of the mixture, long: 25.0% of the rows; its 10 documents are read 0.50 times an epoch; "
-        "those that one leaves out the next ones read",
+    for number in range(epochs):
+        for span in (span for row in data.epoch(number) for span in row):
+            read[span.document < 400] += span.length
+    return read[True] / read.total()
+
+
+@pytest.mark.parametrize(("weight", "rows"), [(1, 86), (3, 138)])
+def test_weights_are_shares_of_the_tokens_where_documents_are_packed(weight, rows):
+    """Documents of 4 and of 12 tokens, four and one to a row of 16, which the latter do not fill: of 200 rows the
+    former have w / 16 : 1 / 12, which is 85.7 of them for w = 1 and 138.5 for w = 3.
+    """
+    data = _data((Share("short", 400, float(weight)), Share("long", 100, 1.0)), [5] * 400 + [13] * 100)
+    assert data.mixture.sizes == [100, 100] and data.mixture.quotas == [rows, 200 - rows]
+    assert all(len({span.document < 400 for span in row}) == 1 for row in data.epoch(0))
+    assert _read(data, 1) == pytest.approx(weight / (weight + 1), abs=0.003)  # by half a row of 200
+    assert data.mixture.shares[0] == _read(data, 1)
+
+
+def test_shares_are_said_in_tokens_and_in_rows():
+    """Of 200 rows, 86 of 16 tokens and 114 of 12: 1,376 tokens and 1,368."""
+    shares, lengths = (Share("short", 400, 1.0), Share("long", 100, 1.0)), [5] * 400 + [13] * 100
+    assert _data(shares, lengths).mixed() == [
+        "part 1 of the mixture, short: 50.1% of the tokens, in 43.0% of the rows; its 400 documents are read 0.86 "
+        "times an epoch; those that one leaves out the next ones read",
+        "part 2 of the mixture, long: 49.9% of the tokens, in 57.0% of the rows; its 100 documents are read 1.14 times "
+        "an epoch",
     ]
+    assert _data(shares, lengths, pack=False).mixed()[1] == (
+        "part 2 of the mixture, long: 50.0% of the rows; its 100 documents are read 2.50 times an epoch"
+    )
+
+
+def test_shares_are_true_of_rows_that_are_full_to_any_degree():
+    """Also over epochs in which a part is read several times, or once in several."""
+    draw = np.random.default_rng(0)
+    lengths = [*draw.integers(2, 18, 400), *draw.integers(10, 14, 150)]
+    for weights in ((1.0, 1.0), (1.0, 5.0), (7.0, 2.0)):
+        data = _data((Share("a", 400, weights[0]), Share("b", 150, weights[1])), lengths)
+        assert _read(data, 20) == pytest.approx(weights[0] / sum(weights), abs=0.004)
 
 
 def test_evaluation_reads_each_document_once():
@@ -137,8 +162,10 @@ def test_a_mixture_has_a_format_and_a_token_cache_for_each_part(mixed, tmp_path)
     assert counts.tokens == documents.lengths.sum() == len(np.concatenate([documents[n][0] for n in range(len(texts))]))
     assert documents.tally(300).sum() == counts.tokens
     assert [sentence.split(";")[0].split(": ")[1] for sentence in parts.train.mixed()][1].endswith("% of the rows")
-    rows = Counter(_part_of(row[0].document, of) for row in parts.train.epoch(0))
-    assert abs(rows[1] - (rows[0] + rows[2])) <= 2  # weights 1 : 2 : 1
+    tokens = Counter()
+    for span in (span for row in parts.train.epoch(0) for span in row):
+        tokens[_part_of(span.document, of)] += span.length
+    assert abs(tokens[1] - (tokens[0] + tokens[2])) <= 2 * 64  # weights 1 : 2 : 1, in rows of at most 64 tokens
 
 
 def _part_of(document, of):

@@ -19,7 +19,7 @@ def figures(part: Part) -> list[str]:
     elsewhere = f"{part.elsewhere:,} in the other part, " if part.elsewhere else ""
     said = [
         f"{part.rows:,} rows: {part.refused:,} refused, {dropped}{elsewhere}{part.empty:,} empty, "
-        f"{part.documents:,} documents; {part.duplicates:,} with a text that another row has"
+        f"{part.documents:,} documents; {part.duplicates:,} equal to one before"
     ]
     if part.documents:
         said.append(f"{part.tokens:,} tokens, {_learned(part)}")

@@ -146,24 +146,30 @@ class Data:
     def mixture(self) -> Mixture:
         """The parts by their shares, each packed by itself."""
         parts = by_part(self.spans, list(accumulate(share.documents for share in self.shares)))
-        return Mixture(parts, [share.weight for share in self.shares], self._packed, self.seed)
+        return Mixture(parts, [share.weight for share in self.shares], self._packed, self.seed, by_tokens=self._packs)
 
     def mixed(self) -> list[str]:
         """What the weights of a mixture come to, in sentences."""
         said = []
         for part, share in enumerate(self.shares):
-            times, quota = self.mixture.times[part], self.mixture.quotas[part]
+            times, rows = self.mixture.times[part], f"{self.mixture.quotas[part] / self.rows:.1%} of the rows"
+            weight = f"{self.mixture.shares[part]:.1%} of the tokens, in {rows}" if self._packs else rows
             later = "" if times >= 1 else "; those that one leaves out the next ones read"
             read = f"its {share.documents:,} documents are read {times:.2f} times an epoch{later}"
-            said.append(f"part {part + 1} of the mixture, {share.name}: {quota / self.rows:.1%} of the rows; {read}")
+            said.append(f"part {part + 1} of the mixture, {share.name}: {weight}; {read}")
         return said
 
     def _all(self, number: int) -> list[Row]:
         """Every document once."""
         return self._packed(self.spans, derive(self.seed, "epoch", number))
 
+    @property
+    def _packs(self) -> bool:
+        """Whether a row holds several documents."""
+        return self.batching.pack and not self.reading.whole
+
     def _packed(self, pieces: list[Span], seed: int) -> list[Row]:
-        if not self.batching.pack or self.reading.whole:
+        if not self._packs:
             return alone(pieces, seed)
         return pack(pieces, self.batching.context, seed, self.reading.extra)
 

@@ -38,7 +38,8 @@ def by_part(spans: Sequence[Span], ends: Sequence[int]) -> list[list[Span]]:
 
 
 class Mixture:
-    """Rows of each part in proportion to its weight, in an epoch as many in all as the parts have.
+    """Rows of each part, in an epoch as many in all as the parts have. A weight is the part's share of the tokens where
+    `by_tokens`, since rows are packed more or less full, or else of the rows.
 
     `packed(spans, seed)` makes the rows of one epoch of a part, always as many.
     """
@@ -49,10 +50,19 @@ class Mixture:
         weights: Sequence[float],
         packed: Callable[[list[Span], int], list[Row]],
         seed: int,
+        by_tokens: bool,
     ):
         self.parts, self.packed, self.seed = parts, packed, seed
         self.sizes = [len(self._line(part, 0)) for part in range(len(parts))]
-        self.quotas = quotas(sum(self.sizes), weights)
+        tokens = [sum(span.length for span in part) for part in parts] if by_tokens else self.sizes
+        self.full = [each / size for each, size in zip(tokens, self.sizes, strict=True)]  # what a row has, on average
+        self.quotas = quotas(sum(self.sizes), [weight / full for weight, full in zip(weights, self.full, strict=True)])
+
+    @property
+    def shares(self) -> list[float]:
+        """What the weights come to in whole rows: each part's share of an epoch's tokens, or rows, on average."""
+        read = [quota * full for quota, full in zip(self.quotas, self.full, strict=True)]
+        return [each / sum(read) for each in read]
 
     @property
     def times(self) -> list[float]:

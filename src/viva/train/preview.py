@@ -19,8 +19,6 @@ from viva.text.rows.corpus import mixture
 from viva.text.rows.corpus.mixture import Part as Source
 from viva.text.rows.fields import Format
 from viva.text.rows.row import Corpus, Row
-from viva.text.rows.split import Part as Side
-from viva.text.rows.split import split
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint, sources, start
 from viva.train.data import Data
@@ -81,20 +79,17 @@ class _Preview:
 
     def _told(self, parts: Parts) -> Iterator[Part]:
         """What became of the rows, corpus by corpus."""
-        apart = self.recipe.held_out is not None
-        yield from self._side("training", self.sifted.data, "all" if apart else "train", parts.train, parts)
+        yield from self._side("training", self.sifted.data, parts.train, parts)
         if parts.valid is not None:
-            corpus, side = (self.recipe.held_out, "all") if apart else (self.sifted.data, "valid")
-            yield from self._side("held out", corpus, side, parts.valid, parts)
+            corpus = self.sifted.data if self.recipe.held_out is None else self.recipe.held_out
+            yield from self._side("held out", corpus, parts.valid, parts)
 
-    def _side(self, name: str, corpus: Corpus, side: Side, data: Data, parts: Parts) -> Iterator[Part]:
+    def _side(self, name: str, corpus: Corpus, data: Data, parts: Parts) -> Iterator[Part]:
         documents = data.documents.parts if isinstance(data.documents, Joined) else [data.documents]
         for source, found in zip(sources.parts_of(corpus), documents, strict=True):
             tally = self._tally(f"{name}, {source.data.label}", parts.tokenizer)
             form = check.told(self._form(corpus, source, parts.form), source.data)
             tally.part.format, tally.part.speaks = kind(form), data.reading.every
-            for row in split(source.data.rows(), side, self.recipe.valid):
-                tally.look(row)
             _add(tally, found, parts.form)
             tally.part.dropped = {taken.filter: taken.rows for taken in getattr(source.data, "taken", [])}
             reading, batching = data.reading, data.batching
@@ -170,7 +165,8 @@ def _add(tally: Tally, documents: Documents, form: Format) -> None:
     for number in range(len(documents)):
         label = documents.labels[number]
         said = None if math.isnan(label) else f"{label:g}" if names is None else names[int(label)]
-        tally.document(f"document {number}", *documents[number], int(documents.cuts[number]), said)
+        tags = documents.tags(number) if documents.tagged else None
+        tally.document(f"document {number}", *documents[number], int(documents.cuts[number]), said, tags)
     counts, part = documents.counts, tally.part
     part.rows, part.elsewhere, part.empty = counts.rows, counts.elsewhere, counts.empty
 

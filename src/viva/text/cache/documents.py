@@ -116,6 +116,11 @@ class Documents:
         found = self.labels if self._tags is None else self._tags
         return np.bincount(found[found >= 0].astype(np.int64), minlength=size)
 
+    @property
+    def tagged(self) -> bool:
+        """Whether tokens have classes."""
+        return self._tags is not None
+
     def tags(self, document: int) -> np.ndarray:
         """A class for each token of a document, UNTAGGED where it has none."""
         if self._tags is None:

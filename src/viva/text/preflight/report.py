@@ -50,9 +50,9 @@ class Part:
     """What was read of one corpus, and what became of it.
 
     rows = refused + dropped by each filter + elsewhere (of the other part of the split) + empty + documents.
-    `duplicates` are rows whose text another one had before. `tokens` and `learned` count as in `documents.Counts`; in
-    `masked` documents something is learned, in `ends` of them an end token last, as must be where a model `speaks`.
-    `classes` counts the rows, or the words, of each class.
+    `duplicates` are documents equal to one before: in ids, in what is learned, in classes. `tokens` and `learned` count
+    as in `documents.Counts`; in `masked` documents something is learned, in `ends` of them an end token last, as must
+    be where a model `speaks`. `classes` counts the rows, or the words, of each class.
     `lengths` are quantiles in tokens; `longer` documents than `context` are split, dropped or refused, as `long` says.
     `kinds` counts the `faults`, of which the first are kept whole.
     """

@@ -1,5 +1,6 @@
 """What is counted while rows go by, and the first of what is to be shown."""
 
+import hashlib
 import re
 from array import array
 from collections import Counter
@@ -13,9 +14,7 @@ from viva.text.cache.pack import Long
 from viva.text.preflight import classes, shown
 from viva.text.preflight.report import Fault, Part
 from viva.text.rows.fields import Format
-from viva.text.rows.filter import duplicates
 from viva.text.rows.row import Row
-from viva.text.rows.sift import Judge
 from viva.text.tokens.example import Example
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -29,7 +28,7 @@ PLACE = re.compile(r"(?P<of>the field '[^']*' of )?(?P<at>\S.*?:\d+(, item \d+)?
 @dataclass
 class Tally:
     """A `Part` in the making: the first `most_examples` documents and `most_faults` faults are kept whole. Memory grows
-    by the lengths (8 bytes a document) and by what tells duplicates (a hash of 16 bytes a row).
+    by the lengths (8 bytes a document) and by what tells duplicates (a hash of 16 bytes a document).
     """
 
     part: Part
@@ -40,26 +39,21 @@ class Tally:
     kinds: Counter = field(default_factory=Counter)
     seen: Counter = field(default_factory=Counter)
     _lengths: array = field(default_factory=lambda: array("q"))
-    _duplicate: Judge = field(default_factory=duplicates.Config().judge)
+    _hashes: set[bytes] = field(default_factory=set)
 
     def row(self, row: Row, found: Example | Refusal | None, form: Format | None) -> None:
         """A row, and what its format made of it; `form` is None where rows do not tell one."""
         self.part.rows += 1
-        self.look(row)
         if isinstance(found, Refusal):
             self._refused(found, row.where)
         elif found is not None:
             self._classes(found, form.classes())
             label = None if found.label is None else _name(found.label, form)
-            self.document(row.where, found.ids, found.mask, found.cut, label)
+            self.document(row.where, found.ids, found.mask, found.cut, label, found.tags)
         elif form is not None:
             self.part.empty += 1
         else:
             self._count(self.why)
-
-    def look(self, row: Row) -> None:
-        """Whether another row had the text of this one before."""
-        self.part.duplicates += self._duplicate(row) is not None
 
     def unreadable(self, refusal: Refusal) -> None:
         """What cannot be read as a row, and counts as one."""
@@ -76,16 +70,26 @@ class Tally:
         self.seen[said] += 1
 
     def document(
-        self, where: str, ids: Sequence[int], mask: Sequence[bool], cut: int = 0, label: str | None = None
+        self,
+        where: str,
+        ids: Sequence[int],
+        mask: Sequence[bool],
+        cut: int = 0,
+        label: str | None = None,
+        tags: Sequence[int] | None = None,
     ) -> None:
-        """A document by its ids [n] and what of them is learned [n]."""
+        """A document by its ids [n] and what of them is learned [n]; where words have classes, `tags` [n]."""
         part, learned = self.part, np.flatnonzero(mask)
+        hashed = _hashed(ids, learned, (cut,), () if tags is None else tags, (label or "").encode())
         part.documents += 1
+        part.duplicates += hashed in self._hashes
+        self._hashes.add(hashed)
         part.tokens += len(ids)
         part.learned += len(learned)
         if len(learned):
             part.masked += 1
-            part.ends += int(ids[learned[-1]]) in self.tokenizer.stops
+            # a token in front of all others begins the document, though it may be the one that ends it
+            part.ends += bool(learned[-1]) and int(ids[learned[-1]]) in self.tokenizer.stops
         self._lengths.append(len(ids))
         if len(part.examples) < self.most_examples:
             part.examples.append(shown.document(where, ids, mask, self.tokenizer, cut, label))
@@ -138,6 +142,16 @@ def parted(must: str) -> tuple[str, str]:
         return "", must
     rest = (found["of"] or "").removesuffix("of ") + must[found.end() :]
     return found["at"], NUMBER.sub("...", rest)
+
+
+def _hashed(*told: Sequence[int] | bytes) -> bytes:
+    """A hash of 16 bytes of several lists of numbers, or bytes, each with its length."""
+    found = hashlib.blake2b(digest_size=16)
+    for each in told:
+        content = each if isinstance(each, bytes) else np.asarray(each, np.int64).tobytes()
+        found.update(len(content).to_bytes(8))
+        found.update(content)
+    return found.digest()
 
 
 def _name(label: float, form: Format) -> str:

@@ -17,7 +17,7 @@ from viva.base.files import read_json, write_text
 from viva.text.rows.row import Corpus, Row, strings
 from viva.text.tokens.fingerprint import digest
 
-VERSION = 1  # of what filters decide
+VERSION = 2  # of what filters decide
 SPEAKERS = frozenset({"role", "from"})  # fields that name who speaks, and say nothing themselves
 SHOWN = 3  # rows that each filter shows of those it takes out
 
@@ -44,14 +44,20 @@ class Filter(Config):
         """All that its judgement depends on, beside the rows."""
         return tagged(self)
 
-    def text(self, row: Row) -> str:
-        """What it looks at; refused where a row has none of the `fields`."""
-        data = row.data if self.fields is None else {name: row.data[name] for name in self.fields if name in row.data}
-        if self.fields is not None and not data:
+    def of(self, row: Row) -> dict[str, Any]:
+        """The fields that it looks at; refused where a row has none of them."""
+        if self.fields is None:
+            return row.data
+        data = {name: row.data[name] for name in self.fields if name in row.data}
+        if not data:
             must = f"{row.where} must have a field that the filter {kind(self)} looks at: {', '.join(self.fields)}"
             fix = "name fields of these rows in filter.fields, or leave it out"
             raise Refusal(must, f"the fields {', '.join(map(repr, row.data))}", fix)
-        return "\n".join(strings(data, SPEAKERS))
+        return data
+
+    def text(self, row: Row) -> str:
+        """What these fields say."""
+        return "\n".join(strings(self.of(row), SPEAKERS))
 
 
 @dataclass

@@ -44,7 +44,7 @@ def spans(
     A template with {% generation %} blocks says itself where the assistant's turns are, one block each. Others, and
     other roles, follow from the prefix property: the text of the first n messages must begin that of n + 1, and that
     the whole. The assistant's turn begins where it departs from a turn that was opened for it, and ends with the last
-    of its `stops`; what a template puts after that is never said.
+    of its `stops`, if it has one; what a template puts after that is never said.
     """
     whole, blocks = cut(whole)
     speakers = [place for place, message in enumerate(messages) if message["role"] == "assistant"]
@@ -100,8 +100,14 @@ def _same(one: str, other: str) -> int:
 
 
 def _said(turn: str, stops: list[str]) -> int:
-    """How much of a turn is learned: up to its last stop token."""
-    ends = [found.end() for found in re.finditer("|".join(map(re.escape, stops)) or "(?!)", turn)]
+    """How much of a turn is learned: up to its last stop token, or all of it where none ends it.
+
+    A stop token in front of all that is said begins the turn: in many vocabularies one token ends a document and begins
+    it. Where nothing is said, that token is the end.
+    """
+    stop = re.compile("|".join(map(re.escape, stops)) or "(?!)")
+    is_empty = not stop.sub("", turn).strip()
+    ends = [found.end() for found in stop.finditer(turn) if is_empty or turn[: found.start()].strip()]
     return max(ends, default=len(turn))
 
 

@@ -49,7 +49,7 @@ class Sampled(Tokenizer):
         self._split = _split(model, rate)
         of_bytes = map(self.core.token_to_id, BYTES if model.get("byte_fallback") else ())
         unknown = model.get("unk_id"), self.core.token_to_id(model.get("unk_token") or "")
-        self._whole = {*self.specials.values(), *of_bytes, *unknown}  # what is not split
+        self._whole = {*self.core.get_added_tokens_decoder(), *of_bytes, *unknown}  # what is not split
 
     def encode_marked(self, texts: list[str]) -> list[Drawn]:
         found = super().marked_encodings(texts)
@@ -90,20 +90,24 @@ def _cut(new: Sequence[str], old: Sequence[str], offsets: Sequence[tuple[int, in
 
 
 def _split(model: dict, rate: float) -> Split:
-    if model["type"] == "BPE":
-        ranks = {tuple(pair): rank for rank, pair in enumerate(model["merges"])}
-        return lambda word, draw: dropped_out(word, ranks, rate, draw)
+    if model["type"] == "BPE" and not model["continuing_subword_prefix"]:
+        ranks, suffix = {tuple(pair): rank for rank, pair in enumerate(model["merges"])}, model["end_of_word_suffix"]
+        return lambda word, draw: dropped_out(word, ranks, rate, draw, suffix or "")
     if model["type"] == "Unigram":
         scores = {piece: score * rate for piece, score in model["vocab"]}
         longest = max(map(len, scores))
         return lambda word, draw: backward_sampled(word, scores, longest, draw)
     fix = "use one of byte-pair encoding or Unigram, or train on the plain tokenizer"
-    raise Refusal("a tokenizer must have more than one split of a word to draw from", model["type"], fix)
+    found = "BPE with a mark in front of what goes on a word" if model["type"] == "BPE" else model["type"]
+    raise Refusal("a tokenizer must have more than one split of a word to draw from", found, fix)
 
 
-def dropped_out(word: str, ranks: dict[tuple[str, str], int], rate: float, draw: Random) -> list[str]:
-    """Byte-pair encoding in which each possible merge is passed over with probability `rate`, at every step anew."""
-    symbols = list(word)
+def dropped_out(word: str, ranks: dict[tuple[str, str], int], rate: float, draw: Random, suffix: str = "") -> list[str]:
+    """Byte-pair encoding in which each possible merge is passed over with probability `rate`, at every step anew. The
+    `suffix` that marks a word's end is of one symbol with its last character.
+    """
+    letters = word.removesuffix(suffix)
+    symbols = [*letters[:-1], letters[-1:] + word[len(letters) :]]
     while True:
         possible = [(ranks[pair], at) for at, pair in enumerate(pairwise(symbols)) if pair in ranks]
         kept = [merge for merge in possible if draw.random() >= rate]

@@ -10,10 +10,25 @@ from viva.base.errors import Refusal
 from viva.text.rows.corpus._decode import each_line
 from viva.text.rows.row import Row
 
-DECODER = json.JSONDecoder()
 SPACE = " \t\r\n"
 LOOKAHEAD = 16  # characters: a fault this near to the end of what was read may be for want of more
+TWICE = "leave one of them out, since readers of JSON differ in which they keep"
 FIX = 'write one JSON object a line, such as {"text": "..."}, or an array of them in a .json file'
+
+
+class _Twice(Exception):
+    """A key that an object has twice, of which the last alone would be read."""
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise _Twice(next(name for name in names if names.count(name) > 1))
+    return made
+
+
+DECODER = json.JSONDecoder(object_pairs_hook=_object)
 
 
 def each(file: Path, content: BinaryIO) -> Iterator[Row | Refusal]:
@@ -45,7 +60,9 @@ def _lines(file: Path, numbered: Iterable[tuple[int, str | Refusal]]) -> Iterato
 
 def _parsed(line: str, where: str) -> Row | Refusal:
     try:
-        return _row(json.loads(line), where)
+        return _row(DECODER.decode(line), where)
+    except _Twice as error:
+        return _repeated(where, error)
     except (ValueError, RecursionError) as error:
         return Refusal(f"{where} must be a JSON object", f"{line.strip()[:60]!r} ({error})", FIX)
     except Refusal as refusal:
@@ -71,6 +88,10 @@ def _row(found: Any, where: str) -> Row:
     if not isinstance(found, dict):
         raise Refusal(f"{where} must be a JSON object", f"a {type(found).__name__}", FIX)
     return Row(found, where)
+
+
+def _repeated(where: str, key: _Twice) -> Refusal:
+    return Refusal(f"{where} must have each key of an object once", f"{str(key)!r} twice", TWICE)
 
 
 class _Text:
@@ -113,6 +134,8 @@ class _Text:
         while True:
             try:
                 found, end = DECODER.raw_decode(self.held, self.at)
+            except _Twice as error:
+                raise _repeated(where, error) from None
             except (json.JSONDecodeError, RecursionError) as error:
                 size *= 2  # so that a long value is parsed a few times, not once a line
                 if _broken(error, self.held) or not self._more(size):

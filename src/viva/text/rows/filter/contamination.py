@@ -2,11 +2,12 @@
 https://arxiv.org/abs/2005.14165, appendix C).
 """
 
-import re
+import unicodedata
 import warnings
 from collections.abc import Iterator
 from typing import Literal
 
+import regex
 from pydantic import Field
 
 from viva.base.errors import Notice
@@ -14,9 +15,9 @@ from viva.text.rows.corpus import files
 from viva.text.rows.row import Row, strings
 from viva.text.rows.sift import Filter, Judge
 
-WORD = re.compile(
-    r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]|[^\W\u3040-\u30ff\u3400-\u9fff\uf900-\ufaff]+"
-)
+CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+# A character of Chinese or Japanese, or else letters and digits with the marks on them: vowels of Hindi, accents
+WORD = regex.compile(rf"[{CJK}]|[\p{{L}}\p{{N}}_--[{CJK}]][\w\p{{N}}\p{{M}}--[{CJK}]]*", regex.V1)
 LEAST = 8  # words of a text that is looked for, in that appendix
 
 
@@ -72,8 +73,11 @@ class Config(Filter):
 
 
 def found_words(text: str) -> list[str]:
-    """The words of a text without what stands between them, in small letters."""
-    return WORD.findall(text.casefold())
+    """The words of a text without what stands between them, in small letters, however their accents are encoded (The
+    Unicode Standard, definition D145).
+    """
+    folded = unicodedata.normalize("NFD", text).casefold()
+    return WORD.findall(unicodedata.normalize("NFC", folded))
 
 
 def pieces(words: list[str], size: int) -> Iterator[str]:

@@ -24,7 +24,7 @@ class Config(Filter):
     duplicates stays. About 10 KB a row that stays are remembered. Needs the extra `filters`.
     """
 
-    threshold: float = Field(0.8, gt=0, le=1)
+    threshold: float = Field(0.8, gt=0, le=0.95)  # nearer to 1 datasketch finds no two bands
     unit: Literal["characters", "words"] = "characters"
     size: int = Field(9, ge=1)
     permutations: int = Field(128, ge=16)

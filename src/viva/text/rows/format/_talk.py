@@ -156,7 +156,7 @@ def _turn(row: Row, name: str, place: int, given: dict, beside: str | None) -> M
         raise Refusal(f"{at} text as 'value'", repr(words)[:80], fix)
     if speaker == CALL:
         return {"role": "assistant", "content": "", "tool_calls": _calls(row, name, words)}
-    if speaker not in SPEAKERS:
+    if not isinstance(speaker, str) or speaker not in SPEAKERS:
         fix = nearest(str(speaker), [*SPEAKERS, CALL]) + _shown(row, name, None, beside)
         raise Refusal(f"{at} a known speaker as 'from'", repr(speaker)[:80], fix)
     return {"role": SPEAKERS[speaker], "content": words}
@@ -166,6 +166,10 @@ def _joined(row: Row, name: str, place: int, given: dict) -> Message:
     """A message whose content is a list of parts {"type", "value"}: texts, thoughts and calls."""
     made = {key: held for key, held in given.items() if key != "content"} | {"content": ""}
     for part in given["content"]:
+        if not isinstance(part["value"], str):
+            must = f"{row.where} must have, in message {place} of {name!r}, text as 'value' of each part"
+            fix = "write it as a string, a call of a tool as the JSON of it, or leave the part out"
+            raise Refusal(must, repr(part["value"])[:80], fix)
         if part.get("type") == "text":
             made["content"] += part["value"]
         elif part.get("type") == "reasoning":

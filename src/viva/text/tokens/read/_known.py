@@ -10,7 +10,8 @@ class Known:
     """`pattern`: its name in text/tokens/patterns.py; `nfc`: whether texts are brought to the form NFC first;
     `whole`: whether a word that is a token becomes it whatever the merges say, as in tiktoken.
 
-    `ranks`: how many ids are given by merges; `specials`: token -> id; `roles`: what tokenizer_config.json says.
+    `ranks`: how many ids are given by merges; `specials`: token -> id; `roles`: what tokenizer_config.json says;
+    `note`: what must be said where a file's name alone names it, since it is that of others too.
     """
 
     pattern: str
@@ -19,6 +20,7 @@ class Known:
     roles: dict[str, str] = field(default_factory=dict)
     nfc: bool = False
     whole: bool = False
+    note: str = ""
 
 
 END = "<|endoftext|>"
@@ -38,6 +40,21 @@ _LLAMA3 = (  # as from 3.1 on
     *(f"<|reserved_special_token_{i}|>" for i in range(3, 248)),
 )
 _QWEN = (END, "<|im_start|>", "<|im_end|>", *(f"<|extra_{i}|>" for i in range(205)))
+# In the order of their ids, as openai/whisper's tokenizer.py has them; large-v3 came with Cantonese
+_LANGUAGES = (
+    "en zh de es ru ko fr ja pt tr pl ca nl ar sv it id hi fi vi he uk el ms cs ro da hu ta no th ur hr bg lt la mi ml "
+    "cy sk te fa lv bn sr az sl kn et mk br eu is hy ne mn bs kk sq sw gl mr pa si km sn yo so af oc ka be tg sd gu am "
+    "yi lo uz fo ht ps tk nn mt sa lb my bo tl mg as tt haw ln ha ba jw su yue"
+)
+
+
+def _whisper(languages: int) -> tuple[str, ...]:
+    """Whisper's special tokens, the times from 0 to 30 seconds among them (Radford et al. 2022, section 2.3)."""
+    tasks = ("translate", "transcribe", "startoflm", "startofprev", "nospeech", "notimestamps")
+    times = (f"{hundredths / 100:.2f}" for hundredths in range(0, 3001, 2))
+    return tuple(
+        f"<|{name}|>" for name in ("endoftext", "startoftranscript", *_LANGUAGES.split()[:languages], *tasks, *times)
+    )
 
 
 def _from(first: int, tokens: tuple[str, ...]) -> dict[str, int]:
@@ -45,6 +62,7 @@ def _from(first: int, tokens: tuple[str, ...]) -> dict[str, int]:
 
 
 _FIM = {"<|fim_prefix|>": 100258, "<|fim_middle|>": 100259, "<|fim_suffix|>": 100260, "<|endofprompt|>": 100276}
+_WHISPER = "has the special tokens of Whisper up to large-v2; those of large-v3, with Cantonese, are whisper_v3"
 KNOWN = {
     "gpt2": Known("gpt2", 50256, {END: 50256}, ENDS),
     "r50k_base": Known("gpt2", 50256, {END: 50256}, ENDS),
@@ -60,7 +78,9 @@ KNOWN = {
     ),
     "qwen": Known("qwen2", 151643, _from(151643, _QWEN), {"eos_token": END, "pad_token": END}, nfc=True),
     "qwen2": Known("qwen2", 151643, _from(151643, _QWEN[:3]), {"eos_token": END, "pad_token": END}, nfc=True),
-    "whisper": Known("gpt2", 50257, {END: 50257, "<|startoftranscript|>": 50258}, ENDS),
+    "whisper_en": Known("gpt2", 50256, _from(50256, _whisper(99)), ENDS),
+    "whisper": Known("gpt2", 50257, _from(50257, _whisper(99)), ENDS, note=_WHISPER),
+    "whisper_v3": Known("gpt2", 50257, _from(50257, _whisper(100)), ENDS),
 }
 ALIASES = {"multilingual": "whisper", "cl100k": "cl100k_base", "o200k": "o200k_base", "r50k": "r50k_base"}
 

@@ -27,7 +27,8 @@ def find(place: Path) -> Path | None:
 
 
 def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
-    known, ranks = _named(file, config.pop("pattern", None)), _ranks(file)
+    told = config.pop("pattern", None)
+    known, ranks = _named(file, told), _ranks(file)
     vocab = {_byte_level.written(token): rank for token, rank in ranks.items() if token}  # Whisper's has an empty one
     merges = [(_byte_level.written(a), _byte_level.written(b)) for a, b in recovered(ranks)]
     known = replace(known, whole=True)
@@ -35,6 +36,8 @@ def read(file: Path, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict
         text = f"{file} has {len(ranks)} ranks where the vocabulary that is named has {known.ranks}: no special tokens"
         warnings.warn(Notice(text), stacklevel=5)
         return _byte_level.core(vocab, merges, known), config
+    if known.note and not told:
+        warnings.warn(Notice(f"{file} {known.note}"), stacklevel=5)
     return _byte_level.core(vocab, merges, known, known.specials), known.roles | config
 
 
