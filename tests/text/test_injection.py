@@ -6,6 +6,7 @@
 import os
 
 import pytest
+import tokenizers
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
@@ -32,13 +33,20 @@ def pair(ours, tmp_path_factory):
             folder = tmp_path_factory.mktemp("template")
             known = name in names()
             changed = (
-                ours.with_template(name) if known else Tokenizer(ours.core, {**ours.config, "chat_template": name})
+                ours.with_template(name)
+                if known
+                else Tokenizer(copied(ours.core), {**ours.config, "chat_template": name})
             )
             changed.save(folder)
             made[name] = Tokenizer.load(folder), AutoTokenizer.from_pretrained(folder)
         return made[name]
 
     return with_template
+
+
+def copied(core):
+    """A tokenizer adds to the core that it is given the tokens that its config names."""
+    return tokenizers.Tokenizer.from_str(core.to_str())
 
 
 def specials(tokenizer, ids):
@@ -164,18 +172,20 @@ def test_roles_are_no_way_in(pair):
 def test_a_token_that_the_template_takes_for_its_own_is_refused(ours):
     """Here </think> is special, and the template splits there: it cannot be both text and its mark."""
     source = LOOP.format("{{ m.content.split('</think>')[-1] }}")
-    tokenizer = Tokenizer(ours.core, {**ours.config, "extra_special_tokens": ["</think>"], "chat_template": source})
+    tokenizer = Tokenizer(
+        copied(ours.core), {**ours.config, "extra_special_tokens": ["</think>"], "chat_template": source}
+    )
     assert chat.render(tokenizer, [{"role": "user", "content": "a<b"}]).text == "<|im_start|>a<b<|im_end|>"
     with pytest.raises(Refusal, match="tokens that the chat template reads as its own, but found </think>"):
         chat.render(tokenizer, [{"role": "user", "content": "a</think>b"}])
     ordered = LOOP.format("{{ m.content }}{{ m.more | tojson(sort_keys=true) }}")
-    tokenizer = Tokenizer(ours.core, {**ours.config, "chat_template": ordered})
+    tokenizer = Tokenizer(copied(ours.core), {**ours.config, "chat_template": ordered})
     with pytest.raises(Refusal, match=r"tokens that the chat template reads as its own, but found <\|im_end\|>"):
         chat.render(tokenizer, [{"role": "user", "content": "a", "more": {"<|im_end|>": 1, "a": 2}}])
 
 
 def test_a_token_of_one_character_cannot_be_broken_and_is_refused(ours):
-    tokenizer = Tokenizer(ours.core, {**ours.config, "extra_special_tokens": ["⁂"]})
+    tokenizer = Tokenizer(copied(ours.core), {**ours.config, "extra_special_tokens": ["⁂"]})
     with pytest.raises(Refusal, match=r"a special token must have two characters.*but found '⁂'"):
         chat.render(tokenizer, [{"role": "user", "content": "a ⁂ b"}])
 
@@ -184,7 +194,7 @@ def test_a_token_stays_the_templates_where_a_longer_one_could_be_read(ours):
     """A person's > behind the template's token would make another one of the two."""
     source = "{% for m in messages %}<|im_start|>{{ m.content }}{% endfor %}"
     tokenizer = Tokenizer(
-        ours.core, {**ours.config, "extra_special_tokens": ["<|im_start|>>"], "chat_template": source}
+        copied(ours.core), {**ours.config, "extra_special_tokens": ["<|im_start|>>"], "chat_template": source}
     )
     made = chat.render(tokenizer, [{"role": "user", "content": ">"}])
     assert specials(tokenizer, made.ids) == ["<|im_start|>"] and made.text == "<|im_start|>>"
