@@ -90,14 +90,12 @@ def save(
 
 def _reading(tokenizer: Tokenizer, model: Whole) -> Tokenizer:
     """The tokenizer by which others give a model what it was trained on: framed as what it reads is, a source, a prompt
-    or a text whole, and with the segments that it tells apart.
+    or a text whole, and with the segments that it tells apart. A model that others trained reads what it did before.
     """
     if model.spec.decoder is not None and isinstance(model.head, Vocabulary):
-        around = frame.around_prompt if model.spec.encoder is None else frame.around_source
-        return Tokenizer(*frame.written(tokenizer.core, tokenizer.config, tokenizer.words, around))
-    framed = tokenizer.framed
-    inputs = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-    return Tokenizer(framed.core, framed.config | inputs) if model.tells_segments else framed
+        return tokenizer.written(frame.around_prompt if model.spec.encoder is None else frame.around_source)
+    framed, inputs = tokenizer.framed, ["input_ids", "token_type_ids", "attention_mask"]
+    return Tokenizer(framed.core, framed.config | {"model_input_names": inputs}) if model.tells_segments else framed
 
 
 def require_room(target: str | Path) -> None:
@@ -220,7 +218,7 @@ def _roles(model: Whole, tokenizer: Tokenizer) -> dict[str, int | None]:
     """
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
     by_the_last = kind(model.spec.head) == "classify" and model.spec.decoder is not None
-    ends = frame.around_whole(tokenizer.core, tokenizer.words)[1]
+    ends = tokenizer.around_whole[1]
     return ids | ({"pad_token_id": None} if by_the_last and ends[-1:] == [tokenizer.pad_id] else {})
 
 
@@ -309,6 +307,8 @@ def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
         if tokenizer is None:
             fix = "put the tokenizer's files beside it, or save the model again"
             raise Refusal(f"{folder} must hold the tokenizer that it was made with", "no tokenizer.json", fix)
+        if expected.frame != tokenizer.fingerprint.frame:
+            tokenizer = tokenizer.for_training  # of a folder that viva wrote before its tokenizer's files said so
         expected.require(tokenizer.fingerprint, str(folder))
     if tokenizer is not None and (longest := sentence.longest(folder)) is not None:
         tokenizer.config["model_max_length"] = longest
