@@ -20,7 +20,7 @@ from viva.base.config import Config, kind, parse, refusal
 from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
-from viva.model.arch._family import Keys
+from viva.model.arch._family import Keys, their_kind
 from viva.model.head import Vocabulary
 from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
@@ -202,7 +202,7 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     ids = getattr(family, "PLACEHOLDERS", {}) if tokenizer is None else _roles(model, tokenizer)
     stands, states = family.to_hf(config), next(iter(family.HEADS.values()))
-    own = "none" if _embeds(family, model.spec) else kind(model.spec.head)
+    own = "none" if _embeds(family, model.spec) else their_kind(model.spec.head)
     architecture = family.HEADS.get(own, family.HEADS.get("none", states))
     for key in set(stands) & set(ids):
         if stands[key] != ids[key]:
@@ -217,7 +217,7 @@ def _roles(model: Whole, tokenizer: Tokenizer) -> dict[str, int | None]:
     transformers would take an earlier one for the last, and so it refuses to pad.
     """
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
-    by_the_last = kind(model.spec.head) == "classify" and model.spec.decoder is not None
+    by_the_last = their_kind(model.spec.head) == "classify" and model.spec.decoder is not None
     ends = tokenizer.around_whole[1]
     return ids | ({"pad_token_id": None} if by_the_last and ends[-1:] == [tokenizer.pad_id] else {})
 
@@ -363,6 +363,7 @@ def _understood(family: Any, keys: Keys, folder: Path) -> Config:
     """
     try:
         head = keys.take(OWN_HEAD, None)
+        keys.require_class(family.HEADS)
         config = family.from_hf(keys)
         keys.finish()
         head = sentence.head(folder) if head is None else head

@@ -248,8 +248,8 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
 
 
 def _framing(recipe: Recipe, tokens: Tokenizer) -> Tokenizer:
-    """The tokenizer as texts are framed in the run: as a model that goes on to read them whole has read them, or else by
-    what they are for, in documents that begin and end.
+    """The tokenizer as texts are framed in the run: as a model that goes on to read them whole has read them, or else
+    by what they are for, in documents that begin and end.
     """
     ours = tokens.for_training
     return tokens if recipe.init is not None and recipe.objective.reading(ours).whole else ours

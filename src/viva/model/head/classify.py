@@ -11,13 +11,15 @@ from viva.model.pool import Pool, pooled
 
 
 class Config(BaseConfig):
-    """`labels` classes; `dense` is the activation of a layer between pooling and scores, None leaves the layer out.
+    """`labels` classes, of which a document is one or, with `several`, any number: each is then told by itself, by the
+    sigmoid of its score. `dense` is the activation of a layer between pooling and scores, None leaves the layer out.
     The `pool` left out is the model's own: of a Transformer "first" for an encoder and "last" for a decoder, whose last
     token has read all others; of a recurrent or convolutional model, see its family. `dropout` falls before the scores,
     `dense_dropout` before that layer (RoBERTa).
     """
 
     labels: int = Field(gt=0)
+    several: bool = False
     pool: Pool | None = None
     dense: Activation | None = None
     dropout: float = Field(0.0, ge=0, lt=1)

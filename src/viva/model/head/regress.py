@@ -10,9 +10,10 @@ from viva.model.layout import Layout
 
 
 class Config(classify.Config):
-    """The fields of `classify`; there is one label."""
+    """The fields of `classify`; there is one label, whose score is the number."""
 
     labels: Literal[1] = 1
+    several: Literal[False] = False
 
     def build(self, spec: BaseConfig) -> nn.Module:
         return Regress(self, spec.width, self.pool or spec.pool)

@@ -18,7 +18,7 @@ from viva.text.tokens.fingerprint import PROBE
 
 Ids = list[int]
 Around = Callable[[tokenizers.Tokenizer, dict[str, str]], tuple[Ids, Ids]]
-# the key of tokenizer_config.json by which viva frames texts, with the post-processor in whose place it may write another
+# the key of tokenizer_config.json by which viva frames texts, with the post-processor in whose place it writes another
 REPLACED = "viva_replaced"
 
 

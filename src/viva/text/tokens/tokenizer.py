@@ -197,7 +197,7 @@ class Tokenizer:
         return self if self.by_use else Tokenizer(self.core, frame.marked(self.core, self.config))
 
     def written(self, around: frame.Around) -> "Tokenizer":
-        """This tokenizer as a folder is to hold it, `around` each text in the post-processor; a published one as it is."""
+        """This tokenizer as a folder holds it, `around` each text in the post-processor; a published one as it is."""
         return Tokenizer(*frame.written(self.core, self.config, self.words, around)) if self.by_use else self
 
     @cached_property
