@@ -25,11 +25,11 @@ def read_head(keys: Keys, heads: dict[str, str], tied: bool) -> Config | None:
     """The head that config.json names; None is the family's own, which a bare model whose embeddings are `tied` holds
     too.
     """
-    found, dropout = keys.head(heads), keys.take(DROPOUT, 0.1, null=0.1)
+    found, labels, dropout = keys.head(heads), keys.labels(), keys.take(DROPOUT, 0.1, null=0.1)
     if found == "classify":
-        return of_sequence(keys, bias=False)
+        return of_sequence(keys, labels, bias=False)
     if found == "tag":
-        return tag.Config(labels=keys.labels(), dropout=dropout)
+        return tag.Config(labels=labels, dropout=dropout)
     return none.Config() if found == "none" and not tied else None
 
 

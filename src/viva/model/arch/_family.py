@@ -175,7 +175,7 @@ class Keys:
         """Refuse what nobody has read: it may change what the model computes."""
         self.ignore(**NO_EFFECT)
         for key, usual in USUAL.items():
-            self.expect(key, usual, None)
+            self.expect(key, usual)
         if self.left:
             raise Refusal(
                 f"every key of {self.where} must be understood",
@@ -189,11 +189,11 @@ def their_kind(head: Config) -> str:
     return "classify" if kind(head) == "regress" else kind(head)
 
 
-def of_sequence(keys: Keys, **fields: Any) -> Config:
+def of_sequence(keys: Keys, labels: int, **fields: Any) -> Config:
     """The head of their class for sequences. By their rule a single label is a number, and `problem_type` says whether
-    a sequence may be of several classes; `fields` are those of `classify` that say how it is built.
+    a sequence may be of several classes; `fields` are those of `classify.Scores`.
     """
-    labels, problem = keys.labels(), keys.take("problem_type", None)
+    problem = keys.take("problem_type", None)
     if problem == NUMBER and labels != 1:
         must = f"a model of problem_type {NUMBER} in {keys.where} must predict a single number"
         raise Refusal(must, f"{labels} of them", "use a model with num_labels 1")

@@ -111,12 +111,12 @@ def read_head(
     of head, `dense` are the fields of `classify` that say what stands between pooling and scores, `others` further
     heads of the family.
     """
-    found = keys.head(heads)
+    found, labels = keys.head(heads), keys.labels()
     rate = dropout.get(found, 0.0)
     if found == "classify":
-        return of_sequence(keys, dropout=rate, **dense)
+        return of_sequence(keys, labels, dropout=rate, **dense)
     if found == "tag":
-        return tag.Config(labels=keys.labels(), dropout=rate)
+        return tag.Config(labels=labels, dropout=rate)
     return {"span": span.Config(dropout=rate), "none": none.Config(), **(others or {})}.get(found)
 
 

@@ -93,12 +93,13 @@ def from_hf(keys: Keys) -> Config:
         pooler_output_size="belongs to the pooler, which is set aside",
         pooler_act="belongs to the pooler, which is set aside",
     )
+    labels = keys.labels()
     return Config(
         **sizes(keys, patch=16, activation="gelu", eps=1e-12),
         bias=keys.take("qkv_bias", True),
         dropout=keys.take("hidden_dropout_prob", 0.0),
         weight_dropout=keys.take("attention_probs_dropout_prob", 0.0),
-        head=of_sequence(keys) if keys.head(HEADS) == "classify" else none.Config(),
+        head=of_sequence(keys, labels) if keys.head(HEADS) == "classify" else none.Config(),
     )
 
 

@@ -9,11 +9,10 @@ from viva.model.head import classify
 from viva.model.layout import Layout
 
 
-class Config(classify.Config):
-    """The fields of `classify`; there is one label, whose score is the number."""
+class Config(classify.Scores):
+    """The fields of `classify.Scores`; there is one label, whose score is the number."""
 
     labels: Literal[1] = 1
-    several: Literal[False] = False
 
     def build(self, spec: BaseConfig) -> nn.Module:
         return Regress(self, spec.width, self.pool or spec.pool)
