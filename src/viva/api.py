@@ -79,8 +79,9 @@ class LanguageModel:
         return self.model(given(self.model, ids))
 
     def ids(self, prompt: Prompt, tools: list[dict] | None = None) -> list[int]:
-        """What the model reads: a text behind the begin token, as in training, or what else the tokenizer's
-        post-processor sets before it; or messages with a reply opened, and JSON schemas of the tools that it may call.
+        """What the model reads: a text behind what the tokenizer's post-processor sets before it or, in a model that
+        viva trained, behind the begin token, as in training; or messages with a reply opened, and JSON schemas of the
+        tools that it may call.
         """
         if not isinstance(prompt, str):
             return chat.render(self.tokenizer, prompt, reply=True, tools=tools).ids
@@ -89,7 +90,8 @@ class LanguageModel:
         return self._begun(self.tokenizer.encode(prompt))
 
     def _begun(self, ids: list[int]) -> list[int]:
-        return [*self.tokenizer.around_prompt[0], *ids]
+        """`ids` behind what stands before a prompt; a begin token alone where there would be nothing to go on from."""
+        return [*self.tokenizer.around_prompt[0], *ids] or self.tokenizer.for_training.around_prompt[0]
 
     def stream(self, prompt: Prompt, tools: list[dict] | None = None, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""

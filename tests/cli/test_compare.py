@@ -6,6 +6,7 @@ from viva.base.choice import names
 from viva.cli import compare
 from viva.model.arch import albert, bert, llama, qwen
 from viva.model.folder import FAMILIES
+from viva.model.head import classify
 
 
 def rows(printed: str) -> dict[str, list[str]]:
@@ -53,6 +54,8 @@ def test_what_stands_inside_a_choice_is_told():
     heads = [told(llama, kv_heads=n)["blocks.attention.kv_heads"] for n in (1, 2, 4)]
     assert llama.TINY.heads == 4 and heads == ["one", "fewer than heads", "as heads"]
     assert told(albert)["entry.inner"] != told(bert)["entry.inner"] == "none"
+    classifier = {"head": bert.TINY.fitted(classify.Config(labels=2))}
+    assert told(bert, **classifier)["head"] == "classify (labels 2, dense tanh, bias)"  # dropout is none of it
     position = qwen.TINY.position.model_copy(update={"theta": 1e6})
     rows = compare.differing([told(qwen), told(qwen, position=position)])
     assert [row[0] for row in rows] == ["blocks.attention.position"] and "theta 1000000.0" in rows[0][2]

@@ -25,7 +25,7 @@ OTHERS = {  # the family, its head, and what transformers would take it for
     "scaled": ("gpt2", {"kind": "lm", "scaled": True}, "lm"),
     "cap": ("llama", {"kind": "lm", "cap": 5.0}, "lm"),
     "bias": ("llama", {"kind": "classify", "labels": 2}, "classify labels=2 pool='last' bias=False"),
-    "value": ("bert", {"kind": "regress", "dense": "tanh"}, "none"),
+    "value": ("bert", {"kind": "regress"}, "regress pool='first' dense='tanh'"),
     "t5": ("t5", {"kind": "lm"}, "lm scaled=True"),
 }
 

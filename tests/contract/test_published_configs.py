@@ -580,9 +580,14 @@ def test_every_default_of_their_class_is_taken(model_type):
         ("bart-base", "extra_pos_embeddings", 0, "extra_pos_embeddings .* must be 2, but found 0"),
         ("opus-mt-de-en", "normalize_embedding", True, "normalize_embedding .* must be False"),
         ("openai-gpt", "n_special", 3, "n_special .* must be 0, but found 3"),
-        ("bert-base-uncased", "pruned_heads", {"0": [1]}, r"pruned_heads .* must be \{\} or None"),
-        ("llama-7b", "add_cross_attention", True, "add_cross_attention .* must be False or None"),
-        ("Qwen2.5-0.5B", "quantization_config", {"bits": 4}, "every key .* must be understood, but found quantization"),
+        ("bert-base-uncased", "pruned_heads", {"0": [1]}, r"pruned_heads .* must be \{\}, but found"),
+        ("llama-7b", "add_cross_attention", True, "add_cross_attention .* must be False, but found"),
+        (
+            "Qwen2.5-0.5B",
+            "quantization_config",
+            {"bits": 4},
+            "quantization_config in .* must be None, but found {'bits",
+        ),
     ],
 )
 def test_a_key_that_changes_the_computation_is_refused(name, key, value, expected):

@@ -3,6 +3,7 @@ the same.
 """
 
 import json
+import shutil
 
 import pytest
 import tokenizers
@@ -13,12 +14,17 @@ from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM, AutoTokeni
 
 import viva
 from viva.api import LanguageModel, located
+from viva.base.config import kind, parse
+from viva.infer import mend
 from viva.model.arch import llama
 from viva.model.init import initialise
 from viva.text.rows.format import parallel
 from viva.text.rows.row import Row
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.tokenizer import Tokenizer
+from viva.train import start
+from viva.train.objective import denoise, spans
+from viva.train.recipe import Recipe
 
 SOURCES = ["der Hund sieht die Katze", "ein Mann läuft", "der rote Baum und die Frau", "die Katze läuft"]
 TARGETS = ["the dog sees the cat", "a man runs", "the red tree and the woman", "the cat runs"]
@@ -27,8 +33,8 @@ SIZES = {"width": 32, "layers": 1, "heads": 4, "hidden": 48, "context": 64}
 TRAIN = {"steps": 40, "batch": 4, "context": 64, "lr": 1e-2, "precision": "fp32", "device": "cpu"}
 
 
-def trained(kind: str, place, **recipe) -> LanguageModel:
-    tree = {"out": str(place / "run"), "model": {"kind": kind, **SIZES}, "tokenizer": {"vocab_size": 290}}
+def trained(family: str, place, **recipe) -> LanguageModel:
+    tree = {"out": str(place / "run"), "model": {"kind": family, **SIZES}, "tokenizer": {"vocab_size": 290}}
     viva.train({**tree, "train": TRAIN, "valid": 0, **recipe})
     return viva.load(place / "run")
 
@@ -140,26 +146,126 @@ def test_what_bart_is_taught_are_transformers_ids(bart):
     )
 
 
+LLAMA = {
+    "hidden_size": 32,
+    "intermediate_size": 48,
+    "num_hidden_layers": 1,
+    "num_attention_heads": 4,
+    "vocab_size": 300,
+}
+BYTES = processors.ByteLevel(trim_offsets=True)  # sets nothing, as in GPT-2 and Qwen2
+
+
+def template(single: str):
+    return processors.TemplateProcessing(single=single, special_tokens=[("<s>", 0), ("</s>", 2)])
+
+
 @pytest.mark.parametrize(
-    ("single", "expected"), [("<s> $A", [0]), ("</s> <s> $A", [2, 0]), ("<s> $A </s>", [0]), ("$A </s>", [0])]
+    ("single", "expected", "trained"),
+    [
+        ("<s> $A", [0], [0]),
+        ("</s> <s> $A", [2, 0], [2, 0]),
+        ("<s> $A </s>", [0], [0]),
+        ("$A </s>", [], [0]),
+        (None, [], [0]),
+    ],
 )
-def test_a_published_decoder_reads_what_its_tokenizer_sets_before_a_text(single, expected, tmp_path):
-    """What would stand behind a prompt is for the model to write: the folder that we save says so. A begin token that
-    the post-processor leaves out stands before each text in training too.
+def test_a_published_decoder_reads_what_its_tokenizer_sets_before_a_text(single, expected, trained, tmp_path):
+    """What would stand behind a prompt is for the model to write. Its tokenizer stays as it is until viva trains the
+    model, on documents that begin and end: then the folder says what stands before a prompt.
     """
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 1, "num_attention_heads": 4}
-    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(vocab_size=300, **sizes))
-    frame = processors.TemplateProcessing(single=single, special_tokens=[("<s>", 0), ("</s>", 2)])
-    published(tmp_path / "llama", frame, model)
+    model = transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA))
+    published(tmp_path / "llama", BYTES if single is None else template(single), model)
     ours, theirs = viva.load(tmp_path / "llama"), AutoTokenizer.from_pretrained(tmp_path / "llama")
-    assert ours.ids(TARGETS[0]) == [*expected, *ours.tokenizer.encode(TARGETS[0])]
-    if single.endswith("$A"):
-        assert ours.ids(TARGETS[0]) == theirs(TARGETS[0]).input_ids
+    plain = ours.tokenizer.encode(TARGETS[0])
+    assert ours.ids(TARGETS[0]) == [*expected, *plain]
+    assert ours.ids("") == (expected or [0])  # from nothing, as transformers begins
     ours.save(tmp_path / "saved")
     again = AutoTokenizer.from_pretrained(tmp_path / "saved")
-    assert again(TARGETS[0]).input_ids == ours.ids(TARGETS[0])
-    before = json.loads((tmp_path / "llama" / "tokenizer.json").read_text())
-    assert json.loads(viva.load(tmp_path / "saved").tokenizer.core.to_str()) == before
+    if single is None or single.endswith("$A"):
+        assert ours.ids(TARGETS[0]) == theirs(TARGETS[0]).input_ids == again(TARGETS[0]).input_ids
+    files = [json.loads((tmp_path / name / "tokenizer.json").read_text()) for name in ("llama", "saved")]
+    assert files[0] == files[1]
+    (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in TARGETS))
+    data = {"kind": "files", "path": str(tmp_path / "texts.jsonl")}
+    recipe = {"out": str(tmp_path / "run"), "init": str(tmp_path / "llama"), "data": data, "valid": 0}
+    viva.train({**recipe, "train": {**TRAIN, "steps": 1}})
+    went_on, folder = viva.load(tmp_path / "run"), located(tmp_path / "run")
+    told = AutoTokenizer.from_pretrained(folder)(TARGETS[0]).input_ids
+    assert went_on.ids(TARGETS[0]) == told == [*trained, *plain]
+    went_on.save(tmp_path / "copied")
+    assert viva.load(tmp_path / "copied").ids(TARGETS[0]) == told
+
+
+@pytest.mark.parametrize("frame", [BYTES, template("<s> $A")], ids=["nothing", "begin"])
+def test_a_published_classifier_by_the_last_token_reads_what_its_tokenizer_sets(frame, tmp_path):
+    """Before and after viva trains it further: the class is told by the last token of the text itself."""
+    config = transformers.LlamaConfig(**LLAMA, num_labels=3, pad_token_id=1)
+    published(tmp_path / "llama", frame, transformers.LlamaForSequenceClassification(config))
+    rows = [{"text": text, "label": str(number % 3)} for number, text in enumerate(TARGETS)]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    data = {"kind": "files", "path": str(tmp_path / "rows.jsonl")}
+    recipe = {"out": str(tmp_path / "run"), "init": str(tmp_path / "llama"), "data": data, "valid": 0}
+    read = AutoTokenizer.from_pretrained(tmp_path / "llama")(TARGETS[0]).input_ids
+    viva.train({**recipe, "objective": "classify", "train": {**TRAIN, "steps": 2}})
+    viva.load(tmp_path / "run").save(tmp_path / "saved")
+    for folder in (tmp_path / "llama", located(tmp_path / "run"), tmp_path / "saved"):
+        tokens = AutoTokenizer.from_pretrained(folder)
+        twin = transformers.AutoModelForSequenceClassification.from_pretrained(folder).eval()
+        assert tokens(TARGETS[0]).input_ids == read
+        for text, found in zip(TARGETS, viva.load(folder).classify(TARGETS), strict=True):
+            expected = twin(**tokens(text, return_tensors="pt")).logits.softmax(-1)[0]
+            torch.testing.assert_close(torch.tensor([*found.probabilities.values()]), expected, atol=1e-5, rtol=1e-5)
+
+
+def test_a_run_whose_tokenizers_files_do_not_say_what_viva_framed_is_read_as_it_was_trained(tmp_path):
+    """viva.json says it by its fingerprint."""
+    published(tmp_path / "m", BYTES, transformers.LlamaForCausalLM(transformers.LlamaConfig(**LLAMA)))
+    tokenizer = Tokenizer.load(tmp_path / "m").for_training
+    whole = [0, *tokenizer.encode("the dog"), 2]
+    assert tokenizer.encode_framed(["the dog"])[0].ids == whole
+    config = llama.TINY.model_copy(update={"vocab": 300})
+    LanguageModel(config, initialise(config.spec().build(), 0).eval(), tokenizer, "new").save(tmp_path / "old")
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        shutil.copy(tmp_path / "m" / name, tmp_path / "old" / name)
+    manifest = json.loads((tmp_path / "old" / "viva.json").read_text())
+    manifest["files"] = {}
+    (tmp_path / "old" / "viva.json").write_text(json.dumps(manifest))
+    assert viva.load(tmp_path / "old").tokenizer.encode_framed(["the dog"])[0].ids == whole
+
+
+@pytest.mark.parametrize("objective", [denoise, spans], ids=["denoise", "spans"])
+def test_what_bart_learns_to_mend_is_framed_as_transformers_frames_it(objective, bart, tmp_path):
+    """Source and labels alike, and the decoder reads the labels shifted behind the start. `mend` then reads and begins
+    so. A text of one sentence is not changed by permuting sentences; spans are left out of both sides.
+    """
+    tokens, twin = AutoTokenizer.from_pretrained(bart), transformers.BartForConditionalGeneration.from_pretrained(bart)
+    tokens.add_special_tokens({"mask_token": "<mask>", "additional_special_tokens": ["<extra_id_0>", "<extra_id_1>"]})
+    twin.resize_token_embeddings(len(tokens), mean_resizing=False)
+    tokens.save_pretrained(bart), twin.save_pretrained(bart)
+    (tmp_path / "texts.jsonl").write_text(json.dumps({"text": TARGETS[0]}) + "\n")
+    fields = {"infill": 0} if objective is denoise else {}
+    recipe = parse(Recipe, {
+        "out": str(tmp_path / "run"), "init": str(bart), "valid": 0, "train": TRAIN,
+        "data": {"kind": "files", "path": str(tmp_path / "texts.jsonl")},
+        "objective": {"kind": kind(objective.Config()), "start": "</s>", **fields},
+    })  # fmt: skip
+    [batch] = start.parts(recipe, tmp_path).train.micro_batches(0)
+    n, m = batch.source.lengths[0][0], batch.lengths[0][0]
+    source, read, labels = batch.source.ids[0, :n].tolist(), batch.ids[0, :m].tolist(), batch.targets[0, :m].tolist()
+    if objective is denoise:
+        both = tokens(TARGETS[0], text_target=TARGETS[0])
+    else:
+        left = tokens.decode(source[1:-1])
+        both = tokens(left, text_target=tokens.decode(labels[1:-1]))
+        assert "<extra_id_0>" in left
+    assert (source, labels) == (both["input_ids"], both["labels"])
+    assert [read] == twin.prepare_decoder_input_ids_from_labels(torch.tensor([labels])).tolist()
+    model = viva.load(bart)
+    how = mend.mending(model.tokenizer, "<extra_id_{}>")
+    text = "the <extra_id_0> sees"
+    assert how.framed(how.read([text])) == [tokens(text).input_ids]
+    assert model._start == read[:2]
 
 
 def test_a_byte_level_tokenizer_keeps_its_offsets_where_a_frame_is_added(tmp_path):

@@ -146,12 +146,14 @@ TEMPLATES = {
     ),
     "llama": TemplateProcessing(single="<s> $A", pair="<s> $A <s> $B:1", special_tokens=[("<s>", 2)]),
     "none": None,
+    "ours": None,
 }
 PAIRS = {
     "roberta": "<s> a dog </s> </s> runs </s>",
     "bert": "<s> a dog </s> runs </s>",
     "llama": "<s> a dog <s> runs",
-    "none": "<s> a dog </s> runs </s>",
+    "none": "a dog runs",
+    "ours": "<s> a dog </s> runs </s>",
 }
 
 
@@ -163,10 +165,11 @@ def test_two_texts_are_framed_as_the_tokenizers_own_post_processor_frames_them(k
     if TEMPLATES[kind] is not None:
         core.post_processor = TEMPLATES[kind]
     made = Tokenizer(core, {"bos_token": "<s>", "eos_token": "</s>", "unk_token": "<unk>"})
+    made = made.for_training if kind == "ours" else made
     found = classes.Config(pair="pair", labels=("no",)).example(row(text="a dog", pair="runs", label="no"), made)
     assert [words[number] for number in found.ids] == PAIRS[kind].split()
     assert words[found.ids[found.cut]] == "runs"
-    if kind != "none":
+    if kind != "ours":
         assert found.ids == core.encode("a dog", "runs").ids
 
 

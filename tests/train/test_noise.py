@@ -191,7 +191,7 @@ def test_source_and_target_make_the_text():
             now = token if token in sentinels else now
             told[now] += [token] if token != now else []
         mended.append([x for token in source.tolist() for x in told.get(token, [token])])
-    assert sorted(mended) == sorted([list(map(int, document)) for document in mending.letters(40)])
+    assert sorted(mended) == sorted([list(map(int, document[1:])) for document in mending.letters(40)])  # as a source
 
 
 def test_too_few_sentinels_are_refused():
@@ -305,12 +305,12 @@ def test_the_target_of_denoising_is_the_whole_text():
 
 
 def test_rotation_alone_turns_every_text():
-    """What the encoder reads is what the decoder writes, from any token on, and back to its beginning."""
+    """What the encoder reads is what the decoder writes, from any token on, and back to its beginning; then the end."""
     documents = [[*range(20 + 4 * n, 24 + 4 * n)] for n in range(60)]
     batch = whole_batch(denoise, documents, permute=False, infill=0, rotate=True)
     sources, aims = (x[0].view(60, -1).tolist() for x in (batch.source.ids, batch.targets))
     turned = [aim[:-1].index(source[0]) for source, aim in zip(sources, aims, strict=True)]
-    assert all(s == [*aim[k:-1], *aim[:k]] for s, aim, k in zip(sources, aims, turned, strict=True))
+    assert all(s == [*aim[k:-1], *aim[:k], aim[-1]] for s, aim, k in zip(sources, aims, turned, strict=True))
     assert set(turned) == {0, 1, 2, 3}
 
 
@@ -320,7 +320,7 @@ def test_sentences_are_permuted_before_the_text_is_rotated():
     texts = [[20, 21, stop, 22, 23, 24, stop, 25, 26, 27, 28, stop]] * 100
     batch = whole_batch(denoise, texts, infill=0, rotate=True)
     rings, begun = set(), set()
-    for source in batch.source.ids[0].view(100, -1).tolist():
+    for source in batch.source.ids[0].view(100, -1)[:, :-1].tolist():  # what ends them aside
         at = source.index(20)
         rings.add(tuple(source[at:] + source[:at]))
         begun.add(source[0])
@@ -335,6 +335,7 @@ def test_the_share_of_one_noise(field):
     documents = [[*(np.arange(200) % 19 + 20)] for _ in range(50)]
     batch = whole_batch(denoise, documents, permute=False, infill=0, **{field: 0.2})
     source = batch.source.ids[0]
+    source = source[source != role("eos_token")]
     left = int((source != role("mask_token")).sum()) / (50 * 200)
     near(left, 0.8, 0.16, 50 * 200)
     assert (len(source) == 50 * 200) == (field == "mask")
@@ -440,8 +441,7 @@ def test_a_trained_model_mends_what_its_twin_generates(objective, tmp_path):
     ]
     expected = []
     for text in texts:
-        source = torch.tensor([[tokenizer.bos_id, *theirs(text).input_ids, end]])
-        reply = twin.generate(source, generation_config=how, attention_mask=torch.ones_like(source))[0, 1:]
+        reply = twin.generate(**theirs(text, return_tensors="pt"), generation_config=how)[0, 1:]
         reply = theirs.decode(reply[reply != end])
         expected.append(replaced(text, reply) if objective is spans else reply)
     found = ours.mend(texts, beams=1, temperature=0, max_new_tokens=16)

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 # what two models of one architecture may have otherwise
 SIZES = {"vocab", "width", "context", "layers", "heads", "head_dim", "hidden"}
-SIZES |= {"eps", "dropout", "ffn_dropout"}
+SIZES |= {"eps", "dropout", "ffn_dropout", "dense_dropout"}
 
 
 def compare(*models: str, sizes: bool = False) -> None:

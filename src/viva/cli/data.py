@@ -95,5 +95,5 @@ def _tokenizer(name: str | None, template: str | None):
     else:
         from viva.api import load_tokenizer
 
-        found = load_tokenizer(name)
+        found = load_tokenizer(name).for_training
     return found if template is None else found.with_template(template)

@@ -21,7 +21,9 @@ ANY = "?"  # the formats by which training reads texts ask for a class; which on
 
 @dataclass(frozen=True)
 class Prediction:
-    """The most likely class by its name, with its probability; and those of all classes, in their order."""
+    """The most likely class by its name, with its probability; and those of all classes, in their order. They add up to
+    1 unless a text may be of several.
+    """
 
     label: str
     probability: float
@@ -32,8 +34,9 @@ def classify(
     model: Whole, tokenizer: Tokenizer, texts: Sequence[str], pair: Sequence[str] | None, names: Sequence[str]
 ) -> list[Prediction]:
     """What class each text is of or, with `pair`, each two texts; `names` are those of the classes."""
-    scores = class_scores(model, _examples(tokenizer, texts, pair))
-    return [_prediction(row, names) for row in scores.float().softmax(-1).tolist()]
+    scores = class_scores(model, _examples(tokenizer, texts, pair)).float()
+    probabilities = scores.sigmoid() if model.spec.head.several else scores.softmax(-1)
+    return [_prediction(row, names) for row in probabilities.tolist()]
 
 
 def values(model: Whole, tokenizer: Tokenizer, texts: Sequence[str], pair: Sequence[str] | None) -> list[float]:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from viva.base.errors import Notice, Refusal
 from viva.infer.spelled import encode_gaps, pieces, tell_spelled
-from viva.text.rows.fields import frame
 from viva.text.tokens import special
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.tokenizer import Tokenizer
@@ -35,8 +34,8 @@ class Mending:
         return [encode_gaps(self.tokenizer, text, gaps) for text in texts]
 
     def framed(self, damaged: list[list[int]]) -> list[list[int]]:
-        """What the encoder reads: each text between the tokens that frame one."""
-        before, after = frame(self.tokenizer)
+        """What the encoder reads: each text between the tokens that frame a source, as in training."""
+        before, after = self.tokenizer.around_source
         return [[*before, *ids, *after] for ids in damaged]
 
     def whole(self, damaged: list[list[int]], replies: list[list[int]]) -> list[str]:
@@ -45,7 +44,7 @@ class Mending:
         What a reply has before its first sentinel, or behind one that the text has not, is no part of it, nor is a
         begin token, as BART writes one. A Notice counts sentinels that no reply has; they stay in the text.
         """
-        before, _ = frame(self.tokenizer)
+        before, _ = self.tokenizer.around_source
         mended, asked, left = [], 0, 0
         for ids, reply in zip(damaged, replies, strict=True):
             told, gaps = spans(reply, self.sentinels.values()), [id for id in ids if id in self.sentinels.values()]

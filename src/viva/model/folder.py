@@ -20,7 +20,7 @@ from viva.base.config import Config, kind, parse, refusal
 from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import read_json, sha256, whole_folder, write_text
 from viva.model import sentence, tensors
-from viva.model.arch._family import Keys
+from viva.model.arch._family import Keys, their_kind
 from viva.model.head import Vocabulary
 from viva.model.init import hollow, initialise
 from viva.model.spec import Spec
@@ -90,14 +90,12 @@ def save(
 
 def _reading(tokenizer: Tokenizer, model: Whole) -> Tokenizer:
     """The tokenizer by which others give a model what it was trained on: framed as what it reads is, a source, a prompt
-    or a text whole, and with the segments that it tells apart.
+    or a text whole, and with the segments that it tells apart. A model that others trained reads what it did before.
     """
     if model.spec.decoder is not None and isinstance(model.head, Vocabulary):
-        around = frame.around_prompt if model.spec.encoder is None else frame.around_source
-        return Tokenizer(*frame.written(tokenizer.core, tokenizer.config, tokenizer.words, around))
-    framed = tokenizer.framed
-    inputs = {"model_input_names": ["input_ids", "token_type_ids", "attention_mask"]}
-    return Tokenizer(framed.core, framed.config | inputs) if model.tells_segments else framed
+        return tokenizer.written(frame.around_prompt if model.spec.encoder is None else frame.around_source)
+    framed, inputs = tokenizer.framed, ["input_ids", "token_type_ids", "attention_mask"]
+    return Tokenizer(framed.core, framed.config | {"model_input_names": inputs}) if model.tells_segments else framed
 
 
 def require_room(target: str | Path) -> None:
@@ -204,7 +202,7 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
     ids = getattr(family, "PLACEHOLDERS", {}) if tokenizer is None else _roles(model, tokenizer)
     stands, states = family.to_hf(config), next(iter(family.HEADS.values()))
-    own = "none" if _embeds(family, model.spec) else kind(model.spec.head)
+    own = "none" if _embeds(family, model.spec) else their_kind(model.spec.head)
     architecture = family.HEADS.get(own, family.HEADS.get("none", states))
     for key in set(stands) & set(ids):
         if stands[key] != ids[key]:
@@ -219,8 +217,8 @@ def _roles(model: Whole, tokenizer: Tokenizer) -> dict[str, int | None]:
     transformers would take an earlier one for the last, and so it refuses to pad.
     """
     ids = {f"{role}_token_id": getattr(tokenizer, f"{role}_id") for role in ("bos", "eos", "pad")}
-    by_the_last = kind(model.spec.head) == "classify" and model.spec.decoder is not None
-    ends = frame.around_whole(tokenizer.core, tokenizer.words)[1]
+    by_the_last = their_kind(model.spec.head) == "classify" and model.spec.decoder is not None
+    ends = tokenizer.around_whole[1]
     return ids | ({"pad_token_id": None} if by_the_last and ends[-1:] == [tokenizer.pad_id] else {})
 
 
@@ -309,6 +307,8 @@ def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
         if tokenizer is None:
             fix = "put the tokenizer's files beside it, or save the model again"
             raise Refusal(f"{folder} must hold the tokenizer that it was made with", "no tokenizer.json", fix)
+        if expected.frame != tokenizer.fingerprint.frame:
+            tokenizer = tokenizer.for_training  # of a folder that viva wrote before its tokenizer's files said so
         expected.require(tokenizer.fingerprint, str(folder))
     if tokenizer is not None and (longest := sentence.longest(folder)) is not None:
         tokenizer.config["model_max_length"] = longest
@@ -363,6 +363,7 @@ def _understood(family: Any, keys: Keys, folder: Path) -> Config:
     """
     try:
         head = keys.take(OWN_HEAD, None)
+        keys.require_class(family.HEADS)
         config = family.from_hf(keys)
         keys.finish()
         head = sentence.head(folder) if head is None else head

@@ -13,10 +13,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
-from viva.base.config import kind
 from viva.base.errors import Notice, Refusal
 from viva.base.files import read_json
-from viva.model.arch._family import Held
+from viva.model.arch._family import Held, their_kind
 from viva.model.linear.joined import assemble, pieces
 from viva.model.transformer import Transformer
 
@@ -55,7 +54,7 @@ def named(family: Any, model: Transformer) -> Iterator[Held]:
     ours = pieces(model)
     if not family.TENSORS:
         yield from (Held(name, (name,)) for name in ours)
-    wanted = kind(model.spec.head)
+    wanted = their_kind(model.spec.head)
     for row in family.TENSORS:
         if row.head not in (None, wanted) or (row.when and not row.when(model.spec)):
             continue
@@ -107,6 +106,7 @@ def load(
     _same_as_computed(stored, family, folder)
     _same_as_embedding(stored, rows, family, folder, new_head)
     _set_aside(stored, known, family, folder, new_head)
+    _by_their_names(stored, rows)
     shapes = {name: piece.shape for name, piece in pieces(model).items()}
     stored = _zeros(family, rows, shapes, like=next(iter(stored.values()), torch.empty(0))) | stored
     missing = sorted(known - set(stored))
@@ -185,6 +185,13 @@ def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: 
     if others:
         text = f"{folder} holds a head that this model has not: {_listed(sorted(others))} are left out"
         warnings.warn(Notice(text), stacklevel=2)
+
+
+def _by_their_names(stored: dict[str, Tensor], rows: list[Held]) -> None:
+    """Give a head its names: a folder has it by ours that was written before the family's table had the head."""
+    for row in rows:
+        if _of_head(row) and row.ours[0] in stored:
+            stored.setdefault(row.theirs, stored.pop(row.ours[0]))
 
 
 def _without_copies(stored: dict[str, Tensor], folder: Path) -> dict[str, Tensor]:

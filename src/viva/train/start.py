@@ -246,6 +246,7 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
     own = begun is not None and recipe.init is not None and recipe.tokenizer is None
     tokens, more = (Tokenizer.load(begun), None) if own else _tokenizer(recipe, out if begun else kept)
+    tokens = _framing(recipe, tokens)
     config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
@@ -262,6 +263,14 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
         _require_same(begun, train.documents)
     added = more.added if more else begun and folder.manifest(begun).get("added")
     return Parts(tokens, form, config, found, train, valid, begun, passed, _parent(recipe, begun), added)
+
+
+def _framing(recipe: Recipe, tokens: Tokenizer) -> Tokenizer:
+    """The tokenizer as texts are framed in the run: as a model that goes on to read them whole has read them, or else
+    by what they are for, in documents that begin and end.
+    """
+    ours = tokens.for_training
+    return tokens if recipe.init is not None and recipe.objective.reading(ours).whole else ours
 
 
 def _parent(recipe: Recipe, begun: Path | None) -> str | None:

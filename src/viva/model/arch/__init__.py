@@ -4,7 +4,7 @@ A family's module holds
 - `Config`: its sizes in the package's alphabet, with `spec()`, the architecture they stand for;
 - `MODEL_TYPE`, `from_hf(keys) -> Config` and `to_hf(config) -> dict`: Hugging Face's config.json, each key consumed or
 ignored with a reason;
-- `HEADS`: for each kind of head (model/head) the name of their class with it;
+- `HEADS`: for each kind of head (model/head) the name of their class with it; that of `regress` is `classify`'s;
 - `TENSORS`: which tensor of theirs holds which of ours; `BASE`: the prefix that some checkpoints leave out;
 - where there are such, `UNREAD`: how the names of tensors end that some files hold and no model reads; `COMPUTED`: how
 those of tables end that we compute, each with the function of its shape that gives the values it must have; and

@@ -5,8 +5,8 @@ or for each token.
 from typing import Any
 
 from viva.base.config import Config, kind
-from viva.model.arch._family import Held, Keys, held, pairs
-from viva.model.head import classify, none, tag
+from viva.model.arch._family import Held, Keys, held, labels_to_hf, of_sequence, pairs, their_kind
+from viva.model.head import none, tag
 
 DROPOUT = "classifier_dropout"  # their key of the dropout before the scores of tokens
 
@@ -27,7 +27,7 @@ def read_head(keys: Keys, heads: dict[str, str], tied: bool) -> Config | None:
     """
     found, labels, dropout = keys.head(heads), keys.labels(), keys.take(DROPOUT, 0.1, null=0.1)
     if found == "classify":
-        return classify.Config(labels=labels, bias=False)
+        return of_sequence(keys, labels, bias=False)
     if found == "tag":
         return tag.Config(labels=labels, dropout=dropout)
     return none.Config() if found == "none" and not tied else None
@@ -35,15 +35,14 @@ def read_head(keys: Keys, heads: dict[str, str], tied: bool) -> Config | None:
 
 def head_to_hf(head: Config) -> dict[str, Any]:
     """The keys by which a decoder says what its head is, and whether it multiplies by the token embeddings."""
-    labels = {"num_labels": head.labels} if hasattr(head, "labels") else {}
     dropout = {DROPOUT: head.dropout} if kind(head) == "tag" else {}
-    return {"tie_word_embeddings": getattr(head, "tied", False), **labels, **dropout}
+    return {"tie_word_embeddings": getattr(head, "tied", False), **labels_to_hf(head), **dropout}
 
 
 def fitted(head: Config, dropout: float) -> Config:
     """A head as their classes have it; `dropout` is the model's."""
     changed = {"classify": {"bias": False}, "tag": {"dropout": dropout}}
-    return head.model_copy(update=changed.get(kind(head), {}))
+    return head.model_copy(update=changed.get(their_kind(head), {}))
 
 
 def head_rows(tokens: str = "score") -> tuple[Held, ...]:

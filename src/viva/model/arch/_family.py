@@ -7,8 +7,9 @@ from typing import Any
 from pydantic import Field
 
 from viva.base.choice import Choice
-from viva.base.config import Config
+from viva.base.config import Config, kind
 from viva.base.errors import Refusal
+from viva.model.head import classify, regress
 
 MISSING = object()
 
@@ -70,7 +71,7 @@ NO_EFFECT = {
     "label2id": "belongs to a classification head",
     "num_labels": "belongs to a classification head",
     "_num_labels": "belongs to a classification head",
-    "problem_type": "belongs to a classification head",
+    "problem_type": "says how a classification head is trained, and is read with one",
     "finetuning_task": "says what the model was tuned on",
     "language": "says what the model was tuned on",
     "name": "says who wrote the file",
@@ -88,7 +89,20 @@ USUAL = {
     "add_cross_attention": False,
     "cross_attention_hidden_size": None,
     "tie_encoder_decoder": False,
+    "quantization_config": None,
 }
+# What the names of their classes for one task end with; such a class is none that stands for another.
+OTHERS = (
+    "ForSequenceClassification",
+    "ForTokenClassification",
+    "ForQuestionAnswering",
+    "ForMultipleChoice",
+    "ForNextSentencePrediction",
+    "ForImageClassification",
+    "DoubleHeadsModel",
+    "EncoderModel",
+)
+NUMBER, SEVERAL = "regression", "multi_label_classification"  # of their problem_type
 
 
 class Keys:
@@ -114,7 +128,16 @@ class Keys:
     def head(self, heads: dict[str, str]) -> str:
         """The kind of head that `architectures` names, of a family's HEADS; the first of these where it is absent."""
         named = self.of(list, "architectures") or [None]
-        return next((kind for kind, name in heads.items() if name == named[0]), next(iter(heads)))
+        return next((found for found, name in heads.items() if name == named[0]), next(iter(heads)))
+
+    def require_class(self, heads: dict[str, str]) -> None:
+        """Refuse a class in `architectures` whose head is of another kind than those of a family's HEADS."""
+        named = self.left.get("architectures")
+        name = str(named[0]) if isinstance(named, list) and named else ""
+        if name.endswith(OTHERS) and name not in heads.values():
+            must = f"architectures in {self.where} must name a class that is built here: {', '.join(heads.values())}"
+            fix = "use a model of one of these; to train another head on what is below it, remove architectures there"
+            raise Refusal(must, name, fix)
 
     def labels(self) -> int:
         """How many classes a classification head tells apart."""
@@ -152,7 +175,7 @@ class Keys:
         """Refuse what nobody has read: it may change what the model computes."""
         self.ignore(**NO_EFFECT)
         for key, usual in USUAL.items():
-            self.expect(key, usual, None)
+            self.expect(key, usual)
         if self.left:
             raise Refusal(
                 f"every key of {self.where} must be understood",
@@ -161,13 +184,39 @@ class Keys:
             )
 
 
+def their_kind(head: Config) -> str:
+    """The kind of head by whose class and tensors they have this one: a number is the score of a single label."""
+    return "classify" if kind(head) == "regress" else kind(head)
+
+
+def of_sequence(keys: Keys, labels: int, **fields: Any) -> Config:
+    """The head of their class for sequences. By their rule a single label is a number, and `problem_type` says whether
+    a sequence may be of several classes; `fields` are those of `classify.Scores`.
+    """
+    problem = keys.take("problem_type", None)
+    if problem == NUMBER and labels != 1:
+        must = f"a model of problem_type {NUMBER} in {keys.where} must predict a single number"
+        raise Refusal(must, f"{labels} of them", "use a model with num_labels 1")
+    if labels == 1 and problem != SEVERAL:
+        return regress.Config(**fields)
+    return classify.Config(labels=labels, several=problem == SEVERAL, **fields)
+
+
+def labels_to_hf(head: Config | None) -> dict[str, Any]:
+    """The keys by which a head says how many labels it has, and what they mean; none of a head without."""
+    if (labels := getattr(head, "labels", None)) is None:
+        return {}
+    problem = NUMBER if kind(head) == "regress" else SEVERAL if getattr(head, "several", False) else None
+    return {"num_labels": labels} | ({"problem_type": problem} if problem else {})
+
+
 @dataclass(frozen=True)
 class Held:
     """One tensor of theirs holds `ours`, laid one below another along the first axis, then transposed if `transposed`.
 
     `{i}` in a name stands for each layer, `{e}` for each expert in it. A row with a `head` is there with this kind of
-    head alone; a `flat` one has so many axes of length 1 before ours; one with `when` is there for a Spec of which it
-    is true.
+    head alone, as `their_kind` tells it; a `flat` one has so many axes of length 1 before ours; one with `when` is
+    there for a Spec of which it is true.
     """
 
     theirs: str

@@ -7,11 +7,20 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from viva.base.config import Config as BaseConfig
-from viva.base.config import kind
 from viva.model.activation import Activation
-from viva.model.arch._family import Family, Keys, divided, held, name_of, pairs
+from viva.model.arch._family import (
+    Family,
+    Keys,
+    divided,
+    held,
+    labels_to_hf,
+    name_of,
+    of_sequence,
+    pairs,
+    their_kind,
+)
 from viva.model.ffn import mlp
-from viva.model.head import classify, masked, none, span, tag
+from viva.model.head import masked, none, span, tag
 from viva.model.norm import layernorm
 from viva.model.position import learned
 from viva.model.spec import Attention, Block, Entry, Spec, Stack
@@ -74,9 +83,9 @@ class Config(Family):
         return masked.Config(activation=self.activation, norm=layernorm.Config(eps=self.eps))
 
     def fitted(self, head: BaseConfig) -> BaseConfig:
-        if kind(head) not in ("classify", "tag"):
+        if their_kind(head) not in ("classify", "tag"):
             return head
-        between = self.between if kind(head) == "classify" else {}
+        between = self.between if their_kind(head) == "classify" else {}
         if "dense_dropout" in between:
             between = between | {"dense_dropout": self.dropout}
         return head.model_copy(update={"dropout": self.dropout, **between})
@@ -105,7 +114,7 @@ def read_head(
     found, labels = keys.head(heads), keys.labels()
     rate = dropout.get(found, 0.0)
     if found == "classify":
-        return classify.Config(labels=labels, dropout=rate, **dense)
+        return of_sequence(keys, labels, dropout=rate, **dense)
     if found == "tag":
         return tag.Config(labels=labels, dropout=rate)
     return {"span": span.Config(dropout=rate), "none": none.Config(), **(others or {})}.get(found)
@@ -118,8 +127,8 @@ def classifier_dropout(keys: Keys, default: float) -> dict[str, float]:
 
 def head_to_hf(config: Config, dropout: str = "classifier_dropout") -> dict[str, Any]:
     """The keys by which BERT and its kin say what their head is; `dropout` is their name of its dropout."""
-    labels = getattr(config.head, "labels", None)
-    return {} if labels is None else {"num_labels": labels, dropout: config.head.dropout}
+    labels = labels_to_hf(config.head)
+    return labels | ({dropout: config.head.dropout} if labels else {})
 
 
 def sizes(keys: Keys, hidden: int = 3072, activation: str = "gelu", dropout: float = 0.1) -> dict[str, Any]:

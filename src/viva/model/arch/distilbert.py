@@ -7,9 +7,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from viva.base.config import Config as BaseConfig
-from viva.base.config import kind
 from viva.model.arch import bert
-from viva.model.arch._family import Keys, held, name_of, pairs
+from viva.model.arch._family import Keys, held, labels_to_hf, name_of, pairs, their_kind
 from viva.model.spec import Block, Entry
 
 MODEL_TYPE = "distilbert"
@@ -75,8 +74,7 @@ def to_hf(config: Config) -> dict[str, Any]:
 
 
 def _head_to_hf(head: BaseConfig) -> dict[str, Any]:
-    labels = {"num_labels": head.labels} if hasattr(head, "labels") else {}
-    return labels | ({DROPOUT[kind(head)][0]: head.dropout} if kind(head) in DROPOUT else {})
+    return labels_to_hf(head) | ({DROPOUT[their_kind(head)][0]: head.dropout} if their_kind(head) in DROPOUT else {})
 
 
 BASE = "distilbert."

@@ -55,7 +55,8 @@ def windows(keys: Keys, layers: int) -> dict[str, Any]:
         full, window = layers, None
     expected = ["full_attention"] * full + ["sliding_attention"] * (layers - full)
     if types is not None and types != expected:
-        keys.left["layer_types"] = types  # an order that max_window_layers does not describe: refused as not understood
+        must = f"layer_types in {keys.where} must be what its other keys say, windows in the last layers alone"
+        raise Refusal(must, repr(types), "use a model whose layers slide from one on, or write it with the kind custom")
     return {"window": window if full < layers else None, "full_layers": full if full < layers else 0}
 
 

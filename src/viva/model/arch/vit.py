@@ -9,7 +9,7 @@ from pydantic import Field
 from viva.base.choice import Choice
 from viva.base.config import Config as BaseConfig
 from viva.model.activation import Activation
-from viva.model.arch._family import Fitting, Keys, divided, held, name_of, pairs
+from viva.model.arch._family import Fitting, Keys, divided, held, labels_to_hf, name_of, of_sequence, pairs
 from viva.model.ffn import mlp
 from viva.model.head import classify, none
 from viva.model.norm import layernorm
@@ -99,7 +99,7 @@ def from_hf(keys: Keys) -> Config:
         bias=keys.take("qkv_bias", True),
         dropout=keys.take("hidden_dropout_prob", 0.0),
         weight_dropout=keys.take("attention_probs_dropout_prob", 0.0),
-        head=classify.Config(labels=labels) if keys.head(HEADS) == "classify" else none.Config(),
+        head=of_sequence(keys, labels) if keys.head(HEADS) == "classify" else none.Config(),
     )
 
 
@@ -119,13 +119,12 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
 
 
 def to_hf(config: Config) -> dict[str, Any]:
-    labels = getattr(config.head, "labels", None)
     return {
         **sizes_to_hf(config),
         "qkv_bias": config.bias,
         "hidden_dropout_prob": config.dropout,
         "attention_probs_dropout_prob": config.weight_dropout,
-        **({} if labels is None else {"num_labels": labels}),
+        **labels_to_hf(config.head),
     }
 
 

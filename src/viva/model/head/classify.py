@@ -10,9 +10,9 @@ from viva.model.linear.dense import Linear
 from viva.model.pool import Pool, pooled
 
 
-class Config(BaseConfig):
-    """`labels` classes; `dense` is the activation of a layer between pooling and scores, None leaves the layer out.
-    The `pool` left out is the model's own: of a Transformer "first" for an encoder and "last" for a decoder, whose last
+class Scores(BaseConfig):
+    """`labels` scores; `dense` is the activation of a layer between pooling and scores, None leaves the layer out. The
+    `pool` left out is the model's own: of a Transformer "first" for an encoder and "last" for a decoder, whose last
     token has read all others; of a recurrent or convolutional model, see its family. `dropout` falls before the scores,
     `dense_dropout` before that layer (RoBERTa).
     """
@@ -24,6 +24,14 @@ class Config(BaseConfig):
     dense_dropout: float = Field(0.0, ge=0, lt=1)
     bias: bool = True
 
+
+class Config(Scores):
+    """The fields of `Scores`, one label a class. A document is of one class or, with `several`, of any number: each is
+    then told by itself, by the sigmoid of its score.
+    """
+
+    several: bool = False
+
     def build(self, spec: BaseConfig) -> nn.Module:
         return Classify(self, spec.width, self.pool or spec.pool)
 
@@ -31,7 +39,7 @@ class Config(BaseConfig):
 class Classify(nn.Module):
     """[B, T, E] -> scores [N, labels] for the N documents."""
 
-    def __init__(self, config: Config, width: int, pool: Pool):
+    def __init__(self, config: Scores, width: int, pool: Pool):
         super().__init__()
         self.pool = pool
         self.dense = Linear(width, width) if config.dense else None

@@ -9,8 +9,8 @@ from viva.model.head import classify
 from viva.model.layout import Layout
 
 
-class Config(classify.Config):
-    """The fields of `classify`; there is one label."""
+class Config(classify.Scores):
+    """The fields of `classify.Scores`; there is one label, whose score is the number."""
 
     labels: Literal[1] = 1
 

@@ -15,7 +15,6 @@ from viva.text.rows.row import Corpus, Row
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.example import Draft, Example, encode
 from viva.text.tokens.fingerprint import PROBE
-from viva.text.tokens.frame import around
 from viva.text.tokens.tokenizer import Tokenizer
 
 FORMATS = "viva.text.rows.format"
@@ -137,9 +136,11 @@ def _written(held: Any) -> str:
 
 
 def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
-    """The ids before and after a text that is read whole (text/tokens/frame.py); refused where there are none."""
-    before, after = around(tokenizer.framed.core)
-    if not before + after:
+    """The ids before and after a text that is read whole (text/tokens/frame.py); refused where a tokenizer that viva
+    trains with has none.
+    """
+    before, after = tokenizer.around_whole
+    if tokenizer.by_use and not before + after:
         must = "a tokenizer must name an end token, or `sep_token`, to frame a text"
         raise Refusal(must, "none", 'set "eos_token" in tokenizer_config.json')
     return before, after
@@ -147,7 +148,7 @@ def frame(tokenizer: Tokenizer) -> tuple[list[int], list[int]]:
 
 def frame_of_two(tokenizer: Tokenizer) -> tuple[list[int], list[int], list[int]]:
     """The ids before, between and after two texts that are read as one, such as RoBERTa's <s> a </s></s> b </s>."""
-    frame(tokenizer)  # refused where there are none
+    frame(tokenizer)  # refused
     [probe] = tokenizer.encode_framed([(PROBE, PROBE)])
     first, second = ([place for place, of in enumerate(probe.sequence_ids) if of == text] for text in (0, 1))
     return probe.ids[: first[0]], probe.ids[first[-1] + 1 : second[0]], probe.ids[second[-1] + 1 :]

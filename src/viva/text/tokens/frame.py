@@ -1,9 +1,10 @@
 """What stands before and after a text, such as [CLS] and [SEP].
 
-The tokenizer's post-processor says it, which transformers obeys too. Where it sets nothing, as in a tokenizer that was
-just trained, it depends on what the text is for: one that is read whole stands between the tokens of BERT's roles or,
-without those, the begin and the end of a document; the source of a translation ends with the end; a prompt begins with
-the begin, and what follows is for the model to write.
+The tokenizer's post-processor says it, which transformers obeys too: where that of a published tokenizer sets nothing,
+as GPT-2's does not, a text stands alone. With a tokenizer that viva learned, or trained a model with, whose documents
+stand between begin and end, it then depends on what the text is for: one that is read whole stands between the tokens
+of BERT's roles or, without those, the begin and the end of a document; the source of a translation ends with the end;
+a prompt begins with the begin, and what follows is for the model to write.
 """
 
 import json
@@ -17,7 +18,8 @@ from viva.text.tokens.fingerprint import PROBE
 
 Ids = list[int]
 Around = Callable[[tokenizers.Tokenizer, dict[str, str]], tuple[Ids, Ids]]
-REPLACED = "viva_replaced"  # the key of tokenizer_config.json for what stood where another post-processor was written
+# the key of tokenizer_config.json by which viva frames texts, with the post-processor in whose place it writes another
+REPLACED = "viva_replaced"
 
 
 def around(core: tokenizers.Tokenizer) -> tuple[Ids, Ids]:
@@ -28,11 +30,11 @@ def around(core: tokenizers.Tokenizer) -> tuple[Ids, Ids]:
 
 
 def around_whole(core: tokenizers.Tokenizer, words: dict[str, str]) -> tuple[Ids, Ids]:
-    """The ids before and after a text that is read whole; `words` are the special tokens, role -> token."""
-    own = around(core)
-    return (
-        own if any(own) else (_ids(core, words, "cls_token", "bos_token"), _ids(core, words, "sep_token", "eos_token"))
-    )
+    """The ids before and after a text that is read whole; `words` are the special tokens, role -> token, that may stand
+    there where the post-processor sets none. Without one to end it nothing stands before it either.
+    """
+    own, end = around(core), _ids(core, words, "sep_token", "eos_token")
+    return own if any(own) or not end else (_ids(core, words, "cls_token", "bos_token"), end)
 
 
 def around_source(core: tokenizers.Tokenizer, words: dict[str, str]) -> tuple[Ids, Ids]:
@@ -51,10 +53,14 @@ def _ids(core: tokenizers.Tokenizer, words: dict[str, str], *roles: str) -> Ids:
     return [core.token_to_id(words[role]) for role in roles if role in words][:1]
 
 
-def framing(core: tokenizers.Tokenizer, words: dict[str, str]) -> tokenizers.Tokenizer:
-    """`core`, or a copy of it with a post-processor that frames a text to be read whole."""
-    before, after = around_whole(core, words)
-    return _setting(core, before, after) if after else core
+def by_use(config: dict[str, Any]) -> bool:
+    """Whether texts around which the post-processor sets nothing are framed by what they are for."""
+    return REPLACED in config
+
+
+def marked(core: tokenizers.Tokenizer, config: dict[str, Any]) -> dict[str, Any]:
+    """The configuration of a tokenizer with which texts are framed by what they are for."""
+    return config | {REPLACED: _post_processor(core)}
 
 
 def _setting(core: tokenizers.Tokenizer, before: Ids, after: Ids) -> tokenizers.Tokenizer:
@@ -79,17 +85,15 @@ def written(
     """The tokenizer and its configuration as others are to find them: with `frame` in the post-processor, and the one
     that it replaces kept in the configuration.
     """
-    made = _setting(core, *frame(core, words))
-    return (core, config) if made is core else (made, config | {REPLACED: _post_processor(core)})
+    return _setting(core, *frame(core, words)), marked(core, config)
 
 
 def own(core: tokenizers.Tokenizer, config: dict[str, Any]) -> tuple[tokenizers.Tokenizer, dict[str, Any]]:
     """The inverse of `written`: the tokenizer as it was."""
-    if REPLACED not in config:
+    if not by_use(config):
         return core, config
     parts = json.loads(core.to_str()) | config[REPLACED]
-    rest = {key: value for key, value in config.items() if key != REPLACED}
-    return tokenizers.Tokenizer.from_str(json.dumps(parts)), rest
+    return tokenizers.Tokenizer.from_str(json.dumps(parts)), config
 
 
 def _post_processor(core: tokenizers.Tokenizer) -> dict[str, Any]:

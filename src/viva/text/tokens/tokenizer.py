@@ -184,8 +184,21 @@ class Tokenizer:
     @cached_property
     def framed(self) -> "Tokenizer":
         """This tokenizer, with a post-processor that frames texts: what a folder needs whose model reads them whole."""
-        core = frame.framing(self.core, self.words)
-        return self if core is self.core else Tokenizer(core, self.config)
+        return self.written(frame.around_whole)
+
+    @property
+    def by_use(self) -> bool:
+        """Whether texts around which the post-processor sets nothing are framed by what they are for (see frame.py)."""
+        return frame.by_use(self.config)
+
+    @cached_property
+    def for_training(self) -> "Tokenizer":
+        """This tokenizer as viva trains with it: texts are framed by what they are for."""
+        return self if self.by_use else Tokenizer(self.core, frame.marked(self.core, self.config))
+
+    def written(self, around: frame.Around) -> "Tokenizer":
+        """This tokenizer as a folder holds it, `around` each text in the post-processor; a published one as it is."""
+        return Tokenizer(*frame.written(self.core, self.config, self.words, around)) if self.by_use else self
 
     @cached_property
     def templates(self) -> dict[str, str]:
@@ -195,12 +208,17 @@ class Tokenizer:
     @cached_property
     def around_prompt(self) -> tuple[list[int], list[int]]:
         """The ids before and after a text that a decoder goes on with."""
-        return frame.around_prompt(self.core, self.words)
+        return frame.around_prompt(self.core, self._framing)
 
     @cached_property
     def around_source(self) -> tuple[list[int], list[int]]:
         """The ids before and after a text that an encoder reads for another to be written, and around that one."""
-        return frame.around_source(self.core, self.words)
+        return frame.around_source(self.core, self._framing)
+
+    @cached_property
+    def around_whole(self) -> tuple[list[int], list[int]]:
+        """The ids before and after a text that is read whole."""
+        return frame.around_whole(self.core, self._framing)
 
     @property
     def template(self) -> str | None:
@@ -228,6 +246,11 @@ class Tokenizer:
     def words(self) -> dict[str, str]:
         """The special tokens that a template may name: `bos_token`, `eos_token`, ..."""
         return special.words(self.config)
+
+    @property
+    def _framing(self) -> dict[str, str]:
+        """The special tokens, role -> token, that may stand around a text around which the post-processor sets none."""
+        return self.words if self.by_use else {}
 
     @cached_property
     def fingerprint(self) -> Fingerprint:

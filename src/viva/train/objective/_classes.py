@@ -30,7 +30,8 @@ def require_same_classes(model: Transformer, form: Format) -> None:
     names, labels = form.classes(), model.spec.head.labels
     if names is None:
         must = f"rows must have classes for the head {kind(model.spec.head)} to tell apart"
-        raise Refusal(must, "values, or none at all", "use the format classes, without values, or tags")
+        fix = "use the format tags" if kind(model.spec.head) == "tag" else "set head to regress to predict values"
+        raise Refusal(must, "values, or none at all", fix)
     if len(names) < 2:
         fix = "give rows of another class, and name it in format.labels if that is given"
         raise Refusal("the data must have two classes at least to be told apart", repr(names[0]), fix)

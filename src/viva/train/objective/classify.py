@@ -43,6 +43,9 @@ class Config(Base):
 
     def require(self, model: Transformer) -> None:
         require_head(model, "a model must have a head for classes to tell them apart", *self.heads)
+        if kind(model.spec.head) == "classify" and model.spec.head.several:
+            fix = "give a new head: head.kind=classify, with head.labels the number of classes"
+            raise Refusal("a head must tell one class of each text to learn by this objective", "several", fix)
         given = sorted(name for name in ("weights", "gamma", "smoothing") if getattr(self, name))
         if kind(model.spec.head) == "regress" and given:
             found, fix = ", ".join(given), "leave these out, or set head to classify"

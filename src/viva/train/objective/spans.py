@@ -31,6 +31,7 @@ class Spans(Rewriting):
     def __init__(self, tokenizer: Tokenizer, config: Config):
         super().__init__(tokenizer, config)
         self.sentinels = [*sentinels(tokenizer.specials, config.sentinel).values()]
+        self.extra += 1  # the sentinel that ends a target
         if not self.sentinels:
             found = f"no token {config.sentinel.replace('{}', '0')}"
             raise Refusal("a tokenizer must have sentinels for spans", found, "train one with tokenizer.sentinels=100")

@@ -61,7 +61,8 @@ class Learner(Config):
         if core.get_vocab_size() < self.vocab_size:
             said = f"the text fills {core.get_vocab_size()} of {self.vocab_size} ids: nothing in it is left to learn"
             warnings.warn(Notice(said), stacklevel=2)
-        return Tokenizer(core, {**self.roles, "clean_up_tokenization_spaces": False, "chat_template": DEFAULT_TEMPLATE})
+        config = {**self.roles, "clean_up_tokenization_spaces": False, "chat_template": DEFAULT_TEMPLATE}
+        return Tokenizer(core, config).for_training
 
     @property
     def specials(self) -> list[str]:
