@@ -49,39 +49,39 @@ class Config(Base):
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The summed loss of the answers; `accuracy` counts those on the right side of the divergence, `kl`."""
-        reference = Reference(Frozen(self.reference, ground, "the reference"))
+        return Judgement(self, Reference(Frozen(self.reference, ground, "the reference")))
 
-        def kto(model: nn.Module, batch: Batch) -> Loss:
-            kl = _divergence(model, reference, mismatched(batch, model.spec.context))
-            spoken = Spoken.of(batch)
-            expected = reference(batch, spoken)
 
-            def loss(number: int, logs: Tensor) -> Tensor:
-                own = slice(number, number + 1)
-                answer = spoken.answers(logs, expected, own)
-                return kto_loss(answer, batch.labels[own], kl, self.beta, self.desirable, self.undesirable).sum()
+class Judgement:
+    """The objective: a group of log-probabilities is an answer."""
 
-            total, logs = through(model, batch, spoken, spoken.lengths, loss)
-            return Loss(total, batch.count, self._measured(spoken.answers(logs, expected), batch.labels, kl))
+    def __init__(self, config: Config, reference: Reference):
+        self.config, self.reference = config, reference
 
-        return kto
+    def __call__(self, model: nn.Module, batch: Batch) -> Loss:
+        config, spoken = self.config, Spoken.of(batch)
+        reference, kl = self.reference(batch, spoken), self.divergence(model, batch)
+
+        def loss(number: int, logs: Tensor) -> Tensor:
+            own = slice(number, number + 1)
+            answer = spoken.answers(logs, reference, own)
+            return kto_loss(answer, batch.labels[own], kl, config.beta, config.desirable, config.undesirable).sum()
+
+        total, logs = through(model, batch, spoken, spoken.lengths, loss)
+        return Loss(total, batch.count, self._measured(spoken.answers(logs, reference), batch.labels, kl))
+
+    def divergence(self, model: nn.Module, batch: Batch) -> Tensor:
+        """Of the model from the reference, by answers to prompts that are not theirs."""
+        other = mismatched(batch, model.spec.context)
+        spoken = Spoken.of(other)
+        return divergence(told(model, other, spoken) - self.reference(other, spoken))
 
     def _measured(self, answers: Answers, good: Tensor, kl: Tensor) -> dict[str, float]:
         """Sums over answers; `margin` is how far their rewards are on the right side of the divergence."""
-        margin = (2 * good - 1) * self.beta * (answers.ratio - kl)
-        found = {
-            "accuracy": margin > 0,
-            "margin": margin,
-            "reward": self.beta * answers.ratio,
-            "log_prob": answers.logs,
-        }
+        beta = self.config.beta
+        margin = (2 * good - 1) * beta * (answers.ratio - kl)
+        found = {"accuracy": margin > 0, "margin": margin, "reward": beta * answers.ratio, "log_prob": answers.logs}
         return {name: value.sum().item() for name, value in found.items()} | {"kl": kl.item() * len(good)}
-
-
-def _divergence(model: nn.Module, reference: Reference, batch: Batch) -> Tensor:
-    spoken = Spoken.of(batch)
-    logs = told(model, batch, spoken)
-    return divergence(logs - reference(batch, spoken))
 
 
 def mismatched(batch: Batch, context: int) -> Batch:
