@@ -43,7 +43,8 @@ class Loaded:
     """A checkpoint in memory: its family's config, the model, the tokenizer if the folder has one, and the manifest.
 
     `ignored` names the keys of config.json that were set aside, each with the reason; `labels` are the names of the
-    classes that the head tells apart, None where the folder says none.
+    classes that the head tells apart, None where the folder says none; `new_head` says that the head is not the
+    folder's.
     """
 
     config: Config
@@ -52,6 +53,7 @@ class Loaded:
     manifest: dict[str, Any]
     ignored: dict[str, str]
     labels: tuple[str, ...] | None = None
+    new_head: bool = False
 
 
 def save(
@@ -81,11 +83,14 @@ def save(
             "model": tagged(config),
             "tokenizer": tokenizer and tokenizer.fingerprint.model_dump(mode="json"),
             **(notes or {}),
-            "files": {
-                file.relative_to(new).as_posix(): sha256(file) for file in sorted(new.rglob("*")) if file.is_file()
-            },
+            "files": hashes(new),
         }
         write_text(new / MANIFEST, json.dumps(said, indent=2, ensure_ascii=False))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder, by its name."""
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def _reading(tokenizer: Tokenizer, model: Whole) -> Tokenizer:
@@ -292,8 +297,8 @@ def load(
         initialise(model, seed, part="head")
     tensors.load(folder, family, model, dtype, new_head)
     said = manifest(folder) or {}
-    tokenizer = _tokenizer(folder, said.get("tokenizer"))
-    return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named)
+    tokenizer = own_tokenizer(folder, said.get("tokenizer"))
+    return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named, new_head)
 
 
 def architecture(folder: str | Path) -> Spec:
@@ -301,7 +306,7 @@ def architecture(folder: str | Path) -> Spec:
     return _read(Path(folder))[2]
 
 
-def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
+def own_tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
     """The folder's tokenizer; it must be the one of the fingerprint `made_with`, where there is one."""
     tokenizer = _readable(folder)
     if made_with:
@@ -388,6 +393,11 @@ def fault(folder: str | Path) -> str | None:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         return "no config.json" if folder.is_dir() else "no such folder"
+    return changed(folder)
+
+
+def changed(folder: Path) -> str | None:
+    """Why the files of a folder are not those that its manifest lists, or None if they are."""
     try:
         listed = (manifest(folder) or {}).get("files", {})
         if not isinstance(listed, dict):
