@@ -6,8 +6,9 @@ import torch
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal
 from viva.model import adapt
-from viva.model.adapt import lora
+from viva.model.adapt import bottleneck, ia3, lora
 from viva.model.arch import bert, gpt2, llama, qwen2_moe, t5
+from viva.model.block import Block
 from viva.model.init import initialise
 
 KINDS = names("viva.model.adapt")
@@ -25,8 +26,10 @@ def read(model):
     return model.hidden(ids, **memory)
 
 
-def adapter(kind):
-    return variant("viva.model.adapt", kind).Config()
+def adapter(kind, family="llama"):
+    """The usual one, which of experts takes all."""
+    experts = {"read": (r".*\.down",)} if (kind, family) == ("ia3", "qwen2_moe") else {}
+    return variant("viva.model.adapt", kind).Config(**experts)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -34,7 +37,7 @@ def adapter(kind):
 def test_a_model_begins_as_its_base(kind, family):
     model = tiny(FAMILIES[family])
     before = read(model)
-    adapt.attach(model, adapter(kind))
+    adapt.attach(model, adapter(kind, family))
     torch.testing.assert_close(read(model), before, atol=1e-6, rtol=0)
 
 
@@ -42,7 +45,7 @@ def test_a_model_begins_as_its_base(kind, family):
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_trained_number_moves_and_no_frozen_one(kind, family):
     model = tiny(FAMILIES[family])
-    adapt.attach(model, adapter(kind))
+    adapt.attach(model, adapter(kind, family))
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     optimizer = torch.optim.AdamW([p for p in model.parameters() if p.requires_grad], lr=1e-2, weight_decay=0.0)
     aim = torch.randn(read(model).shape, generator=torch.Generator().manual_seed(1))
@@ -69,6 +72,36 @@ def test_without_its_adapter_a_model_is_its_base(kind):
     with adapt.without(model) as base:
         assert torch.equal(read(base), before)
     assert (read(model) - before).abs().max() > 1e-2
+
+
+def test_a_bottleneck_is_its_equation():
+    """y + W_up gelu(W_down y + b) + c, behind the feed-forward network and, of Houlsby's, behind attention."""
+    model = tiny(gpt2)
+    adapt.attach(model, bottleneck.Config(hidden=3))
+    block, generator = model.decoder.layers[0], torch.Generator().manual_seed(0)
+    for place in (block.ffn, block.attention.out):
+        change = place.adapter
+        with torch.no_grad():
+            for parameter in change.parameters():
+                parameter.normal_(generator=generator)
+        x = torch.randn(4, place.in_features if place is block.attention.out else 32, generator=generator)
+        with adapt.without(model):
+            y = place(x)
+        inner = torch.nn.functional.gelu(y @ change.down.weight.T + change.down.bias)
+        torch.testing.assert_close(place(x), y + inner @ change.up.weight.T + change.up.bias)
+
+
+def test_pfeiffers_bottlenecks_stand_behind_the_ffn_alone():
+    model = tiny(t5)
+    adapt.attach(model, bottleneck.Config(behind="ffn"))
+    places = {name for name, module in model.named_modules() if isinstance(module, adapt.Change)}
+    blocks = {name for name, module in model.named_modules() if isinstance(module, Block)}
+    assert places == {f"{block}.ffn.adapter" for block in blocks}
+
+
+def test_a_map_whose_input_is_multiplied_must_not_share_it():
+    with pytest.raises(Refusal, match=r"must not share it, but found q, k, v in decoder.layers.0.attention.qkv"):
+        adapt.attach(tiny(), ia3.Config(read=("attention.q",)))
 
 
 @pytest.mark.parametrize("kind", KINDS)

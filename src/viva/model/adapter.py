@@ -2,6 +2,7 @@
 
 import json
 import re
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,16 +11,17 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from viva.base.choice import Choice
-from viva.base.config import Config, parse
-from viva.base.errors import Refusal
+from viva.base.choice import Choice, variant
+from viva.base.config import Config, kind, parse
+from viva.base.errors import Notice, Refusal
 from viva.base.files import sha256, whole_folder, write_text
 from viva.model import adapt, folder, tensors
+from viva.model.adapt import peft
 from viva.model.folder import FORMAT, MANIFEST, Loaded
 from viva.text.tokens.fingerprint import digest
 from viva.text.tokens.tokenizer import Tokenizer
 
-FILE = "adapter.safetensors"
+FILE = folder.ADAPTER
 PARTED = re.compile(r"[^.]+\.adapter\.parts\.")  # between a block and the piece of it that is changed
 FREE = ("template", "roles", "other_roles", "frame", "segments")  # what a tokenizer may have other than the base's
 
@@ -79,8 +81,13 @@ def save(
 
 
 def holds_one(path: str | Path) -> bool:
-    """Whether a folder is that of an adapter."""
-    return (Path(path) / FILE).is_file()
+    """Whether a folder is that of an adapter, of ours or of PEFT's."""
+    return (Path(path) / FILE).is_file() or peft.holds_one(Path(path))
+
+
+def base_of(path: str | Path) -> str | None:
+    """The folder or the hub's id of the base that the adapter in a folder names."""
+    return peft.base(Path(path)) if peft.holds_one(Path(path)) else read(path).base
 
 
 def read(path: str | Path) -> Adapter:
@@ -89,29 +96,58 @@ def read(path: str | Path) -> Adapter:
 
 
 def load(path: str | Path, base: str | Path, dtype: torch.dtype | None = None) -> tuple[Loaded, Adapter]:
-    """The model in the folder `base` with the adapter in the folder `path`.
+    """The model in the folder `base` with the adapter in the folder `path`; refused as by `onto`."""
+    return onto(folder.load(base, dtype), Path(base), Path(path))
+
+
+def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
+    """The base, read from the folder `where`, with the adapter in the folder `path`. They share the base's weights.
 
     Refused: a file that changed since it was written, an adapter of another base or of other tokens, a tensor missing
     or left over.
     """
-    path, base = Path(path), Path(base)
+    read_one = _peft if peft.holds_one(path) else _ours
+    adapter, stored, said = read_one(base, where, path)
+    tokenizer = folder.own_tokenizer(path, said.get("tokenizer")) or base.tokenizer
+    if base.tokenizer is not None:
+        require_ids(base.tokenizer, tokenizer, str(where))
+    config, model = base.config, adapt.twin(base.model)
+    if adapter.head is not None:
+        config = config.model_copy(update={"head": adapter.head})
+        model.spec = config.spec()
+        model.head = model.spec.head.build(model.spec).to(model.embedding.weight)
+    adapt.attach(model, adapter.config, keep=("head",) if adapter.head else ())
+    _fill(own(model, adapter.head is not None), stored, path)
+    labels = tuple(said["labels"]) if said.get("labels") else base.labels
+    return Loaded(config, model.eval(), tokenizer, said, base.ignored, labels), adapter
+
+
+def _ours(base: Loaded, where: Path, path: Path) -> tuple[Adapter, dict[str, Tensor], dict[str, Any]]:
+    """What an adapter is, its tensors, and what its viva.json says besides."""
     if (reason := folder.changed(path)) is not None:
         raise Refusal(f"{path} must be an intact adapter", reason, "load another one or save this one again")
-    adapter, said = read(path), folder.manifest(path)
-    if (there := fingerprint(base)) != adapter.fingerprint:
+    adapter, there = read(path), fingerprint(where)
+    if there != adapter.fingerprint:
         must = (
             f"the base of {path} must be the one it was made for ({adapter.base}, weights {adapter.fingerprint[:12]})"
         )
-        raise Refusal(must, f"{base}, weights {there[:12]}", f"load it with {adapter.base}, or tune this base anew")
-    labels = said.get("labels") and tuple(said["labels"])
-    head, classes = (adapter.head, labels) if adapter.head else (None, None)
-    loaded = folder.load(base, dtype, lambda config: head, classes=classes)
-    tokenizer = folder.own_tokenizer(path, said.get("tokenizer")) or loaded.tokenizer
-    if loaded.tokenizer is not None:
-        require_ids(loaded.tokenizer, tokenizer, str(base))
-    adapt.attach(loaded.model, adapter.config, keep=("head",) if head else ())
-    _fill(own(loaded.model, head is not None), tensors.opened(path / FILE), path)
-    return Loaded(loaded.config, loaded.model.eval(), tokenizer, said, loaded.ignored, labels or loaded.labels), adapter
+        raise Refusal(must, f"{where}, weights {there[:12]}", f"load it with {adapter.base}, or tune this base anew")
+    return adapter, tensors.opened(path / FILE), folder.manifest(path)
+
+
+def _peft(base: Loaded, where: Path, path: Path) -> tuple[Adapter, dict[str, Tensor], dict[str, Any]]:
+    """The same of PEFT's files, which do not say what the weights of their base were."""
+    config, stored, head = peft.read(path, variant(folder.FAMILIES, kind(base.config)), base.model)
+    text = f"{path} does not say which weights it was made for: that {where} are these is taken on trust"
+    warnings.warn(Notice(text), stacklevel=3)
+    named = {"config": config, "base": str(where), "fingerprint": fingerprint(where)}
+    return Adapter(**named, head=base.model.spec.head if head else None), stored, {}
+
+
+def save_as_peft(target: str | Path, family: Config, adapter: Adapter, model: nn.Module) -> None:
+    """Write the files that PEFT opens on the base's folder of transformers; a kind that it has not is refused."""
+    module = variant(folder.FAMILIES, kind(family))
+    peft.write(target, module, model, adapter.config, adapter.base, adapter.head is not None)
 
 
 def require_ids(own: Tokenizer, tokens: Tokenizer, name: str) -> None:

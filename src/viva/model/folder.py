@@ -33,9 +33,18 @@ from viva.text.tokens.tokenizer import Tokenizer
 FAMILIES = "viva.model.arch"
 MANIFEST = "viva.json"
 FORMAT = 1
+ADAPTER = "adapter.safetensors"  # the tensors in the folder of an adapter, which has no model (model/adapter.py)
 OWN_HEAD = "viva_head"  # the key of config.json for a head that the family's classes have not
 # what a folder of ours holds, beside the weights
-WRITTEN = {"config.json", tensors.INDEX, "tokenizer.json", "tokenizer_config.json", MANIFEST, *sentence.WRITTEN}
+WRITTEN = {
+    "config.json",
+    ADAPTER,
+    tensors.INDEX,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    MANIFEST,
+    *sentence.WRITTEN,
+}
 
 
 @dataclass(frozen=True)
@@ -278,6 +287,9 @@ def load(
     the folder's classes in another order.
     """
     folder = Path(folder)
+    if (folder / ADAPTER).is_file():
+        fix = "make one model of the two: viva merge BASE ADAPTER OUT"
+        raise Refusal(f"{folder} must hold a whole model", "an adapter without its base", fix)
     if (reason := fault(folder)) is not None:
         raise Refusal(
             f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again"

@@ -29,7 +29,8 @@ def _patterns(targets: tuple[str, ...]) -> tuple[str, ...]:
     return targets
 
 
-Targets = Annotated[tuple[str, ...], Field(min_length=1), AfterValidator(_patterns)]
+Patterns = Annotated[tuple[str, ...], AfterValidator(_patterns)]
+Targets = Annotated[Patterns, Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -99,11 +100,24 @@ def _matches(target: str, name: str) -> bool:
 
 
 def _known(everything: dict[str, dict[str, Piece]]) -> str:
-    """The names of pieces, those of all layers once."""
+    """The names of pieces, those of all layers once, and of all experts."""
     full = (f"{name.rpartition('.')[0]}.{part}" for name, pieces in everything.items() for part in pieces)
-    return (
-        ", ".join(dict.fromkeys(re.sub(r"^\w+\.layers\.\d+\.", "", name) for name in full)) or "none: it has no blocks"
-    )
+    return ", ".join(dict.fromkeys(re.sub(r"\.\d+\.", ".N.", _in_its_layer(name)) for name in full)) or "none"
+
+
+def _in_its_layer(name: str) -> str:
+    """A piece's name without that of its layer."""
+    return re.sub(r"^\w+\.layers\.\d+\.", "", name)
+
+
+def shortest(model: nn.Module, names: list[str]) -> tuple[str, ...]:
+    """Targets that match the pieces of these names and no others: without their layer where all layers have them."""
+    everything = {f"{name.rpartition('.')[0]}.{part}" for name, pieces in found(model).items() for part in pieces}
+    taken = {}
+    for name in names:
+        alike = {other for other in everything if _matches(_in_its_layer(name), other)}
+        taken[_in_its_layer(name) if alike <= {*names} else name] = None
+    return tuple(taken)
 
 
 class Parted(Change):
@@ -129,3 +143,14 @@ def change(model: nn.Module, targets: tuple[str, ...], make: Callable[[str, Piec
         above = name.rpartition(".")[0]
         parts = {part: make(f"{above}.{part}", piece) for part, piece in pieces.items()}
         put(model.get_submodule(name), Parted(parts))
+
+
+def held(model: nn.Module) -> dict[str, nn.Module]:
+    """The part that changes each piece, by the piece's name."""
+    return {
+        f"{name.rpartition('.')[0]}.{part}": changed
+        for name, module in model.named_modules()
+        for part, changed in (
+            module.adapter.parts.items() if isinstance(getattr(module, "adapter", None), Parted) else ()
+        )
+    }
