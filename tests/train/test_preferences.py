@@ -24,7 +24,8 @@ from viva.train.run import run
 from viva.train.step import update
 
 from .fakes import Memory
-from .runs import WORDS, job, looked, recipe, stop_after, weights
+from .preferring import base, judged
+from .runs import job, looked, recipe, stop_after, weights
 
 PAD = 63
 
@@ -120,43 +121,6 @@ def test_log_probabilities_are_those_of_each_document_by_itself():
 
 
 # ------------------------------------------------------------------------------------------------- whole runs
-
-
-def preferences(folder, rows=40):
-    """Of short words the earlier ones of WORDS are preferred."""
-    pick = random.Random(1)
-    lines = [
-        {
-            "prompt": " ".join(pick.choices(WORDS, k=pick.randint(1, 4))) + " ",
-            "chosen": " ".join(pick.choices(WORDS[:6], k=pick.randint(1, 4))),
-            "rejected": " ".join(pick.choices(WORDS[6:], k=pick.randint(1, 4))),
-        }
-        for _ in range(rows)
-    ]
-    (folder / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    judged = [
-        {"prompt": line["prompt"], "completion": line[side], "label": side == "chosen"}
-        for line in lines
-        for side in ("chosen", "rejected")
-    ]
-    (folder / "judged.jsonl").write_text("".join(json.dumps(line) + "\n" for line in judged), encoding="utf-8")
-
-
-def base(folder):
-    """A model trained a little on sentences of WORDS; returns the changes by which a recipe goes on from it."""
-    run(recipe(folder, {"train.steps": 8, "valid": 0}, "base"))
-    preferences(folder)
-    return {
-        "model": None, "tokenizer": None, "init": str(folder / "base"), "data.path": str(folder / "pairs.jsonl"),
-        "format": {"kind": "preference", "plain": True}, "objective": {"kind": "dpo"}, "train.lr": 3e-3,
-    }  # fmt: skip
-
-
-def judged(folder, changes):
-    return changes | {
-        "data.path": str(folder / "judged.jsonl"), "format.kind": "kto", "objective": {"kind": "kto"},
-        "train.batch": 8,
-    }  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -255,6 +219,23 @@ def test_the_reference_may_be_another_model_or_none(place):
     for reference, differs in (("start", False), (str(folder / "other"), True), (None, True)):
         work, state = job(folder, changes | {"objective.reference": reference}, f"by-{differs}-{reference is None}")
         assert (abs(update(work, state)["margin"]) > 1e-3) == differs
+
+
+@pytest.mark.parametrize("make", [dict, judged])
+def test_with_an_adapter_the_reference_is_the_model_without_it(place, make):
+    """No second copy is read. Steps are those of a run whose reference is the base in its folder."""
+    folder, changes = place
+    changes = (judged(folder, changes) if make is judged else changes) | {"adapter.kind": "lora"}
+    records = []
+    for reference in ("start", changes["init"]):
+        work, state = job(folder, changes | {"objective.reference": reference}, f"lora-{make.__name__}-{len(records)}")
+        assert hasattr(work.objective.reference, "frozen") == (reference != "start")
+        work.model.train()
+        records.append([update(work, state) for _ in range(4)])
+        assert work.model.training
+    for one, other in zip(*records, strict=True):
+        assert one == pytest.approx(other, rel=1e-5, abs=1e-7)
+    assert abs(records[0][-1]["margin"]) > 1e-3
 
 
 # ------------------------------------------------------------------------------------------------- what is refused

@@ -20,8 +20,8 @@ from viva.train.batch import Batch
 from viva.train.data import Data
 from viva.train.objective import Base, Ground, Loss, Objective, padding, require_end
 from viva.train.objective._answers import Spoken, through
-from viva.train.objective._frozen import START, Frozen
-from viva.train.objective._reference import Reference, Remembered
+from viva.train.objective._frozen import START
+from viva.train.objective._reference import Reference, Remembered, reference
 from viva.train.objective._sides import Sides
 from viva.train.precision import Precision
 from viva.train.reading import Reading
@@ -64,8 +64,8 @@ class Config(Base):
         """The summed loss of the pairs; `accuracy` counts those whose chosen answer has the higher reward."""
         if not self._compares:
             return Preference(self.loss)
-        reference = Reference(Frozen(self.reference, ground, "the reference"))
-        return Preference(self.loss, Remembered(reference) if self.precompute else reference)
+        found = reference(self.reference, ground)
+        return Preference(self.loss, Remembered(found) if self.precompute else found)
 
 
 class Preference:
@@ -76,15 +76,15 @@ class Preference:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         spoken = Spoken.of(batch)
-        reference = None if self.reference is None else self.reference(batch, spoken)
+        expected = None if self.reference is None else self.reference(batch, spoken)
 
         def loss(pair: int, logs: Tensor) -> Tensor:
-            both = spoken.answers(logs, reference, slice(2 * pair, 2 * pair + 2))
+            both = spoken.answers(logs, expected, slice(2 * pair, 2 * pair + 2))
             return self.loss.loss(both[0], both[1])
 
         groups = [sum(both) for both in zip(spoken.lengths[0::2], spoken.lengths[1::2], strict=True)]
         total, logs = through(model, batch, spoken, groups, loss)
-        found = spoken.answers(logs, reference)
+        found = spoken.answers(logs, expected)
         return Loss(total, batch.count, _measured(self.loss, found[0::2], found[1::2]))
 
     def prepare(self, run: Path, data: Iterable[Data], precision: Precision) -> None:

@@ -19,8 +19,8 @@ from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.objective import Base, Ground, Loss, Objective, padding, require_end
 from viva.train.objective._answers import Spoken, through, told
-from viva.train.objective._frozen import START, Frozen
-from viva.train.objective._reference import Reference
+from viva.train.objective._frozen import START
+from viva.train.objective._reference import Reference, reference
 from viva.train.reading import Piece, Reading
 
 
@@ -49,7 +49,7 @@ class Config(Base):
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The summed loss of the answers; `accuracy` counts those on the right side of the divergence, `kl`."""
-        return Judgement(self, Reference(Frozen(self.reference, ground, "the reference")))
+        return Judgement(self, reference(self.reference, ground))
 
 
 class Judgement:
@@ -60,15 +60,15 @@ class Judgement:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         config, spoken = self.config, Spoken.of(batch)
-        reference, kl = self.reference(batch, spoken), self.divergence(model, batch)
+        expected, kl = self.reference(batch, spoken), self.divergence(model, batch)
 
         def loss(number: int, logs: Tensor) -> Tensor:
             own = slice(number, number + 1)
-            answer = spoken.answers(logs, reference, own)
+            answer = spoken.answers(logs, expected, own)
             return kto_loss(answer, batch.labels[own], kl, config.beta, config.desirable, config.undesirable).sum()
 
         total, logs = through(model, batch, spoken, spoken.lengths, loss)
-        return Loss(total, batch.count, self._measured(spoken.answers(logs, reference), batch.labels, kl))
+        return Loss(total, batch.count, self._measured(spoken.answers(logs, expected), batch.labels, kl))
 
     def divergence(self, model: nn.Module, batch: Batch) -> Tensor:
         """Of the model from the reference, by answers to prompts that are not theirs."""
