@@ -4,6 +4,7 @@ import json
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from safetensors.torch import load_file
@@ -29,10 +30,11 @@ def train(folder, changes):
 
 
 def test_a_killed_run_of_dpo_goes_on_bit_for_bit(tmp_path):
-    changes = base(tmp_path) | {"train.steps": 40, "train.save_every": 1}
+    changes = base(tmp_path) | {"train.steps": 16, "train.save_every": 1}
     killed = train(tmp_path, changes)
     while len(list(tmp_path.glob("killed/checkpoints/step-*"))) < 2:
         assert killed.poll() is None, killed.stderr.read()
+        time.sleep(0.02)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
     resumed = train(tmp_path, changes)
