@@ -40,6 +40,8 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
     return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
 
 
+# One may have a method `prepare(run, data, precision)`, what it does once before the first step, and `others`: models
+# that it keeps in memory.
 Objective = Callable[[nn.Module, Batch], Loss]
 
 
