@@ -1,9 +1,12 @@
 """Runs that train an adapter in place of the model's weights."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import viva
 from viva.base.errors import Refusal
 from viva.model import adapter
 from viva.train import checkpoint, metrics
@@ -78,3 +81,33 @@ def test_an_adapter_needs_a_model_to_adapt(place):
         recipe(place, {"adapter": "lora"})
     with pytest.raises(Refusal, match="add the tokens to it first, with `viva tokenizer add`"):
         tuned(place, {"add_tokens": {"tokens": ["numpy"]}})
+
+
+def test_a_new_head_is_trained_and_saved_with_the_adapter(place):
+    topics = {"sport": ["ball", "goal", "team"], "money": ["bank", "price", "loan"]}
+    rows = [{"text": f"the {word} and {n} more", "label": t} for n in range(12) for t in topics for word in topics[t]]
+    (place / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    wide = {"kind": "lora", "rank": 8, "targets": ["attention.v", "attention.out", "ffn.down"]}
+    learns = {"objective": "classify", "format": "classes", "data.path": str(place / "topics.jsonl"), "train.lr": 1e-2}
+    done = run(tuned(place, learns | {"train.steps": 120, "train.batch": 16, "adapter": wide}, out="topics"))
+    held = load_file(done.checkpoint / adapter.FILE)
+    assert "head.out.weight" in held
+    model = viva.load(done.folder)
+    assert done.metrics["valid_accuracy"] == 1
+    assert [found.label for found in model.classify(["the goal and 3 more", "the loan and 3 more"])] == [
+        "sport",
+        "money",
+    ]
+
+
+def test_a_run_of_an_adapter_is_loaded_by_its_name(place):
+    done = run(tuned(place, out="named"))
+    ids = torch.tensor([[5, 6, 7]])
+    named, given = viva.load(done.folder), viva.load(place / "base", adapter=done.folder)
+    assert torch.equal(named(ids), given(ids)) and not torch.equal(named(ids), named.base(ids))
+
+
+def test_an_adapter_is_not_gone_on_from_without_its_base(place):
+    done = run(tuned(place, out="first"))
+    with pytest.raises(Refusal, match="must hold a whole model, but found an adapter without its base"):
+        run(tuned(place, {"init": str(done.folder)}, out="second"))

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -28,13 +29,14 @@ FREE = ("template", "roles", "other_roles", "frame", "segments")  # what a token
 
 class Adapter(Config):
     """What an adapter is, beside its tensors: its `config`, the folder or the hub's id of its `base`, the `fingerprint`
-    of the base's weights, and the `head` that was trained with it in place of the base's.
+    of the base's weights, and the `head` that was trained with it in place of the base's. `source`: where it was read.
     """
 
     config: Choice("viva.model.adapt")
     base: str
     fingerprint: str
     head: Choice("viva.model.head") | None = None
+    source: str | None = Field(None, exclude=True)
 
 
 def fingerprint(base: Path) -> str:
@@ -85,6 +87,11 @@ def holds_one(path: str | Path) -> bool:
     return (Path(path) / FILE).is_file() or peft.holds_one(Path(path))
 
 
+def fault(path: Path) -> str | None:
+    """Why a folder is neither a valid checkpoint nor a valid adapter of ours, or None if it is one of them."""
+    return folder.changed(path) if (path / FILE).is_file() else folder.fault(path)
+
+
 def base_of(path: str | Path) -> str | None:
     """The folder or the hub's id of the base that the adapter in a folder names."""
     return peft.base(Path(path)) if peft.holds_one(Path(path)) else read(path).base
@@ -119,6 +126,7 @@ def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
     adapt.attach(model, adapter.config, keep=("head",) if adapter.head else ())
     _fill(own(model, adapter.head is not None), stored, path)
     labels = tuple(said["labels"]) if said.get("labels") else base.labels
+    adapter = adapter.model_copy(update={"source": str(path.resolve())})
     return Loaded(config, model.eval(), tokenizer, said, base.ignored, labels), adapter
 
 
