@@ -16,6 +16,7 @@ from viva.model.init import initialise
 KINDS = {
     "lora": lora.Config(rank=2, targets=("attention.q", "ffn.down")),
     "dora": lora.Config(rank=2, directed=True, targets=("attention.q", "attention.v", "ffn.up")),
+    "qlora": lora.Config(rank=2, targets=("attention.q", "ffn.down"), quantize="nf4"),
     "ia3": ia3.Config(),
     "bottleneck": bottleneck.Config(hidden=4),
 }
@@ -149,7 +150,7 @@ def test_an_adapter_is_no_base(base, tmp_path):
         viva.load(path, adapter=path)
 
 
-@pytest.mark.parametrize("kind", ["lora", "dora", "ia3"])
+@pytest.mark.parametrize("kind", ["lora", "dora", "qlora", "ia3"])
 def test_merged_it_needs_neither(base, tmp_path, kind):
     path, model = saved(base, kind, tmp_path / "adapter")
     viva.load(path).merged().save(tmp_path / "merged")

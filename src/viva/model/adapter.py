@@ -19,6 +19,7 @@ from viva.base.files import sha256, whole_folder, write_text
 from viva.model import adapt, folder, tensors
 from viva.model.adapt import peft
 from viva.model.folder import FORMAT, MANIFEST, Loaded
+from viva.model.init import hollow
 from viva.text.tokens.fingerprint import digest
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -155,7 +156,9 @@ def _peft(base: Loaded, where: Path, path: Path) -> tuple[Adapter, dict[str, Ten
 def save_as_peft(target: str | Path, family: Config, adapter: Adapter, model: nn.Module) -> None:
     """Write the files that PEFT opens on the base's folder of transformers; a kind that it has not is refused."""
     module = variant(folder.FAMILIES, kind(family))
-    peft.write(target, module, model, adapter.config, adapter.base, adapter.head is not None)
+    with hollow():
+        plain = family.spec().build()
+    peft.write(target, module, model, plain, adapter.config, adapter.base, adapter.head is not None)
 
 
 def require_ids(own: Tokenizer, tokens: Tokenizer, name: str) -> None:
