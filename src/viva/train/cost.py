@@ -20,7 +20,7 @@ def cost(job: Job, tokens: int) -> Cost:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     least = flops * tokens / (peak * 1e9)
     trained = [parameter for parameter in job.model.parameters() if parameter.requires_grad]
-    memory = {"weights": sum(map(_bytes, job.model.parameters())), "gradients": sum(map(_bytes, trained))}
+    memory = {"weights": sum(map(_bytes, _held(job))), "gradients": sum(map(_bytes, trained))}
     memory["activations"] = activations(job)
     room = available(job.precision.device)
     if sum(memory.values()) > room:
@@ -36,7 +36,7 @@ def activations(job: Job) -> int:
     """
     batch = job.data.micro_batches(0)[0].to(job.precision.device)
     row = batch.first_row()
-    own = {parameter.untyped_storage().data_ptr() for parameter in job.model.parameters()}
+    own = {tensor.untyped_storage().data_ptr() for tensor in _held(job)}
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -77,6 +77,11 @@ def seconds(job: Job) -> float:
 def available(device: str) -> int:
     """The memory of a device in bytes."""
     return torch.cuda.get_device_properties(0).total_memory if device == "cuda" else machine.memory()
+
+
+def _held(job: Job) -> list[torch.Tensor]:
+    """What the model holds all the time: its parameters, and what stands for packed ones."""
+    return [*job.model.parameters(), *job.model.buffers()]
 
 
 def _bytes(tensor: torch.Tensor) -> int:
