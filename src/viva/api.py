@@ -48,7 +48,8 @@ class LanguageModel:
     """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
     `labels`: the names of the classes that its head tells apart, `texts`: how many texts, 1 or 2, it learned to read as
     one to tell a class or a value; None where the folder says none. `added`: the tokens by which `grown` made it
-    larger. `adapter`: what changes the model, `base`: the same without it; None of a model without one.
+    larger. `adapter`: what changes the model, `base`: the same without it; None of a model without one. `taken`: the
+    adapter that `merged` took into the weights.
     """
 
     config: Config
@@ -60,6 +61,7 @@ class LanguageModel:
     added: dict[str, int] | None = None
     adapter: Adapter | None = None
     base: "LanguageModel | None" = None
+    taken: str | None = None
 
     @property
     def spec(self) -> Spec:
@@ -334,7 +336,8 @@ class LanguageModel:
         """One model without an adapter that computes the same; refused where none does, or rounding shows."""
         if self.adapter is None:
             raise Refusal("a model must have an adapter to be merged with it", "none", "load it with adapter=FOLDER")
-        return replace(self, model=merge.merged(self.config, self.model), adapter=None, base=None)
+        plain = merge.merged(self.config, self.model)
+        return replace(self, model=plain, adapter=None, base=None, taken=self.adapter.source)
 
     def _require_no_adapter(self, changed: str) -> None:
         if self.adapter is not None:
@@ -365,7 +368,7 @@ class LanguageModel:
     @property
     def _notes(self) -> dict[str, Any]:
         """What viva.json says of the model beside what it is."""
-        known = {"labels": self.labels, "texts": self.texts, "added": self.added}
+        known = {"labels": self.labels, "texts": self.texts, "added": self.added, "merged": self.taken}
         return {"parent": self.source} | {name: value for name, value in known.items() if value}
 
 

@@ -10,6 +10,7 @@ from viva.train.recipe import Recipe
 
 DOCS = Path(__file__).parents[2] / "docs"
 TEXT = (DOCS / "recipes.md").read_text(encoding="utf-8")
+TUNING = (DOCS / "tuning.md").read_text(encoding="utf-8")
 TOKENIZERS = (DOCS / "tokenizers.md").read_text(encoding="utf-8")
 FOLDERS = (
     "viva.text.rows.corpus",
@@ -48,3 +49,9 @@ def test_every_algorithm_of_tokenizers_is_described_with_its_fields(name):
 @pytest.mark.parametrize("name", names("viva.model.arch"))
 def test_every_family_is_in_the_readme(name):
     assert f"`{name}`" in (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", names("viva.model.adapt"))
+def test_every_adapter_is_described_with_its_fields(name):
+    assert f"`{name}`" in TUNING
+    assert all(f"`{field}`" in TUNING for field in variant("viva.model.adapt", name).Config.model_fields)

@@ -1,23 +1,30 @@
 """Runs that train an adapter in place of the model's weights."""
 
+import json
+
 import pytest
 import torch
 from safetensors.torch import load_file
 
+import viva
 from viva.base.errors import Refusal
 from viva.model import adapter
+from viva.model.size import numbers
 from viva.train import checkpoint, metrics
+from viva.train.flops import train_flops
 from viva.train.run import run
 
-from .runs import recipe, stop_after, weights
+from .runs import job, recipe, stop_after, weights
 
 LORA = {"kind": "lora", "rank": 2, "targets": ["attention.q", "ffn.up"], "dropout": 0.1}
+
+CHANGES = {"model": None, "tokenizer": None, "adapter": LORA}
 
 
 def tuned(folder, changes=None, out="lora"):
     """The recipe of a run that goes on from `base` in that folder by an adapter."""
-    given = {"model": None, "tokenizer": None, "init": str(folder / "base"), "adapter": LORA}
-    return recipe(folder, given | (changes or {}), out)
+    init = {"init": str(folder / "base")}
+    return recipe(folder, CHANGES | init | (changes or {}), out)
 
 
 @pytest.fixture(scope="module")
@@ -47,12 +54,18 @@ def test_the_base_is_bit_for_bit_what_it_was(place):
     assert torch.equal(loaded.model.embedding.weight, before["model.embed_tokens.weight"])
 
 
-def test_a_stopped_run_goes_on_to_the_same_bits(place, monkeypatch):
-    whole = run(tuned(place, out="whole"))
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"adapter.quantize": "nf4"}, {"adapter": {"kind": "bottleneck", "hidden": 4}}],
+    ids=["lora", "qlora", "other"],
+)
+def test_a_stopped_run_goes_on_to_the_same_bits(place, monkeypatch, changes, request):
+    whole, halves = (tuned(place, changes, out=f"{name}-{request.node.callspec.id}") for name in ("whole", "halves"))
+    whole = run(whole)
     with monkeypatch.context() as patch:
         stop_after(patch, 3)
-        assert not run(tuned(place, out="halves")).finished
-    halves = run(tuned(place, out="halves"))
+        assert not run(halves).finished
+    halves = run(halves)
     for file in (adapter.FILE, checkpoint.OPTIMIZER):
         one, other = load_file(whole.checkpoint / file), load_file(halves.checkpoint / file)
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
@@ -78,3 +91,53 @@ def test_an_adapter_needs_a_model_to_adapt(place):
         recipe(place, {"adapter": "lora"})
     with pytest.raises(Refusal, match="add the tokens to it first, with `viva tokenizer add`"):
         tuned(place, {"add_tokens": {"tokens": ["numpy"]}})
+
+
+def test_a_new_head_is_trained_and_saved_with_the_adapter(place):
+    topics = {"sport": ["ball", "goal", "team"], "money": ["bank", "price", "loan"]}
+    rows = [{"text": f"the {word} and {n} more", "label": t} for n in range(12) for t in topics for word in topics[t]]
+    (place / "topics.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    wide = {"kind": "lora", "rank": 8, "targets": ["attention.v", "attention.out", "ffn.down"]}
+    learns = {"objective": "classify", "format": "classes", "data.path": str(place / "topics.jsonl"), "train.lr": 1e-2}
+    done = run(tuned(place, learns | {"train.steps": 120, "train.batch": 16, "adapter": wide}, out="topics"))
+    held = load_file(done.checkpoint / adapter.FILE)
+    assert "head.out.weight" in held
+    model = viva.load(done.folder)
+    assert done.metrics["valid_accuracy"] == 1
+    assert [found.label for found in model.classify(["the goal and 3 more", "the loan and 3 more"])] == [
+        "sport",
+        "money",
+    ]
+
+
+def test_a_run_of_an_adapter_is_loaded_by_its_name(place):
+    done = run(tuned(place, out="named"))
+    ids = torch.tensor([[5, 6, 7]])
+    named, given = viva.load(done.folder), viva.load(place / "base", adapter=done.folder)
+    assert torch.equal(named(ids), given(ids)) and not torch.equal(named(ids), named.base(ids))
+
+
+def test_an_adapter_is_not_gone_on_from_without_its_base(place):
+    done = run(tuned(place, out="first"))
+    with pytest.raises(Refusal, match="must hold a whole model, but found an adapter without its base"):
+        run(tuned(place, {"init": str(done.folder)}, out="second"))
+
+
+def test_a_run_counts_what_is_frozen_and_packed(place):
+    """4 operations by a frozen weight, 6 by a trained one; in 4 bits a weight is one all the same."""
+    learns = CHANGES | {"init": str(place / "base")}
+    plain, lora, qlora = (
+        job(place, given, out="counted")[0].model
+        for given in ({}, learns, learns | {"adapter": LORA | {"quantize": "nf4"}})
+    )
+    inside, added = 2 * (16 * 16 + 2 * 16 * 8 + 16 * 16 + 3 * 16 * 24), 2 * 2 * (16 + 16 + 16 + 24)
+    head = plain.embedding.weight.numel()
+    seen = train_flops(plain, 32) - 6 * (inside + head)
+    assert train_flops(lora, 32) == train_flops(qlora, 32) == 4 * (inside + head) + 6 * added + seen
+    assert numbers(lora) == numbers(qlora) == (numbers(plain)[0] + added, added)
+
+
+def test_it_trains_in_bf16(place):
+    changes = {"train.precision": "bf16", "adapter.quantize": "nf4", "adapter.directed": True}
+    done = run(tuned(place, changes, out="bf16"))
+    assert done.metrics["valid_loss"] < metrics.read(place / "base")[-1]["valid_loss"] + 0.02

@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 COMMANDS = {"/exit": "end", "/reset": "forget the conversation", "/system": "begin anew under this instruction"}
 
 
-def chat(model: str, *, system: str | None = None, dtype: str | None = None, sampling: Flags = Sampling()) -> None:  # noqa: B008
+def chat(
+    model: str,
+    *,
+    system: str | None = None,
+    adapter: str | None = None,
+    dtype: str | None = None,
+    sampling: Flags = Sampling(),  # noqa: B008
+) -> None:
     """Talk to a model. A line is a message; /exit, /reset and /system TEXT do what they say.
 
     Example: viva chat runs/quickstart --temperature 0
@@ -27,12 +34,14 @@ def chat(model: str, *, system: str | None = None, dtype: str | None = None, sam
         a checkpoint or run folder, any Hugging Face folder of a known family, or a hub id
     system
         an instruction that stands before the conversation
+    adapter
+        the folder of an adapter, of viva's or of PEFT's, or a run that trained one, for the model to reply with
     dtype
         float32, bfloat16 or float16; left out, what the file has, or float32 where that is faster
     """
     from viva import api
 
-    talk = Talk(api.load(model, dtype), sampling, system)
+    talk = Talk(api.load(model, dtype, adapter), sampling, system)
     for line in _lines():
         if line == "/exit":
             return

@@ -32,7 +32,7 @@ def lineage(folder: str) -> int:
 
 def _describe(path: Path) -> bool:
     """Print the facts of one checkpoint; whether its files are intact."""
-    from viva.model.folder import fault
+    from viva.model.adapter import fault
 
     reason, manifest = fault(path), _manifest(path)
     print(path)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from pydantic import Field
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
@@ -18,6 +19,7 @@ from viva.base.files import sha256, whole_folder, write_text
 from viva.model import adapt, folder, tensors
 from viva.model.adapt import peft
 from viva.model.folder import FORMAT, MANIFEST, Loaded
+from viva.model.init import hollow
 from viva.text.tokens.fingerprint import digest
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -28,13 +30,14 @@ FREE = ("template", "roles", "other_roles", "frame", "segments")  # what a token
 
 class Adapter(Config):
     """What an adapter is, beside its tensors: its `config`, the folder or the hub's id of its `base`, the `fingerprint`
-    of the base's weights, and the `head` that was trained with it in place of the base's.
+    of the base's weights, and the `head` that was trained with it in place of the base's. `source`: where it was read.
     """
 
     config: Choice("viva.model.adapt")
     base: str
     fingerprint: str
     head: Choice("viva.model.head") | None = None
+    source: str | None = Field(None, exclude=True)
 
 
 def fingerprint(base: Path) -> str:
@@ -85,6 +88,11 @@ def holds_one(path: str | Path) -> bool:
     return (Path(path) / FILE).is_file() or peft.holds_one(Path(path))
 
 
+def fault(path: Path) -> str | None:
+    """Why a folder is neither a valid checkpoint nor a valid adapter of ours, or None if it is one of them."""
+    return folder.changed(path) if (path / FILE).is_file() else folder.fault(path)
+
+
 def base_of(path: str | Path) -> str | None:
     """The folder or the hub's id of the base that the adapter in a folder names."""
     return peft.base(Path(path)) if peft.holds_one(Path(path)) else read(path).base
@@ -119,6 +127,7 @@ def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
     adapt.attach(model, adapter.config, keep=("head",) if adapter.head else ())
     _fill(own(model, adapter.head is not None), stored, path)
     labels = tuple(said["labels"]) if said.get("labels") else base.labels
+    adapter = adapter.model_copy(update={"source": str(path.resolve())})
     return Loaded(config, model.eval(), tokenizer, said, base.ignored, labels), adapter
 
 
@@ -147,7 +156,9 @@ def _peft(base: Loaded, where: Path, path: Path) -> tuple[Adapter, dict[str, Ten
 def save_as_peft(target: str | Path, family: Config, adapter: Adapter, model: nn.Module) -> None:
     """Write the files that PEFT opens on the base's folder of transformers; a kind that it has not is refused."""
     module = variant(folder.FAMILIES, kind(family))
-    peft.write(target, module, model, adapter.config, adapter.base, adapter.head is not None)
+    with hollow():
+        plain = family.spec().build()
+    peft.write(target, module, model, plain, adapter.config, adapter.base, adapter.head is not None)
 
 
 def require_ids(own: Tokenizer, tokens: Tokenizer, name: str) -> None:

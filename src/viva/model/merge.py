@@ -1,5 +1,7 @@
 """An adapter taken into the weights that it changes: one model that computes the same."""
 
+import re
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,7 @@ from viva.model.whole import Whole
 
 # of the largest score, by the format of the weights: sums in another order, and W + dW rounded once more
 TOLERANCE = {torch.float64: 1e-10, torch.float32: 1e-4, torch.bfloat16: 5e-2, torch.float16: 1e-2}
+ADDED = re.compile(r"\.(adapter|packed)\.")  # tensors that a model without either has not
 LENGTH = 64  # tokens of the text of random ids by which they are compared
 
 
@@ -23,7 +26,8 @@ def merged(config: Config, model: Whole) -> Whole:
     Refused: an adapter that no linear map computes, such as a bottleneck; and where what the two heads give differs by
     more than the rounding of the weights explains.
     """
-    found = {name: tensor for name, tensor in pieces(model).items() if ".adapter." not in f".{name}"}
+    found = {name: tensor for name, tensor in pieces(model).items() if not ADDED.search(name)}
+    found |= {f"{name}.weight": piece.weight for name, piece in _pieces.by_name(model).items()}
     for name, part in _parts(model).items():
         changed = part.merged(found[f"{name}.weight"], found.get(f"{name}.bias"))
         for leaf, tensor in zip(("weight", "bias"), changed, strict=True):

@@ -99,8 +99,7 @@ def fault(path: Path) -> str | None:
     if not (path / folder.MANIFEST).is_file():
         return f"no {folder.MANIFEST}"
     missing = next((name for name in (TRAINING, OPTIMIZER) if not (path / name).is_file()), None)
-    fault = folder.changed if adapter.holds_one(path) else folder.fault
-    return fault(path) or (missing and f"no {missing}")
+    return adapter.fault(path) or (missing and f"no {missing}")
 
 
 def facts(path: Path) -> dict[str, Any]:

@@ -20,9 +20,7 @@ def cost(job: Job, tokens: int) -> Cost:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     least = flops * tokens / (peak * 1e9)
     trained = [parameter for parameter in job.model.parameters() if parameter.requires_grad]
-    models = [job.model, *getattr(job.objective, "others", ())]
-    weights = sum(_bytes(parameter) for model in models for parameter in model.parameters())
-    memory = {"weights": weights, "gradients": sum(map(_bytes, trained))}
+    memory = {"weights": sum(map(_bytes, _held(job))), "gradients": sum(map(_bytes, trained))}
     memory["activations"] = activations(job)
     room = available(job.precision.device)
     if sum(memory.values()) > room:
@@ -38,7 +36,7 @@ def activations(job: Job) -> int:
     """
     batch = job.data.micro_batches(0)[0].to(job.precision.device)
     row = batch.first_row()
-    own = {parameter.untyped_storage().data_ptr() for parameter in job.model.parameters()}
+    own = {tensor.untyped_storage().data_ptr() for tensor in _held(job)}
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -79,6 +77,14 @@ def seconds(job: Job) -> float:
 def available(device: str) -> int:
     """The memory of a device in bytes."""
     return torch.cuda.get_device_properties(0).total_memory if device == "cuda" else machine.memory()
+
+
+def _held(job: Job) -> list[torch.Tensor]:
+    """What is held all the time of the model and of those it is compared with: parameters, and what stands for packed
+    ones.
+    """
+    models = [job.model, *getattr(job.objective, "others", ())]
+    return [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
 
 
 def _bytes(tensor: torch.Tensor) -> int:

@@ -1,6 +1,7 @@
 """What a run is about to do, and what that takes."""
 
 from viva.base.config import kind
+from viva.model.size import numbers
 from viva.text.preflight.report import Run
 from viva.train.cost import cost
 from viva.train.job import Job, State
@@ -15,11 +16,11 @@ def prospect(parts: Parts, job: Job, state: State) -> Run:
     batches = job.data.micro_batches(0)
     tokens, steps = sum(batch.tokens for batch in batches), length(job.train, job.data)
     taken = cost(job, tokens)
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in job.model.parameters()]
+    parameters, trained = numbers(job.model)
     return Run(
         model=kind(parts.config),
-        parameters=sum(size for size, _ in sizes),
-        trained=sum(size for size, is_trained in sizes if is_trained),
+        parameters=parameters,
+        trained=trained,
         precision=job.precision.name,
         device=job.precision.device,
         steps=steps,

@@ -6,6 +6,7 @@ from typing import Any
 
 from viva.base import machine, product
 from viva.base.files import sole_user
+from viva.model import size
 from viva.model.head import Vocabulary
 from viva.text.tokens.fingerprint import digest
 from viva.train import checkpoint, metrics, start
@@ -98,8 +99,7 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
     said = [f"passed over {reason}" for reason in parts.passed]
     if parts.begun:
         said.append(f"going on from {parts.begun}, step {state.step}")
-    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parts.model.parameters()]
-    everything, trained = sum(size for size, _ in sizes), sum(size for size, learns in sizes if learns)
+    everything, trained = size.numbers(parts.model)
     part = "" if trained == everything else f", of which {trained / 1e6:.3g} M are trained"
     said.append(f"{everything / 1e6:.2f} M parameters{part}")
     said.append(f"precision {job.precision.name}: {job.precision.why}")

@@ -276,8 +276,8 @@ def _adapter(recipe: Recipe, begun: Path | None, found: Transformer, parent: str
 
 
 def _framing(recipe: Recipe, tokens: Tokenizer) -> Tokenizer:
-    """The tokenizer as texts are framed in the run: as a model that goes on to read them whole, and writes none, has read
-    them, or else by what they are for, in documents that begin and end.
+    """The tokenizer as texts are framed in the run: as a model that goes on to read them whole, and to write none, has
+    read them, or else by what they are for, in documents that begin and end.
     """
     ours = tokens.for_training
     reads = recipe.objective.reading(ours).whole and "lm" not in recipe.objective.heads

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from viva.base.errors import Refusal
 from viva.model.adapt import Change, put
 from viva.model.linear.joined import Joined, split
+from viva.model.linear.nf4 import quantised
 
 INSIDE = ("encoder.", "decoder.")  # the blocks; what stands on them is trained whole or not at all
 
@@ -81,17 +82,14 @@ def chosen(model: nn.Module, targets: tuple[str, ...]) -> dict[str, dict[str, Pi
     Refused: a target that matches none.
     """
     taken, matched = defaultdict(dict), set()
-    everything = found(model)
-    for name, pieces in everything.items():
+    for name, pieces in found(model).items():
         above = name.rpartition(".")[0]
         for part, piece in pieces.items():
             if by := [target for target in targets if _matches(target, f"{above}.{part}")]:
                 taken[name][part] = piece
                 matched |= {*by}
     if missing := [target for target in targets if target not in matched]:
-        raise Refusal(
-            "a target must match a linear map of the model", ", ".join(missing), f"choose of {_known(everything)}"
-        )
+        raise Refusal("a target must match a linear map of the model", ", ".join(missing), f"choose of {_known(model)}")
     return taken
 
 
@@ -99,10 +97,10 @@ def _matches(target: str, name: str) -> bool:
     return f".{name}".endswith(f".{target}") or re.fullmatch(target, name) is not None
 
 
-def _known(everything: dict[str, dict[str, Piece]]) -> str:
+def _known(model: nn.Module) -> str:
     """The names of pieces, those of all layers once, and of all experts."""
-    full = (f"{name.rpartition('.')[0]}.{part}" for name, pieces in everything.items() for part in pieces)
-    return ", ".join(dict.fromkeys(re.sub(r"\.\d+\.", ".N.", _in_its_layer(name)) for name in full)) or "none"
+    short = (re.sub(r"\.\d+\.", ".N.", _in_its_layer(name)) for name in by_name(model))
+    return ", ".join(dict.fromkeys(short)) or "none"
 
 
 def _in_its_layer(name: str) -> str:
@@ -110,9 +108,15 @@ def _in_its_layer(name: str) -> str:
     return re.sub(r"^\w+\.layers\.\d+\.", "", name)
 
 
+def by_name(model: nn.Module) -> dict[str, Piece]:
+    """The linear maps inside a model's blocks, by the whole names of the pieces."""
+    everything = found(model)
+    return {f"{name.rpartition('.')[0]}.{part}": piece for name, of in everything.items() for part, piece in of.items()}
+
+
 def shortest(model: nn.Module, names: list[str]) -> tuple[str, ...]:
     """Targets that match the pieces of these names and no others: without their layer where all layers have them."""
-    everything = {f"{name.rpartition('.')[0]}.{part}" for name, pieces in found(model).items() for part in pieces}
+    everything = by_name(model)
     taken = {}
     for name in names:
         alike = {other for other in everything if _matches(_in_its_layer(name), other)}
@@ -154,3 +158,10 @@ def held(model: nn.Module) -> dict[str, nn.Module]:
             module.adapter.parts.items() if isinstance(getattr(module, "adapter", None), Parted) else ()
         )
     }
+
+
+def pack(model: nn.Module) -> None:
+    """Put every linear map inside the blocks into 4 bits."""
+    for name in found(model):
+        above, _, last = name.rpartition(".")
+        setattr(model.get_submodule(above), last, quantised(model.get_submodule(name)))

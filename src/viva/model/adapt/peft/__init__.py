@@ -63,15 +63,18 @@ def read(path: Path, family: Any, model: nn.Module) -> tuple[Config, dict[str, T
     return config, found | head, bool(head)
 
 
-def write(target: str | Path, family: Any, model: nn.Module, config: Config, place: str, head: bool) -> None:
-    """Write the adapter of the model as PEFT opens it on the base at `place`; with `head` its head too.
+def write(
+    target: str | Path, family: Any, model: nn.Module, plain: nn.Module, config: Config, place: str, head: bool
+) -> None:
+    """Write the adapter of the model as PEFT opens it on the base at `place`, whose form, without numbers, is `plain`;
+    with `head` its head too.
 
     A kind that PEFT has not is refused.
     """
     known = names(__name__)
     if kind(config) not in known:
         raise Refusal("an adapter must be of a kind that PEFT has", kind(config), f"use {', '.join(known)}")
-    rows, own = _rows(family, model), dict(model.named_parameters())
+    rows, own = _rows(family, plain), dict(model.named_parameters())
     keys, stored = variant(__name__, kind(config)).write(config, model, rows)
     saved = [row for row in rows if head and in_head(row)]
     stored |= {ABOVE + row.theirs: own[row.ours[0]] for row in saved}

@@ -6,8 +6,8 @@ from typing import Any
 from torch import Tensor, nn
 
 from viva.base.errors import Refusal
+from viva.model.adapt._pieces import by_name
 from viva.model.arch._family import Held
-from viva.model.linear.joined import pieces
 from viva.model.tensors import listed
 
 ABOVE = "base_model.model."  # before the name of every module of theirs
@@ -37,8 +37,8 @@ def ours(row: Held) -> list[str]:
 
 def weights(model: nn.Module, row: Held) -> list[Tensor]:
     """Those of the pieces, [out, in] each."""
-    every = pieces(model)
-    return [every[name].detach() for name in row.ours]
+    every = by_name(model)
+    return [every[name].weight.detach() for name in ours(row)]
 
 
 def sorted_by_module(stored: dict[str, Tensor], rows: list[Held], where: str, words: tuple[str, ...]) -> Modules:
