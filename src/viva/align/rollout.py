@@ -31,17 +31,13 @@ class Rollout(Config):
 
     def likeliest(self, model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> list[Reply]:
         """One reply to each prompt, the most likely token each time."""
-        return _replies(
-            model, tokenizer, prompts, Sampling(temperature=0.0, max_new_tokens=self.max_new_tokens)
-        )
+        return _replies(model, tokenizer, prompts, Sampling(temperature=0.0, max_new_tokens=self.max_new_tokens))
 
 
 def _replies(model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: Sampling) -> list[Reply]:
     watch = _Watch(len(prompts), sampling.temperature or 1.0)
     drawn = generate_batch(model, [prompt.ids for prompt in prompts], sampling, tokenizer.stops, watch=watch)
-    return [
-        reply(tokenizer, prompt, ids, logs) for prompt, ids, logs in zip(prompts, drawn, watch.logs, strict=True)
-    ]
+    return [reply(tokenizer, prompt, ids, logs) for prompt, ids, logs in zip(prompts, drawn, watch.logs, strict=True)]
 
 
 def reply(tokenizer: Tokenizer, prompt: Prompt, ids: list[int], logs: list[float]) -> Reply:

@@ -83,6 +83,10 @@ class Reading:
         targets = self.laid([[piece.next for piece in row] for row in rows], IGNORE)
         return Batch(ids, targets, lengths(rows))
 
+    def sizes(self, documents: Documents) -> Sequence[int]:
+        """How many tokens of each document there are to read."""
+        return documents.lengths
+
     def segments(self, rows: Sequence[Sequence[Piece]]) -> Tensor | None:
         """1 for the tokens of the second of two texts, else 0, [B, T]; None where there is no second."""
         if not any(piece.cut for row in rows for piece in row):

@@ -66,15 +66,17 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         for layer in stack.layers if train.compile else ():
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
+    precision = Precision(before["precision"] if before else train.precision, device)
+    ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
     job = Job(
         folder=out,
         model=model,
         optimizer=train.optim.build(model),
-        data=parts.train,
-        objective=recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent)),
-        precision=Precision(before["precision"] if before else train.precision, device),
+        data=recipe.objective.experience(parts.train, ground, precision),
+        objective=recipe.objective.build(ground),
+        precision=precision,
         train=train,
-        valid=parts.valid,
+        valid=parts.valid and recipe.objective.experience(parts.valid, ground, precision),
         seed=recipe.seed,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}

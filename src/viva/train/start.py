@@ -145,9 +145,7 @@ def _require_ids(own: Tokenizer | None, tokens: Tokenizer, name: str) -> None:
     """The ids must mean what they meant to the model; another chat template, other roles or another
     frame may be given with them."""
     if own is not None:
-        parts = ("template", "roles", "other_roles", "frame", "segments")
-        free = {part: getattr(tokens.fingerprint, part) for part in parts}
-        own.fingerprint.model_copy(update=free).require(tokens.fingerprint, name)
+        own.fingerprint.require_ids(tokens.fingerprint, name)
 
 
 def resumed(path: Path, tokens: Tokenizer) -> tuple[Config, Transformer]:
