@@ -13,7 +13,7 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.base.seed import derive
 from viva.text.cache.documents import Documents
-from viva.text.cache.pack import Long, Named, Span, alone, even, numbered, pack, spans
+from viva.text.cache.pack import Long, Named, Span, alone, even, numbered, pack
 from viva.train.batch import Batch
 from viva.train.mixing import Mixture, Row, by_part
 from viva.train.reading import Piece, Reading
@@ -81,7 +81,7 @@ class Data:
         if context < 1:
             found, fix = f"a context of {batching.context}", "raise train.context"
             raise Refusal(f"a context must have room for the {reading.extra} tokens the objective adds", found, fix)
-        self.spans, self.report = spans(reading.sizes(documents), context, long, ahead, named)
+        self.spans, self.report = reading.spans(documents, context, long, named)
         if not self.spans:
             must = f"{name} must hold a document of {1 + ahead} to {context + ahead} tokens"
             found = f"{self.report.short} shorter and {self.report.dropped} longer ones"

@@ -1,12 +1,11 @@
 """Documents read as prompts: each up to the last stretch that is to be learned, which is what the data answer."""
 
-from collections.abc import Sequence
-
 import numpy as np
 
 from viva.align.reply import Prompt
 from viva.base.errors import Refusal
 from viva.text.cache.documents import Documents
+from viva.text.cache.pack import Long, Named, Report, Span, spans
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.reading import Reading
 
@@ -22,14 +21,14 @@ class Prompts(Reading):
         super().__init__(pad)
         self.extra = extra
 
-    def sizes(self, documents: Documents) -> Sequence[int]:
-        """The tokens of each prompt; a document that is learned from its first token on is refused."""
-        found = [answered(documents[number][1])[0] for number in range(len(documents))]
-        if 0 in found:
+    def spans(self, documents: Documents, context: int, long: Long, named: Named) -> tuple[list[Span], Report]:
+        """The prompts; a document that is learned from its first token on is refused."""
+        sizes = [answered(documents[number][1])[0] for number in range(len(documents))]
+        if 0 in sizes:
             must = "a document must begin with a prompt to be replied to"
             fix = "use a format with prompts, such as messages, prompt or ask"
-            raise Refusal(must, f"{found.count(0):,} of {len(found):,} documents without one", fix)
-        return found
+            raise Refusal(must, f"{sizes.count(0):,} of {len(sizes):,} documents without one", fix)
+        return spans(sizes, context, long, self.ahead, lambda number: f"the prompt of {named(number)}")
 
 
 def answered(mask: np.ndarray) -> tuple[int, int]:

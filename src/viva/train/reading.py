@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from viva.text.cache.documents import Documents
-from viva.text.cache.pack import Span
+from viva.text.cache.pack import Long, Named, Report, Span, spans
 from viva.train.batch import Batch, Source
 from viva.train.loss import IGNORE
 
@@ -77,15 +77,15 @@ class Reading:
     def __init__(self, pad: int):
         self.pad = pad
 
+    def spans(self, documents: Documents, context: int, long: Long, named: Named) -> tuple[list[Span], Report]:
+        """What is read of the documents, and what became of those that are too long, or too short."""
+        return spans(documents.lengths, context, long, self.ahead, named)
+
     def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
         """The batch of `rows` of pieces; what is drawn for a row comes from its own generator."""
         ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
         targets = self.laid([[piece.next for piece in row] for row in rows], IGNORE)
         return Batch(ids, targets, lengths(rows))
-
-    def sizes(self, documents: Documents) -> Sequence[int]:
-        """How many tokens of each document there are to read."""
-        return documents.lengths
 
     def segments(self, rows: Sequence[Sequence[Piece]]) -> Tensor | None:
         """1 for the tokens of the second of two texts, else 0, [B, T]; None where there is no second."""

@@ -1,6 +1,6 @@
 """Replies as what a model reads and learns: each a document behind its prompt, of which its own tokens are targets."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
@@ -25,11 +25,15 @@ def laid(replies: Sequence[Reply], pad: int) -> Batch:
     return Batch(ids, Reading.laid([targets], IGNORE), (tuple(len(each) - 1 for each in whole),))
 
 
-def states(model: Whole, batch: Batch) -> tuple[Tensor, Tensor]:
-    """The head's states [M, E] of the tokens of a batch that are to be predicted, and these targets [M]."""
-    learned = batch.targets.flatten() >= 0
-    hidden = model.hidden(batch.ids, batch.layout).flatten(0, -2)
-    return model.head.states(hidden[learned]), batch.targets.flatten()[learned]
+def states(model: Whole, batch: Batch) -> Tensor:
+    """The head's states [M, E] of the places where a token is to be predicted."""
+    hidden = model.hidden(batch.ids, batch.layout)
+    return model.head.states(hidden[batch.targets >= 0])
+
+
+def in_parts(replies: Sequence[Reply], size: int, pad: int) -> Iterator[Batch]:
+    """The batches of the replies, `size` at a time."""
+    return (laid(replies[at : at + size], pad) for at in range(0, len(replies), size))
 
 
 @torch.no_grad()
@@ -39,10 +43,10 @@ def logs_of(
     """The log-probabilities [n] of the tokens of each reply, in nats, by the forward pass of training, `size` replies
     at a time.
     """
-    found: list[Tensor] = []
-    for part in (replies[at : at + size] for at in range(0, len(replies), size)):
+    found = []
+    for batch in in_parts(replies, size, pad):
         with precision.autocast():
-            hidden, targets = states(model, laid(part, pad).to(precision.device))
-            logs = log_probs(hidden, model.head_weight, targets, model.head.bias, model.head.cap, temperature)
-        found += logs.split([len(reply.ids) for reply in part])
-    return found
+            batch = batch.to(precision.device)
+            hidden, targets, head = states(model, batch), batch.targets[batch.targets >= 0], model.head
+            found.append(log_probs(hidden, model.head_weight, targets, head.bias, head.cap, temperature))
+    return list(torch.cat(found).split([len(reply.ids) for reply in replies]))

@@ -50,6 +50,8 @@ def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     with Report(out, train_flops(parts.model, recipe.train.context), peak, recipe.train.tensorboard) as report:
         report.say(*_opening(parts, job, state))
+        if hasattr(job.objective, "prepare"):
+            job.objective.prepare(out, [data for data in (parts.train, parts.valid) if data], job.precision)
         finished = fit(replace(job, log=report.log), state, asked)
         report.say(_closing(out, state, finished))
     records = metrics.read(out)

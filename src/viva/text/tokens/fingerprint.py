@@ -62,9 +62,11 @@ class Fingerprint(Config):
     segments: str | None = None
 
     def require_ids(self, found: "Fingerprint", where: str) -> None:
-        """As `require`, but another chat template, other roles or another frame may be given with the same ids."""
-        parts = ("template", "roles", "other_roles", "frame", "segments")
-        self.model_copy(update={part: getattr(found, part) for part in parts}).require(found, where)
+        """Refuse when the ids of `found` do not mean what those of this one, which `where` was made with, do; another
+        chat template, other roles or another frame may be given with them.
+        """
+        free = {part: getattr(found, part) for part in ("template", "roles", "other_roles", "frame", "segments")}
+        self.model_copy(update=free).require(found, where)
 
     def require(self, found: "Fingerprint", where: str) -> None:
         """Refuse when `found`, the tokenizer at hand, is not this one, which `where` was made with."""

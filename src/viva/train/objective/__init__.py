@@ -43,7 +43,7 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
     return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
 
 
-Objective = Callable[[nn.Module, Batch], Loss]
+Objective = Callable[[nn.Module, Batch], Loss]  # one that has a `prepare` does something once, before the first step
 
 
 @dataclass(frozen=True)

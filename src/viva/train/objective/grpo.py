@@ -9,7 +9,6 @@ https://arxiv.org/abs/1707.06347, equation 7):
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import pairwise
 from typing import Literal, Self
 
@@ -28,39 +27,34 @@ from viva.train.batch import Batch
 from viva.train.experience import Lessons, Policy, Round
 from viva.train.loss.log_probs import through_log_probs
 from viva.train.objective import Ground, Loss, Objective
+from viva.train.objective._answers import Spoken
+from viva.train.objective._frozen import START, Frozen
 from viva.train.objective._online import Online
-from viva.train.reference import reference
 from viva.train.replies import laid, states
 
 
 @dataclass(frozen=True, kw_only=True)
 class Played(Batch):
     """Replies, and of each of their M tokens, in the order of the targets: its log-probability before the round's
-    updates (`old`), its advantage, its weight in the loss, and its log-probability by the reference, all [M]. `sizes`:
-    tokens of each reply; `counted`: what the loss is divided by.
+    updates (`old`), its advantage, its weight in the loss, and its log-probability by the reference, all [M].
     """
 
     old: Tensor
     advantages: Tensor
     weights: Tensor
     reference: Tensor | None = None
-    sizes: tuple[int, ...]
-    counted: int
-
-    @cached_property
-    def count(self) -> int:
-        return self.counted
 
 
 class Config(Online):
     """`advantage`: how a reply's worth is told from its reward; `clip`: how far below and above 1 the ratio may lead.
     A round is learned in `epochs`, each of `minibatches` updates.
 
-    `beta` holds the policy to its beginning, `estimator` says how the divergence is measured (align/kl.py), `penalty`
-    whether it is part of the loss, or taken from the reward token by token. `average`: the mean of a loss over its
-    reply's tokens and then over replies (`sequence`, as GRPO), over all tokens (`token`, as DAPO, Yu et al. 2025,
-    https://arxiv.org/abs/2503.14476, equation 8), or the sum over a reply's tokens divided by `max_new_tokens`
-    (`constant`, as Dr. GRPO, Liu et al. 2025, https://arxiv.org/abs/2503.20783, section 3.2).
+    `beta` holds the policy to the `reference`, a model's name or "start", what the run began from; `estimator` says how
+    the divergence from it is measured (align/kl.py), `penalty` whether it is part of the loss, or taken from the reward
+    token by token. `average`: the mean of a loss over its reply's tokens and then over replies (`sequence`, as GRPO),
+    over all tokens (`token`, as DAPO, Yu et al. 2025, https://arxiv.org/abs/2503.14476, equation 8), or the sum over a
+    reply's tokens divided by `max_new_tokens` (`constant`, as Dr. GRPO, Liu et al. 2025,
+    https://arxiv.org/abs/2503.20783, section 3.2).
     """
 
     advantage: Choice("viva.align.advantage") = group.Config()
@@ -68,6 +62,7 @@ class Config(Online):
     epochs: int = Field(1, ge=1)
     minibatches: int = Field(1, ge=1)
     beta: float = Field(0.0, ge=0)
+    reference: str = START
     estimator: Estimator = "k3"
     penalty: Literal["loss", "reward"] = "loss"
     average: Literal["sequence", "token", "constant"] = "sequence"
@@ -80,17 +75,19 @@ class Config(Online):
         if self.rollout.replies < self.advantage.least:
             found = f"needs {self.advantage.least} replies to a prompt, but rollout.replies is {self.rollout.replies}"
             raise ValueError(f"the advantage {kind(self.advantage)} {found}")
+        if not self.beta and self.reference != START:
+            raise ValueError("a policy that is held to a reference needs a beta above 0: give one, or leave it out")
         if self.beta and (self.penalty, self.estimator) == ("loss", "k1"):
             raise ValueError("k1 must be taken from the reward: as a loss, its mean gradient is 0 (use k2 or k3 there)")
         return self
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
-        anchor = reference(ground) if self.beta else None
+        anchor = Frozen(self.reference, ground, "the reference") if self.beta else None
 
         def lessons(found: Round) -> Iterator[list[Batch]]:
             known = {"old": found.logs, "weights": [self._weights(len(reply.ids)) for reply in found.replies]}
             if anchor is not None:
-                known["reference"] = policy.logs(found.replies, anchor)
+                known["reference"] = policy.logs(found.replies, anchor.model)
             known["advantages"] = self._advantages(found, known.get("reference"))
             for epoch in range(self.epochs):
                 for part in self._minibatches(len(found.replies), found.seed, epoch):
@@ -103,20 +100,21 @@ class Config(Online):
         """The loss, with the policy's entropy, its divergence from the reference, and the share of ratios clipped."""
 
         def grpo(model: nn.Module, batch: Played) -> Loss:
-            parts = list(zip(*(known.split(batch.sizes) for known in _known(batch)), strict=True))
-            hidden, targets = states(model, batch)
+            spoken = Spoken.of(batch)
+            parts = list(zip(*(known.split(spoken.lengths) for known in _known(batch)), strict=True))
+            hidden, head = states(model, batch), model.head
             total, logs, entropies = through_log_probs(
                 hidden,
                 model.head_weight,
-                targets,
-                batch.sizes,
+                spoken.targets,
+                spoken.lengths,
                 lambda number, logs, entropies: self._loss(logs, *parts[number]),
-                model.head.bias,
-                model.head.cap,
+                head.bias,
+                head.cap,
                 self.rollout.temperature,
                 entropies=True,
             )
-            return Loss(total, batch.count, self._metrics(batch, logs, entropies))
+            return Loss(total, batch.count, self._metrics(batch, spoken.lengths, logs, entropies))
 
         return grpo
 
@@ -131,7 +129,7 @@ class Config(Online):
             loss = loss + self.beta * divergence(self.estimator, logs, anchored)
         return (weights * loss).sum()
 
-    def _metrics(self, batch: Played, logs: Tensor, entropies: Tensor) -> dict[str, float]:
+    def _metrics(self, batch: Played, lengths: tuple[int, ...], logs: Tensor, entropies: Tensor) -> dict[str, float]:
         """Means over the tokens of a reply and then over replies, or over all tokens, as the loss; times the count."""
         low, high = self.clip
         ratio = (logs - batch.old).exp()
@@ -139,7 +137,7 @@ class Config(Online):
         found = {"entropy": entropies, "clip_fraction": clipped.to(entropies)}
         if batch.reference is not None:
             found["kl"] = divergence(self.estimator, logs, batch.reference)
-        sizes = torch.tensor(batch.sizes, device=logs.device)
+        sizes = torch.tensor(lengths, device=logs.device)
         share = 1.0 if self.average == "token" else 1 / sizes.repeat_interleave(sizes)
         return {name: (share * values).sum().item() for name, values in found.items()}
 
@@ -172,15 +170,9 @@ class Config(Online):
     def _played(self, replies: list[Reply], known: dict[str, list[Tensor]], numbers: list[int], pad: int) -> Played:
         """The micro-batch of these replies, with what is known of them."""
         batch = laid([replies[number] for number in numbers], pad)
-        sizes = tuple(len(replies[number].ids) for number in numbers)
-        return Played(
-            batch.ids,
-            batch.targets,
-            batch.lengths,
-            **{name: torch.cat([each[number] for number in numbers]) for name, each in known.items()},
-            sizes=sizes,
-            counted=sum(sizes) if self.average == "token" else len(sizes),
-        )
+        picked = {name: torch.cat([each[number] for number in numbers]) for name, each in known.items()}
+        answers = None if self.average == "token" else len(numbers)
+        return Played(batch.ids, batch.targets, batch.lengths, answers=answers, **picked)
 
 
 def _known(batch: Played) -> list[Tensor]:
