@@ -152,8 +152,8 @@ def test_later_updates_of_a_round_see_the_policy_move(tmp_path):
 
 
 def test_the_penalty_is_taken_from_the_reward_token_by_token():
-    """By hand: logs -1, -2 beside -1.5, -1 of the reference give k1 = 0.5, -1, so with beta 0.1 penalties of 0.05, -0.1;
-    REINFORCE++ sees 1 + 0.05, 1 + 0.1 to come, and for the other reply 0.
+    """By hand: logs -1, -2 beside -1.5, -1 of the reference give k1 = 0.5, -1, so with beta 0.1 penalties of 0.05,
+    -0.1; REINFORCE++ sees 1 + 0.05, 1 + 0.1 to come, and for the other reply 0.
     """
     config = grpo.Config(
         reward="interpreter",

@@ -24,20 +24,29 @@ class Rollout(Config):
     max_new_tokens: int = Field(64, ge=1)
     temperature: float = Field(1.0, ge=LEAST)
 
-    def drawn(self, model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], seed: int) -> list[Reply]:
-        """`replies` to the first prompt, then to the next; reply i is a function of the seed, i and its prompt."""
+    def drawn(
+        self, model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], seed: int, rows: int = 64
+    ) -> list[Reply]:
+        """`replies` to the first prompt, then to the next, `rows` of them in work at a time; reply i is a function of
+        the seed, i and its prompt.
+        """
         sampling = Sampling(temperature=self.temperature, max_new_tokens=self.max_new_tokens, seed=seed)
-        return _replies(model, tokenizer, [prompt for prompt in prompts for _ in range(self.replies)], sampling)
+        return _replies(model, tokenizer, [prompt for prompt in prompts for _ in range(self.replies)], sampling, rows)
 
-    def likeliest(self, model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt]) -> list[Reply]:
+    def likeliest(
+        self, model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], rows: int = 64
+    ) -> list[Reply]:
         """One reply to each prompt, the most likely token each time."""
-        return _replies(model, tokenizer, prompts, Sampling(temperature=0.0, max_new_tokens=self.max_new_tokens))
+        return _replies(model, tokenizer, prompts, Sampling(temperature=0.0, max_new_tokens=self.max_new_tokens), rows)
 
 
-def _replies(model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: Sampling) -> list[Reply]:
+def _replies(
+    model: Transformer, tokenizer: Tokenizer, prompts: Sequence[Prompt], sampling: Sampling, rows: int
+) -> list[Reply]:
     watch = _Watch(len(prompts), sampling.temperature or 1.0)
-    drawn = generate_batch(model, [prompt.ids for prompt in prompts], sampling, tokenizer.stops, watch=watch)
-    return [reply(tokenizer, prompt, ids, logs) for prompt, ids, logs in zip(prompts, drawn, watch.logs, strict=True)]
+    asked = [prompt.ids for prompt in prompts]
+    drawn = generate_batch(model, asked, sampling, tokenizer.stops, rows, watch=watch)
+    return [reply(tokenizer, *each) for each in zip(prompts, drawn, watch.logs, strict=True)]
 
 
 def reply(tokenizer: Tokenizer, prompt: Prompt, ids: list[int], logs: list[float]) -> Reply:

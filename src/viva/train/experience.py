@@ -44,7 +44,7 @@ Lessons = Callable[[Round], Iterator[list[Batch]]]
 
 @dataclass(frozen=True)
 class Policy:
-    """The model that is sampled and taught, with what it takes to have it read replies, `size` at a time."""
+    """The model that is sampled and taught, with what it takes to have it write and read replies, `size` at a time."""
 
     model: Transformer
     tokenizer: Tokenizer
@@ -98,7 +98,7 @@ class Experience:
         seed = derive(self.prompts.seed, "round", step)
         policy = self.policy
         with still(policy.model):
-            replies = policy.rollout.drawn(policy.model, policy.tokenizer, asked, seed)
+            replies = policy.rollout.drawn(policy.model, policy.tokenizer, asked, seed, policy.size)
             logs = policy.logs(replies)
         rewards = torch.tensor(judged(self.judge, replies)).view(len(asked), -1)
         return Round(replies, rewards, logs, seed)
@@ -107,7 +107,8 @@ class Experience:
         """The rewards of the most likely replies to all prompts; the loss is minus their mean."""
         policy = self.policy
         with still(policy.model):
-            replies = policy.rollout.likeliest(policy.model, policy.tokenizer, self._prompts(self.prompts.spans))
+            asked = self._prompts(self.prompts.spans)
+            replies = policy.rollout.likeliest(policy.model, policy.tokenizer, asked, policy.size)
         reward = fmean(judged(self.judge, replies))
         return {"loss": -reward, "reward": reward, **_lengths(replies)}
 
