@@ -23,7 +23,9 @@ from viva.infer.sampling import Sampling
 from viva.infer.spelled import tell_spelled
 from viva.infer.together import read_together
 from viva.infer.use import require_filler, require_head, require_one_sequence, require_writer
-from viva.model import folder, grow, hub, rescale
+from viva.model import adapter as adapter_folder
+from viva.model import folder, grow, hub, merge, rescale
+from viva.model.adapter import Adapter
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.text.rows.format import parallel
@@ -46,7 +48,7 @@ class LanguageModel:
     """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
     `labels`: the names of the classes that its head tells apart, `texts`: how many texts, 1 or 2, it learned to read as
     one to tell a class or a value; None where the folder says none. `added`: the tokens by which `grown` made it
-    larger.
+    larger. `adapter`: what changes the model, `base`: the same without it; None of a model without one.
     """
 
     config: Config
@@ -56,6 +58,8 @@ class LanguageModel:
     labels: tuple[str, ...] | None = None
     texts: int | None = None
     added: dict[str, int] | None = None
+    adapter: Adapter | None = None
+    base: "LanguageModel | None" = None
 
     @property
     def spec(self) -> Spec:
@@ -288,6 +292,7 @@ class LanguageModel:
         Saved, it computes the same in transformers; what the family's files cannot say is refused there, such as a
         dynamic scaling of another length than the context. A model without rotary positions is refused here.
         """
+        self._require_no_adapter("rescaled")
         config = rescale.rescaled(self.config, scaling, context)
         return replace(self, config=config, model=rescale.twin(self.model, config))
 
@@ -297,38 +302,99 @@ class LanguageModel:
         Their vectors begin as the mean of those of the pieces that their texts had; every other weight is the same.
         Refused: a token that is there or is empty. Saved, viva.json names what was added.
         """
+        self._require_no_adapter("grown")
         asked = parse(text_grow.Config, {"tokens": [*tokens], "special": [*special]}, name="added tokens")
         more = text_grow.grow(self.tokenizer, asked)
         config, model = grow.grow(self.config, self.model, more.pieces)
         return replace(self, config=config, model=model, own_tokenizer=more.tokenizer, added=more.added)
 
-    def save(self, target: str | Path) -> None:
-        """Write a folder that `viva.load` and, for published families, transformers open.
+    def with_adapter(self, path: str | Path) -> "LanguageModel":
+        """The base with the adapter in a folder of ours or of PEFT's, in a run, or on the hub.
+
+        All that are made of one base share its weights, and each can be asked at any time. Refused: an adapter of
+        another base.
+        """
+        base = self.base or self
+        plain = folder.Loaded(base.config, base.model, base.own_tokenizer, {}, {}, base.labels)
+        loaded, made = adapter_folder.onto(plain, located(base.source), located(path))
+        known = {"labels": loaded.labels, "texts": _texts(loaded.manifest) or base.texts}
+        return replace(
+            base,
+            config=loaded.config,
+            model=loaded.model,
+            own_tokenizer=loaded.tokenizer,
+            adapter=made,
+            base=base,
+            **known,
+        )
+
+    def merged(self) -> "LanguageModel":
+        """One model without an adapter that computes the same; refused where none does, or rounding shows."""
+        if self.adapter is None:
+            raise Refusal("a model must have an adapter to be merged with it", "none", "load it with adapter=FOLDER")
+        return replace(self, model=merge.merged(self.config, self.model), adapter=None, base=None)
+
+    def _require_no_adapter(self, changed: str) -> None:
+        if self.adapter is not None:
+            raise Refusal(f"a model must have no adapter to be {changed}", "one", "merge it first: model.merged()")
+
+    def save(self, target: str | Path, peft: bool = False) -> None:
+        """Write a folder that `viva.load` and, for published families, transformers open; of a model with an adapter,
+        that of the adapter alone, with `peft` in the form that PEFT opens.
 
         A checkpoint that viva wrote there is replaced; anything else there is refused. A `Notice` says it where
         transformers has no class for the model's head.
         """
         folder.require_room(target)
+        if self.adapter is not None:
+            self._save_adapter(target, peft)
+            return
+        if peft:
+            raise Refusal("a model must have an adapter to be saved as one", "none", "load it with adapter=FOLDER")
         folder.require_savable(self.config, self.model, self.own_tokenizer)
+        folder.save(target, self.config, self.model, self.own_tokenizer, self._notes)
+
+    def _save_adapter(self, target: str | Path, peft: bool) -> None:
+        if peft:
+            adapter_folder.save_as_peft(target, self.config, self.adapter, self.model)
+        else:
+            adapter_folder.save(target, self.adapter, self.model, self.own_tokenizer, self._notes)
+
+    @property
+    def _notes(self) -> dict[str, Any]:
+        """What viva.json says of the model beside what it is."""
         known = {"labels": self.labels, "texts": self.texts, "added": self.added}
-        notes = {"parent": self.source} | {name: value for name, value in known.items() if value}
-        folder.save(target, self.config, self.model, self.own_tokenizer, notes)
+        return {"parent": self.source} | {name: value for name, value in known.items() if value}
 
 
-def load(name: str | Path, dtype: str | torch.dtype | None = None) -> LanguageModel:
+def load(name: str | Path, dtype: str | torch.dtype | None = None, adapter: str | Path | None = None) -> LanguageModel:
     """The model in a folder of ours, in any Hugging Face folder of a known family, in a run, or on the hub.
 
     Of a run the best checkpoint is taken, or the newest. `dtype` None keeps the file's, except that half precision is
-    widened to fp32 on a CPU that is measured to decode faster so.
+    widened to fp32 on a CPU that is measured to decode faster so. `adapter` is a folder of ours or of PEFT's, or a run
+    that trained one; where `name` itself is one, the base is the one it names.
     """
     path = located(name)
+    if adapter_folder.holds_one(path):
+        base = adapter_folder.base_of(path)
+        if adapter is not None or base is None:
+            found = "an adapter as the base" if adapter is not None else f"an adapter, {path}, that names none"
+            raise Refusal("a model must have a base, and one adapter at most", found, "give BASE, adapter=FOLDER")
+        return load(base, dtype, path)
+    if adapter is not None:
+        return load(name, dtype).with_adapter(adapter)
     loaded = folder.load(path, _dtype(dtype))
     source = str(path.resolve()) if Path(name).exists() else str(name)
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    texts = next((count for count in COUNTS if loaded.manifest.get("texts") == count), None)
+    texts = _texts(loaded.manifest)
     return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels, texts)
+
+
+def _texts(manifest: dict[str, Any]) -> int | None:
+    """How many texts a model learned to read as one, as viva.json says."""
+    return next((count for count in COUNTS if manifest.get("texts") == count), None)
 
 
 def located(name: str | Path) -> Path:

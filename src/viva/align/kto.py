@@ -17,8 +17,8 @@ def kto_loss(answers: Answers, good: Tensor, kl: Tensor, beta: float, desirable:
     return weight * (-sign * beta * (answers.ratio - kl)).sigmoid()  # 1 - s(x) = s(-x)
 
 
-def divergence(mismatched: Answers) -> Tensor:
-    """The KL divergence of the model from the reference, a scalar: the mean ratio of answers to prompts that are not
-    theirs, and at least 0, which the mean of few may be below (the paper's z_0).
+def divergence(ratios: Tensor) -> Tensor:
+    """The KL divergence of the model from the reference, a scalar: the mean of log p / p_ref of answers to prompts that
+    are not theirs, and at least 0, which the mean of few may be below (the paper's z_0).
     """
-    return mismatched.ratio.mean().clamp_min(0)
+    return ratios.mean().clamp_min(0)

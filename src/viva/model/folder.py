@@ -33,9 +33,18 @@ from viva.text.tokens.tokenizer import Tokenizer
 FAMILIES = "viva.model.arch"
 MANIFEST = "viva.json"
 FORMAT = 1
+ADAPTER = "adapter.safetensors"  # the tensors in the folder of an adapter, which has no model (model/adapter.py)
 OWN_HEAD = "viva_head"  # the key of config.json for a head that the family's classes have not
 # what a folder of ours holds, beside the weights
-WRITTEN = {"config.json", tensors.INDEX, "tokenizer.json", "tokenizer_config.json", MANIFEST, *sentence.WRITTEN}
+WRITTEN = {
+    "config.json",
+    ADAPTER,
+    tensors.INDEX,
+    "tokenizer.json",
+    "tokenizer_config.json",
+    MANIFEST,
+    *sentence.WRITTEN,
+}
 
 
 @dataclass(frozen=True)
@@ -43,7 +52,8 @@ class Loaded:
     """A checkpoint in memory: its family's config, the model, the tokenizer if the folder has one, and the manifest.
 
     `ignored` names the keys of config.json that were set aside, each with the reason; `labels` are the names of the
-    classes that the head tells apart, None where the folder says none.
+    classes that the head tells apart, None where the folder says none; `new_head` says that the head is not the
+    folder's.
     """
 
     config: Config
@@ -52,6 +62,7 @@ class Loaded:
     manifest: dict[str, Any]
     ignored: dict[str, str]
     labels: tuple[str, ...] | None = None
+    new_head: bool = False
 
 
 def save(
@@ -81,11 +92,14 @@ def save(
             "model": tagged(config),
             "tokenizer": tokenizer and tokenizer.fingerprint.model_dump(mode="json"),
             **(notes or {}),
-            "files": {
-                file.relative_to(new).as_posix(): sha256(file) for file in sorted(new.rglob("*")) if file.is_file()
-            },
+            "files": hashes(new),
         }
         write_text(new / MANIFEST, json.dumps(said, indent=2, ensure_ascii=False))
+
+
+def hashes(folder: Path) -> dict[str, str]:
+    """The SHA-256 of every file in a folder, by its name."""
+    return {file.relative_to(folder).as_posix(): sha256(file) for file in sorted(folder.rglob("*")) if file.is_file()}
 
 
 def _reading(tokenizer: Tokenizer, model: Whole) -> Tokenizer:
@@ -273,6 +287,9 @@ def load(
     the folder's classes in another order.
     """
     folder = Path(folder)
+    if (folder / ADAPTER).is_file():
+        fix = "make one model of the two: viva merge BASE ADAPTER OUT"
+        raise Refusal(f"{folder} must hold a whole model", "an adapter without its base", fix)
     if (reason := fault(folder)) is not None:
         raise Refusal(
             f"{folder} must be an intact checkpoint", reason, "load another checkpoint or save this one again"
@@ -292,8 +309,8 @@ def load(
         initialise(model, seed, part="head")
     tensors.load(folder, family, model, dtype, new_head)
     said = manifest(folder) or {}
-    tokenizer = _tokenizer(folder, said.get("tokenizer"))
-    return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named)
+    tokenizer = own_tokenizer(folder, said.get("tokenizer"))
+    return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named, new_head)
 
 
 def architecture(folder: str | Path) -> Spec:
@@ -301,7 +318,7 @@ def architecture(folder: str | Path) -> Spec:
     return _read(Path(folder))[2]
 
 
-def _tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
+def own_tokenizer(folder: Path, made_with: dict | None) -> Tokenizer | None:
     """The folder's tokenizer; it must be the one of the fingerprint `made_with`, where there is one."""
     tokenizer = _readable(folder)
     if made_with:
@@ -388,6 +405,11 @@ def fault(folder: str | Path) -> str | None:
     folder = Path(folder)
     if not (folder / "config.json").is_file():
         return "no config.json" if folder.is_dir() else "no such folder"
+    return changed(folder)
+
+
+def changed(folder: Path) -> str | None:
+    """Why the files of a folder are not those that its manifest lists, or None if they are."""
     try:
         listed = (manifest(folder) or {}).get("files", {})
         if not isinstance(listed, dict):

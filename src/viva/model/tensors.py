@@ -78,7 +78,7 @@ def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> N
     ours, theirs, rows = pieces(model), {}, list(named(family, model))
     if unnamed := sorted(set(ours) - {name for row in rows for name in row.ours}):
         must = f"the tensors of a {family.MODEL_TYPE} model must all have names there"
-        raise Refusal(must, f"none for {_listed(unnamed)}", "build the model with the kind custom")
+        raise Refusal(must, f"none for {listed(unnamed)}", "build the model with the kind custom")
     for row in rows:
         joined = torch.cat([ours[name].detach() for name in row.ours])
         theirs[row.theirs] = (joined.T if row.transposed else joined[(None,) * row.flat]).contiguous()
@@ -112,7 +112,7 @@ def load(
     missing = sorted(known - set(stored))
     unexpected = sorted(set(stored) - known)
     if missing or unexpected:
-        found = f"missing: {_listed(missing)}; unexpected: {_listed(unexpected)}"
+        found = f"missing: {listed(missing)}; unexpected: {listed(unexpected)}"
         raise Refusal(
             f"the tensors of {folder} must be those of its config.json", found, "use the config.json they came with"
         )
@@ -139,14 +139,14 @@ def _require_numbers(found: dict[str, Tensor], folder: Path, dtype: torch.dtype 
     whole = sorted(name for name, tensor in found.items() if tensor.dtype not in FLOATS)
     if whole:
         fix = "save it unquantised"
-        raise Refusal(f"the weights in {folder} must be floating-point numbers", f"others in {_listed(whole)}", fix)
+        raise Refusal(f"the weights in {folder} must be floating-point numbers", f"others in {listed(whole)}", fix)
     if len(dtypes) > 1 and dtype is None:
         fix = "load it with one, for example dtype float32"
-        raise Refusal(f"the weights in {folder} must have one dtype", _listed(dtypes), fix)
+        raise Refusal(f"the weights in {folder} must have one dtype", listed(dtypes), fix)
     broken = [name for name, tensor in found.items() if not torch.stack(tensor.aminmax()).isfinite().all()]
     if broken:
         fix = "download the folder again, or use an earlier checkpoint"
-        raise Refusal(f"the weights in {folder} must be finite", f"NaN or infinity in {_listed(broken)}", fix)
+        raise Refusal(f"the weights in {folder} must be finite", f"NaN or infinity in {listed(broken)}", fix)
 
 
 def _zeros(family: Any, rows: list[Held], shapes: dict[str, torch.Size], like: Tensor) -> dict[str, Tensor]:
@@ -183,7 +183,7 @@ def _set_aside(stored: dict[str, Tensor], known: set[str], family: Any, folder: 
     for name in others:
         del stored[name]
     if others:
-        text = f"{folder} holds a head that this model has not: {_listed(sorted(others))} are left out"
+        text = f"{folder} holds a head that this model has not: {listed(sorted(others))} are left out"
         warnings.warn(Notice(text), stacklevel=2)
 
 
@@ -237,19 +237,20 @@ def read(folder: Path) -> dict[str, Tensor]:
         files = [FILE]
     tensors: dict[str, Tensor] = {}
     for file in files:
-        tensors |= _opened(folder / file)
+        tensors |= opened(folder / file)
     if sharded and set(index) != set(tensors):
-        listed = _listed(sorted(set(index) ^ set(tensors)))
-        raise Refusal(f"{INDEX} in {folder} must list what its shards hold", listed, "download the folder again")
+        odd = listed(sorted(set(index) ^ set(tensors)))
+        raise Refusal(f"{INDEX} in {folder} must list what its shards hold", odd, "download the folder again")
     return tensors
 
 
-def _opened(path: Path) -> dict[str, Tensor]:
+def opened(path: Path) -> dict[str, Tensor]:
+    """Every tensor of a safetensors file, memory-mapped."""
     if not path.is_file():
         pickles = sorted(p.name for pattern in ("*.bin", "*.pt", "*.pth", "*.ckpt") for p in path.parent.glob(pattern))
         if pickles:
             fix = "convert it with safetensors (a pickle can run code when it is read)"
-            raise Refusal(f"weights must be safetensors, {path.name}", _listed(pickles), fix)
+            raise Refusal(f"weights must be safetensors, {path.name}", listed(pickles), fix)
         raise Refusal(f"{path.parent} must hold {path.name}", "no such file", "download or save the folder again")
     try:
         with safe_open(path, framework="pt") as file:
@@ -258,6 +259,7 @@ def _opened(path: Path) -> dict[str, Tensor]:
         raise Refusal(f"{path} must be an intact safetensors file", str(error), "download or save it again") from None
 
 
-def _listed(names: list[str], most: int = 8) -> str:
+def listed(names: list[str], most: int = 8) -> str:
+    """Names for a sentence."""
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return (", ".join(names[:most]) or "none") + more

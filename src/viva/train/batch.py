@@ -33,7 +33,8 @@ class Batch:
     `source` is what the decoder's documents answer, one for each; `segments` [B, T] tell two texts of a document apart;
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
     document. `done` is the share of the run that is behind, for what grows in training. `answers` is how many targets
-    there are where these are not tokens but what tokens make up, such as pairs of answers.
+    there are where these are not tokens but what tokens make up, such as pairs of answers; `labels` [N] are what the
+    documents were judged to be.
     """
 
     ids: Tensor
@@ -45,6 +46,7 @@ class Batch:
     positions: Tensor | None = None
     done: float = 1.0
     answers: int | None = None
+    labels: Tensor | None = None
 
     @cached_property
     def count(self) -> int:

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 from viva.base import product
 from viva.base.config import Config
 from viva.base.errors import Notice, Refusal
-from viva.model import folder, hub
+from viva.model import adapter, folder, hub
+from viva.model.adapter import Adapter
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.job import Job, State
 
@@ -25,8 +26,10 @@ def place(run: Path, step: int) -> Path:
     return run / "checkpoints" / f"step-{step:08d}"
 
 
-def save(job: Job, state: State, config: Config, tokenizer: Tokenizer, notes: dict[str, Any]) -> Path:
-    """Write a checkpoint, whole or not at all, and then delete those that are neither recent nor the best."""
+def save(job: Job, state: State, made: Config | Adapter, tokenizer: Tokenizer, notes: dict[str, Any]) -> Path:
+    """Write a checkpoint, whole or not at all, and then delete those that are neither recent nor the best. What is
+    `made`: a model of that config, or an adapter, which is saved without its base.
+    """
 
     def training_state(new: Path) -> None:
         tensors, plain = _split(job.optimizer)
@@ -37,7 +40,8 @@ def save(job: Job, state: State, config: Config, tokenizer: Tokenizer, notes: di
         (new / TRAINING).write_text(json.dumps(facts, indent=2), encoding="utf-8")
 
     path = place(job.folder, state.step)
-    folder.save(path, config, job.model, tokenizer, {"step": state.step, **notes}, training_state)
+    write = adapter.save if isinstance(made, Adapter) else folder.save
+    write(path, made, job.model, tokenizer, {"step": state.step, **notes}, training_state)
     _prune(job.folder, job.train.keep, state.best_step)
     return path
 
@@ -95,7 +99,8 @@ def fault(path: Path) -> str | None:
     if not (path / folder.MANIFEST).is_file():
         return f"no {folder.MANIFEST}"
     missing = next((name for name in (TRAINING, OPTIMIZER) if not (path / name).is_file()), None)
-    return folder.fault(path) or (missing and f"no {missing}")
+    fault = folder.changed if adapter.holds_one(path) else folder.fault
+    return fault(path) or (missing and f"no {missing}")
 
 
 def facts(path: Path) -> dict[str, Any]:

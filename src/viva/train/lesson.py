@@ -29,7 +29,8 @@ def lesson(batch: Batch, model: Whole, form: Format, tokenizer: Tokenizer) -> Sh
         answer = says.whole(batch.targets[0].tolist())
         pieces += [Piece(tokenizer.decode(ids[:MOST]), READ), *rest(size), Piece(f"\n-- {answer} --", NOTE)]
     title = f"the first of {sum(map(len, batch.lengths)):,} documents of the first batch, as the objective makes it"
-    return Shown(f"{title}: {size:,} tokens; of the batch's {batch.tokens:,}, {batch.count:,} are predicted", pieces)
+    predicted = batch.count if batch.answers is None else int((batch.targets != IGNORE).sum())
+    return Shown(f"{title}: {size:,} tokens; of the batch's {batch.tokens:,}, {predicted:,} are predicted", pieces)
 
 
 class _Says:

@@ -12,6 +12,7 @@ from viva.base.errors import Refusal, notices
 from viva.model import folder
 from viva.text.cache.documents import Documents
 from viva.text.cache.joined import Joined
+from viva.text.cache.pack import numbered
 from viva.text.preflight import check
 from viva.text.preflight.report import Fault, Part, Report
 from viva.text.preflight.tally import EXAMPLES, FAULTS, Tally
@@ -96,7 +97,10 @@ class _Preview:
             tally.part.dropped = {taken.filter: taken.rows for taken in getattr(source.data, "taken", [])}
             reading, batching = data.reading, data.batching
             long = batching.long or ("refuse" if reading.whole else "split")
-            yield tally.told(batching.context - reading.extra + reading.ahead, long)
+            part = tally.told(batching.context - reading.extra + reading.ahead, long)
+            _, report = reading.spans(found, batching.context - reading.extra, long, numbered)
+            part.longer = report.split + report.dropped  # which the reading knows: it may not read all of one at once
+            yield part
 
     def _form(self, corpus: Corpus, source: Source, first: Format | None) -> Format:
         """What a source's rows are read by; those to hold out, where they are no mixture, by the data's format."""

@@ -29,7 +29,8 @@ class Recipe(Config):
     `add_tokens` grows the vocabulary of `init`, its embeddings and its head by tokens, special ones among them.
     `template`: a chat template of viva's in place of the tokenizer's own; a new tokenizer gets the tokens it needs.
     `filter`: what of `data` is left out, one filter after another. `head`: what stands on the last states; left out,
-    the model's own where the objective can use it, else what the objective needs. `valid`: the share of the rows that
+    the model's own where the objective can use it, else what the objective needs. `adapter`: what is trained in place
+    of the weights of `init`, which stay as they are; a new head is trained with it. `valid`: the share of the rows that
     is held out, unless `held_out` says where other rows for that come from.
     """
 
@@ -38,6 +39,7 @@ class Recipe(Config):
     model: Choice("viva.model.arch") | None = None
     init: str | None = None
     head: Choice("viva.model.head") | None = None
+    adapter: Choice("viva.model.adapt") | None = None
     tokenizer: str | Choice("viva.text.tokens.learn", usual="byte_bpe") | None = None
     add_tokens: grow.Config | None = None
     template: str | None = None
@@ -68,6 +70,14 @@ class Recipe(Config):
     def _grows(self) -> Self:
         if self.add_tokens is not None and (self.init is None or self.tokenizer is not None):
             raise ValueError("add_tokens grows the vocabulary of `init`, so it needs one, and no other `tokenizer`")
+        return self
+
+    @model_validator(mode="after")
+    def _adapts(self) -> Self:
+        if self.adapter is not None and self.init is None:
+            raise ValueError("adapter changes a trained model, so it needs an `init`")
+        if self.adapter is not None and self.add_tokens is not None:
+            raise ValueError("adapter leaves the base as it is: add the tokens to it first, with `viva tokenizer add`")
         return self
 
     @model_validator(mode="after")

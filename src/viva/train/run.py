@@ -88,7 +88,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         notes["labels"] = labels
     if texts := parts.form.texts():
         notes["texts"] = texts
-    save = lambda state: checkpoint.save(job, state, parts.config, parts.tokenizer, notes)  # noqa: E731
+    save = lambda state: checkpoint.save(job, state, parts.adapter or parts.config, parts.tokenizer, notes)  # noqa: E731
     return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()
 
 
@@ -97,8 +97,10 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
     said = [f"passed over {reason}" for reason in parts.passed]
     if parts.begun:
         said.append(f"going on from {parts.begun}, step {state.step}")
-    parameters = sum(parameter.numel() for parameter in parts.model.parameters())
-    said.append(f"{parameters / 1e6:.2f} M parameters")
+    sizes = [(parameter.numel(), parameter.requires_grad) for parameter in parts.model.parameters()]
+    everything, trained = sum(size for size, _ in sizes), sum(size for size, learns in sizes if learns)
+    part = "" if trained == everything else f", of which {trained / 1e6:.3g} M are trained"
+    said.append(f"{everything / 1e6:.2f} M parameters{part}")
     said.append(f"precision {job.precision.name}: {job.precision.why}")
     if (job.precision.name, job.precision.device) == ("fp32", "cpu"):
         name, why = product.fastest(few=False)

@@ -11,7 +11,8 @@ import torch
 from viva.base.config import Config, kind
 from viva.base.errors import Notice, Refusal, nearest
 from viva.base.files import whole_folder
-from viva.model import folder, grow
+from viva.model import adapt, adapter, folder, grow
+from viva.model.adapter import Adapter
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.text.cache.documents import Documents
@@ -74,15 +75,15 @@ def whole_strings(row: Row) -> Iterator[str]:
 
 
 def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = None) -> tuple[Config, Transformer]:
-    """A new model of the recipe's sizes, or the one it goes on from, `more` tokens added; with its config, and a head
-    for the objective.
+    """A new model of the recipe's sizes, or the one it goes on from, `more` tokens added; with its config, a head for
+    the objective, and the recipe's adapter.
     """
-    head = partial(_head, recipe, form)
+    head, new_head = partial(_head, recipe, form), True
     if recipe.init is not None:
         loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed, form.classes())
         if more is None and loaded.tokenizer is not None:
-            loaded.tokenizer.fingerprint.require_ids(tokens.fingerprint, recipe.init)
-        config, found = loaded.config, loaded.model
+            adapter.require_ids(loaded.tokenizer, tokens, recipe.init)
+        config, found, new_head = loaded.config, loaded.model, loaded.new_head
         if more is not None:
             config, found = grow.grow(config, found, more.pieces)
         found = owned(found)
@@ -98,6 +99,8 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
     _require_fit(found, recipe, tokens)
     config = _beginning(config, recipe, form, tokens)
     folder.require_savable(config, found, tokens)
+    if recipe.adapter is not None:
+        adapt.attach(found, recipe.adapter, recipe.seed, keep=("head",) if new_head else ())
     return config, found
 
 
@@ -141,9 +144,12 @@ def _beginning(config: Config, recipe: Recipe, form: Format, tokens: Tokenizer) 
     return config.model_copy(update={"start": start})
 
 
-def resumed(path: Path, tokens: Tokenizer) -> tuple[Config, Transformer]:
-    """The model of a checkpoint, whose tokenizer must be the recipe's."""
-    loaded = folder.load(path)
+def resumed(recipe: Recipe, path: Path, tokens: Tokenizer) -> tuple[Config, Transformer]:
+    """The model of a checkpoint, whose tokenizer must be the recipe's; of an adapter's, on the base of the recipe."""
+    if recipe.adapter is None:
+        loaded = folder.load(path)
+    else:
+        loaded, _ = adapter.load(path, checkpoint.located(recipe.init), torch.float32)
     loaded.tokenizer.fingerprint.require(tokens.fingerprint, str(path))
     return loaded.config, owned(loaded.model)
 
@@ -188,7 +194,7 @@ class Parts:
     """The parts of a run, in memory.
 
     `begun` is the checkpoint that they come from, `passed` the newer, broken ones, `parent` what `init` names, `added`
-    the tokens by which its vocabulary was made larger.
+    the tokens by which its vocabulary was made larger, `adapter` what is trained in the model's place.
     """
 
     tokenizer: Tokenizer
@@ -201,6 +207,7 @@ class Parts:
     passed: list[str]
     parent: str | None
     added: dict[str, int] | None = None
+    adapter: Adapter | None = None
 
 
 def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
@@ -220,7 +227,7 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     tokens = Tokenizer.load(begun) if own else tokenizer(recipe, out if begun else kept)
     more = text_grow.grow(tokens, recipe.add_tokens) if recipe.add_tokens and not begun else None
     tokens = more.tokenizer if more else tokens
-    config, found = resumed(begun, tokens) if begun else model(recipe, form, tokens, more)
+    config, found = resumed(recipe, begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
     learned, held_out = sources.reads(recipe, read)
@@ -235,7 +242,19 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     if begun:
         _require_same(begun, train.documents)
     added = more.added if more else begun and folder.manifest(begun).get("added")
-    return Parts(tokens, form, config, found, train, valid, begun, passed, _parent(recipe, begun), added)
+    parent = _parent(recipe, begun)
+    made = recipe.adapter and _adapter(recipe, begun, found, parent)
+    return Parts(tokens, form, config, found, train, valid, begun, passed, parent, added, made)
+
+
+def _adapter(recipe: Recipe, begun: Path | None, found: Transformer, parent: str) -> Adapter:
+    """What the run's adapter is."""
+    if begun:
+        return adapter.read(begun)
+    base = checkpoint.located(recipe.init)
+    trained = any(parameter.requires_grad for parameter in found.head.parameters())
+    head = found.spec.head if trained or found.spec.head != folder.architecture(base).head else None
+    return Adapter(config=recipe.adapter, base=parent, fingerprint=adapter.fingerprint(base), head=head)
 
 
 def _parent(recipe: Recipe, begun: Path | None) -> str | None:

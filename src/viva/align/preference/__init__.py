@@ -22,6 +22,11 @@ class Answers:
     lengths: Tensor
     reference: Tensor | None = None
 
+    def __getitem__(self, some: slice | int) -> "Answers":
+        """Some of them."""
+        reference = None if self.reference is None else self.reference[some]
+        return Answers(self.logs[some], self.lengths[some], reference)
+
     @property
     def ratio(self) -> Tensor:
         """log p(y | x) / p_ref(y | x); without a reference log p(y | x), as if all answers were as likely to it."""

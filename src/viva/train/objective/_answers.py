@@ -6,8 +6,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from viva.align.preference import Answers
 from viva.train.batch import Batch
 from viva.train.loss.log_probs import log_probs, through_log_probs
+
+EVERY = slice(None)
 
 
 @dataclass(frozen=True)
@@ -23,36 +26,34 @@ class Spoken:
     @classmethod
     def of(cls, batch: Batch) -> "Spoken":
         learned = batch.targets >= 0
-        counts = [
-            part.sum() for row, lengths in zip(learned, batch.lengths, strict=True) for part in _split(row, lengths)
-        ]
+        rows = zip(learned, batch.lengths, strict=True)
+        counts = [part.sum() for row, lengths in rows for part in row[: sum(lengths)].split(lengths)]
         return cls(learned.flatten(), batch.targets[learned], tuple(torch.stack(counts).tolist()))
 
-    def whole(self, logs: Tensor) -> Tensor:
-        """The sums over documents of what tokens have, [n] -> [documents]."""
-        return torch.stack([part.sum() for part in logs.split(self.lengths)])
-
-
-def _split(row: Tensor, lengths: Sequence[int]) -> tuple[Tensor, ...]:
-    return row[: sum(lengths)].split(lengths)
+    def answers(self, logs: Tensor, reference: Tensor | None = None, some: slice = EVERY) -> Answers:
+        """What the log-probabilities of tokens come to for `some` of the documents, whose tokens these are; `reference`
+        holds those of all documents.
+        """
+        lengths = self.lengths[some]
+        whole = torch.stack([part.sum() for part in logs.split(lengths)])
+        return Answers(whole, torch.tensor(lengths, device=logs.device), None if reference is None else reference[some])
 
 
 def told(model: nn.Module, batch: Batch, spoken: Spoken) -> Tensor:
     """The log-probability of each document's learned tokens, [documents] in nats, without gradient."""
     with torch.no_grad():
         head, states = model.head, _states(model, batch, spoken)
-        return spoken.whole(log_probs(states, model.head_weight, spoken.targets, head.bias, head.cap))
+        return spoken.answers(log_probs(states, model.head_weight, spoken.targets, head.bias, head.cap)).logs
 
 
 def through(
     model: nn.Module, batch: Batch, spoken: Spoken, groups: Sequence[int], loss: Callable[[int, Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """The sum of `loss(group, log-probabilities)` over groups of learned tokens (`through_log_probs`), and the
-    log-probability of each document's learned tokens, [documents], without gradient.
+    """The sum of `loss(group, log-probabilities)` over groups of learned tokens, and the log-probability of each of
+    these tokens, [n], without gradient (`through_log_probs`).
     """
     head, states = model.head, _states(model, batch, spoken)
-    total, logs = through_log_probs(states, model.head_weight, spoken.targets, groups, loss, head.bias, head.cap)
-    return total, spoken.whole(logs)
+    return through_log_probs(states, model.head_weight, spoken.targets, groups, loss, head.bias, head.cap)
 
 
 def _states(model: nn.Module, batch: Batch, spoken: Spoken) -> Tensor:

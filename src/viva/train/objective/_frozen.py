@@ -3,7 +3,7 @@
 import torch
 
 from viva.base.errors import Refusal
-from viva.model import folder
+from viva.model import adapter, folder
 from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
@@ -24,7 +24,7 @@ class Frozen:
         self.device = next(ground.model.parameters()).device
         self.path = checkpoint.located(_place(name, ground, what))
         theirs, vocabulary = Tokenizer.load(self.path), folder.architecture(self.path).vocab
-        theirs.fingerprint.require_ids(ground.tokenizer.fingerprint, f"{what} {self.path}")
+        adapter.require_ids(theirs, ground.tokenizer, f"{what} {self.path}")
         if vocabulary != ground.model.spec.vocab:
             must = f"{what} {self.path} must have a vocabulary of {ground.model.spec.vocab}, as the model that learns"
             raise Refusal(must, vocabulary, "use a model of the same vocabulary")

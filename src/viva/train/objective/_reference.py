@@ -6,18 +6,26 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from viva.base.files import disk_space
 from viva.base.progress import Progress
+from viva.model import adapt
 from viva.train.batch import Batch
 from viva.train.data import Data
+from viva.train.objective import Ground
 from viva.train.objective._answers import Spoken, told
-from viva.train.objective._frozen import Frozen
+from viva.train.objective._frozen import START, Frozen
 from viva.train.precision import Precision
 
 FILE = "reference.bin"  # in the folder of a run: what the reference gave each answer
 KEPT = struct.Struct("<16sd")  # a hash of an answer with its prompt, and its log-probability in nats
+
+
+def reference(name: str, ground: Ground) -> "Reference":
+    """The one that `name` means (`Frozen`); the start of a model that learns by an adapter is the model without it."""
+    by_adapter = name == START and adapt.adapted(ground.model)
+    return WithoutAdapter(ground.model) if by_adapter else Reference(Frozen(name, ground, "the reference"))
 
 
 class Reference:
@@ -28,6 +36,28 @@ class Reference:
 
     def __call__(self, batch: Batch, spoken: Spoken) -> Tensor:
         return told(self.frozen.model, batch, spoken)
+
+    def release(self) -> None:
+        """Give its memory back."""
+        self.frozen.release()
+
+
+class WithoutAdapter(Reference):
+    """Those of the model that learns, without its adapter: no second copy of it."""
+
+    def __init__(self, model: nn.Module):
+        self.model = model
+
+    def __call__(self, batch: Batch, spoken: Spoken) -> Tensor:
+        was = self.model.training
+        try:
+            with adapt.without(self.model):
+                return told(self.model.eval(), batch, spoken)
+        finally:
+            self.model.train(was)
+
+    def release(self) -> None:
+        """It is needed on."""
 
 
 class Remembered:
@@ -55,7 +85,7 @@ class Remembered:
                     new = self._find(batch, spoken, _hashes(batch, spoken))
                 kept.write(b"".join(KEPT.pack(answer, self.known[answer]) for answer in new))
                 progress.say(f"{len(self.known):,} so far")
-        self.reference.frozen.release()
+        self.reference.release()
 
     def _read(self, kept) -> None:
         """Take what an open file holds; a record that a kill cut short goes."""

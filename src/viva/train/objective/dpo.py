@@ -6,10 +6,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Self
 
-import torch
 from pydantic import model_validator
 from torch import Tensor, nn
 
+from viva.align import preference
 from viva.align.preference import Answers, sigmoid
 from viva.base.choice import Choice
 from viva.base.config import kind
@@ -20,8 +20,8 @@ from viva.train.batch import Batch
 from viva.train.data import Data
 from viva.train.objective import Base, Ground, Loss, Objective, padding, require_end
 from viva.train.objective._answers import Spoken, through
-from viva.train.objective._frozen import START, Frozen
-from viva.train.objective._reference import Reference, Remembered
+from viva.train.objective._frozen import START
+from viva.train.objective._reference import Reference, Remembered, reference
 from viva.train.objective._sides import Sides
 from viva.train.precision import Precision
 from viva.train.reading import Reading
@@ -64,44 +64,36 @@ class Config(Base):
         """The summed loss of the pairs; `accuracy` counts those whose chosen answer has the higher reward."""
         if not self._compares:
             return Preference(self.loss)
-        reference = Reference(Frozen(self.reference, ground, "the reference"))
-        return Remembering(self.loss, Remembered(reference)) if self.precompute else Preference(self.loss, reference)
+        found = reference(self.reference, ground)
+        return Preference(self.loss, Remembered(found) if self.precompute else found)
 
 
 class Preference:
     """The objective: a group of log-probabilities is a pair, the chosen answer first."""
 
-    def __init__(self, loss, reference: Reference | Remembered | None = None):
+    def __init__(self, loss: preference.Base, reference: Reference | Remembered | None = None):
         self.loss, self.reference = loss, reference
 
     def __call__(self, model: nn.Module, batch: Batch) -> Loss:
         spoken = Spoken.of(batch)
-        lengths = torch.tensor(spoken.lengths, device=batch.ids.device)
-        reference = None if self.reference is None else self.reference(batch, spoken)
-
-        def sides(logs: Tensor, of: slice) -> tuple[Answers, Answers]:
-            """Of some pairs: what `of` takes of all documents."""
-            given = [logs, lengths[of], None if reference is None else reference[of]]
-            return tuple(Answers(*(x if x is None else x[side::2] for x in given)) for side in range(2))
+        expected = None if self.reference is None else self.reference(batch, spoken)
 
         def loss(pair: int, logs: Tensor) -> Tensor:
-            own = slice(2 * pair, 2 * pair + 2)
-            summed = torch.stack([part.sum() for part in logs.split(spoken.lengths[own])])
-            return self.loss.loss(*sides(summed, own)).sum()
+            both = spoken.answers(logs, expected, slice(2 * pair, 2 * pair + 2))
+            return self.loss.loss(both[0], both[1])
 
-        groups = [sum(pair) for pair in zip(spoken.lengths[0::2], spoken.lengths[1::2], strict=True)]
+        groups = [sum(both) for both in zip(spoken.lengths[0::2], spoken.lengths[1::2], strict=True)]
         total, logs = through(model, batch, spoken, groups, loss)
-        return Loss(total, batch.count, _measured(self.loss, *sides(logs, slice(None))))
-
-
-class Remembering(Preference):
-    """The objective whose reference is asked before the first step."""
+        found = spoken.answers(logs, expected)
+        return Loss(total, batch.count, _measured(self.loss, found[0::2], found[1::2]))
 
     def prepare(self, run: Path, data: Iterable[Data], precision: Precision) -> None:
-        self.reference.prepare(run, data, precision)
+        """Ask a reference that remembers, before the first step."""
+        if isinstance(self.reference, Remembered):
+            self.reference.prepare(run, data, precision)
 
 
-def _measured(loss, chosen: Answers, rejected: Answers) -> dict[str, float]:
+def _measured(loss: preference.Base, chosen: Answers, rejected: Answers) -> dict[str, float]:
     """Sums over pairs: rewards, how far apart they are and how often the right way round, and log-probabilities."""
     better, worse = loss.reward(chosen), loss.reward(rejected)
     found = {

@@ -1,0 +1,100 @@
+"""Adapters in PEFT's files, adapter_config.json and adapter_model.safetensors, in and out; one file for each that they
+call a `peft_type`.
+
+A file offers `read(keys, stored, rows, model)`: our config and tensors by our names, of the keys of their config and
+the tensors of their file; and `write(config, model, rows)`: keys and tensors of theirs. `rows` are the family's table
+of tensors for the model.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from viva.base.choice import names, variant
+from viva.base.config import Config, kind
+from viva.base.errors import Refusal, nearest
+from viva.base.files import read_json, whole_folder, write_text
+from viva.model import tensors
+from viva.model.adapt.peft._modules import ABOVE, in_head
+from viva.model.arch._family import Held, Keys
+
+CONFIG, FILE = "adapter_config.json", "adapter_model.safetensors"
+TASKS = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "span": "QUESTION_ANS", "none": "FEATURE_EXTRACTION"}
+NO_EFFECT = {
+    "task_type": "the base's head says it",
+    "auto_mapping": "names classes of transformers",
+    "base_model_name_or_path": "the base is given",
+    "peft_version": "says who wrote the file",
+    "revision": "the base is given",
+    "inference_mode": "the caller chooses",
+    "modules_to_save": "the tensors carry their names",
+}
+
+
+def holds_one(path: Path) -> bool:
+    """Whether a folder is that of an adapter of PEFT's."""
+    return (path / CONFIG).is_file()
+
+
+def base(path: Path) -> str | None:
+    """The folder or the hub's id of the base that an adapter's file names."""
+    return read_json(path / CONFIG).get("base_model_name_or_path")
+
+
+def read(path: Path, family: Any, model: nn.Module) -> tuple[Config, dict[str, Tensor], bool]:
+    """The config and the tensors, by our names, of an adapter for this model, and whether its head is among them.
+
+    Refused: a key that changes what is computed and is not known here, a tensor of what the model has not.
+    """
+    keys = Keys(read_json(path / CONFIG), str(path / CONFIG))
+    wanted, known = keys.take("peft_type"), [name.upper() for name in names(__name__)]
+    if wanted not in known:
+        fix = nearest(str(wanted), known).replace("use", "load one of type", 1)
+        raise Refusal(f"peft_type in {keys.where} must be known", repr(wanted), fix)
+    rows = _rows(family, model)
+    stored = {name.removeprefix(ABOVE): tensor for name, tensor in tensors.opened(path / FILE).items()}
+    head = {row.ours[0]: stored.pop(row.theirs) for row in rows if in_head(row) and row.theirs in stored}
+    keys.ignore(**NO_EFFECT)
+    config, found = variant(__name__, wanted.lower()).read(keys, stored, rows, model)
+    keys.finish()
+    return config, found | head, bool(head)
+
+
+def write(target: str | Path, family: Any, model: nn.Module, config: Config, place: str, head: bool) -> None:
+    """Write the adapter of the model as PEFT opens it on the base at `place`; with `head` its head too.
+
+    A kind that PEFT has not is refused.
+    """
+    known = names(__name__)
+    if kind(config) not in known:
+        raise Refusal("an adapter must be of a kind that PEFT has", kind(config), f"use {', '.join(known)}")
+    rows, own = _rows(family, model), dict(model.named_parameters())
+    keys, stored = variant(__name__, kind(config)).write(config, model, rows)
+    saved = [row for row in rows if head and in_head(row)]
+    stored |= {ABOVE + row.theirs: own[row.ours[0]] for row in saved}
+    keys |= {
+        "peft_type": kind(config).upper(),
+        "task_type": _task(model),
+        "base_model_name_or_path": place,
+        "inference_mode": True,
+        "modules_to_save": sorted({row.theirs.rpartition(".")[0] for row in saved}) or None,
+    }
+    with whole_folder(target) as new:
+        write_text(new / CONFIG, json.dumps(keys, indent=2))
+        held = {name: tensor.detach().contiguous() for name, tensor in stored.items()}
+        save_file(held, new / FILE, metadata={"format": "pt"})
+
+
+def _rows(family: Any, model: nn.Module) -> list[Held]:
+    if not family.TENSORS:
+        fix = "keep the adapter in viva's own form, which names our pieces"
+        raise Refusal("a model must be of a family of transformers to have an adapter of PEFT's", "another", fix)
+    return list(tensors.named(family, model))
+
+
+def _task(model: nn.Module) -> str | None:
+    words = "CAUSAL_LM" if model.encoder is None else "SEQ_2_SEQ_LM" if model.decoder is not None else None
+    return words if kind(model.spec.head) == "lm" else TASKS.get(kind(model.spec.head))
