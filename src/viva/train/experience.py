@@ -15,6 +15,7 @@ from torch import Tensor
 from viva.align.reply import Prompt, Reply
 from viva.align.reward import Judge, judged
 from viva.align.rollout import Rollout
+from viva.base.errors import Refusal
 from viva.base.seed import derive
 from viva.model.transformer import Transformer
 from viva.text.cache.pack import Span
@@ -24,6 +25,8 @@ from viva.train.data import Data
 from viva.train.precision import Precision
 from viva.train.prompts import prompt
 from viva.train.replies import logs_of
+
+PATIENCE = 8  # rounds that may teach nothing while one is looked at before a run
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,13 @@ class Experience:
         yield from self.lessons(found)
 
     def micro_batches(self, step: int) -> list[Batch]:
-        """Those of a round's first update."""
-        return next(self.updates(step), [])
+        """Those of a round's first update; of the next round, where this one teaches nothing."""
+        for later in range(step, step + PATIENCE):
+            if (found := next(self.updates(later), None)) is not None:
+                return found
+        must = f"one of {PATIENCE} rounds must teach something"
+        found, fix = "replies of which none is worth learning from", "look at the reward, or draw more replies"
+        raise Refusal(must, found, fix)
 
     def round(self, step: int) -> Round:
         """Sample the policy as it stands, and judge what it says."""

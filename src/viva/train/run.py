@@ -70,15 +70,16 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     before = checkpoint.facts(parts.begun) if parts.begun else None
     precision = Precision(before["precision"] if before else train.precision, device)
     ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
+    data, valid = recipe.objective.drawn(parts.train, parts.valid, ground, precision)
     job = Job(
         folder=out,
         model=model,
         optimizer=train.optim.build(model),
-        data=recipe.objective.experience(parts.train, ground, precision),
+        data=data,
         objective=recipe.objective.build(ground),
         precision=precision,
         train=train,
-        valid=parts.valid and recipe.objective.experience(parts.valid, ground, precision),
+        valid=valid,
         seed=recipe.seed,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}

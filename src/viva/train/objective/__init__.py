@@ -43,6 +43,7 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
     return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
 
 
+Drawn = tuple[Data | Experience, Data | Experience | None]
 Objective = Callable[[nn.Module, Batch], Loss]  # one that has a `prepare` does something once, before the first step
 
 
@@ -90,9 +91,9 @@ class Base(Config):
     def require_classes(self, model: Transformer, form: Format) -> None:
         """Refuse a model whose head does not fit the classes of the rows; by default there are none."""
 
-    def experience(self, data: Data, ground: Ground, precision: Precision) -> Data | Experience:
-        """What batches are drawn from: the data or, where a policy learns by its own replies, these."""
-        return data
+    def drawn(self, train: Data, valid: Data | None, ground: Ground, precision: Precision) -> Drawn:
+        """What batches are drawn from, and what the run is judged by: the data or, of a policy, its own replies."""
+        return train, valid
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The function; `ground` for who counts the documents, or compares with another model."""

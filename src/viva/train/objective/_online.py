@@ -1,17 +1,26 @@
 """What objectives share by which a policy learns from its own replies."""
 
+from collections.abc import Callable, Sequence
+
+from torch import Tensor
+
+from viva.align.reply import Reply
 from viva.align.reward import Setting
 from viva.align.rollout import Rollout
 from viva.base.choice import Choice
 from viva.base.errors import Refusal
+from viva.model import adapt
 from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.data import Data
-from viva.train.experience import Experience, Lessons, Policy
-from viva.train.objective import Base, Ground, padding, require_end
+from viva.train.experience import Experience, Lessons, Policy, still
+from viva.train.objective import Base, Drawn, Ground, padding, require_end
+from viva.train.objective._frozen import START, Frozen
 from viva.train.precision import Precision
 from viva.train.prompts import Prompts
+
+Logs = Callable[[Sequence[Reply]], list[Tensor]]
 
 
 class Online(Base):
@@ -35,12 +44,28 @@ class Online(Base):
             found, fix = "one that recalls segments", "use a model whose context holds prompt and reply"
             raise Refusal("a policy must read prompt and reply at once", found, fix)
 
-    def experience(self, data: Data, ground: Ground, precision: Precision) -> Experience:
-        size = data.batching.batch * self.rollout.replies
+    def drawn(self, train: Data, valid: Data | None, ground: Ground, precision: Precision) -> Drawn:
+        size = train.batching.batch * self.rollout.replies
         policy = Policy(ground.model, ground.tokenizer, precision, self.rollout, size)
         judge = self.reward.build(Setting(ground.tokenizer, precision.device, checkpoint.located))
-        return Experience(data, policy, judge, self.lessons(policy, ground))
+        lessons = self.lessons(policy, ground)
+        return tuple(prompts and Experience(prompts, policy, judge, lessons) for prompts in (train, valid))
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
         """The function that makes of a round the micro-batches of its updates."""
         raise NotImplementedError
+
+
+def by_reference(name: str, policy: Policy, ground: Ground) -> Logs:
+    """The log-probabilities of replies by the model that `name` means; at the start of one that learns by an adapter,
+    by itself without it.
+    """
+    if name == START and adapt.adapted(ground.model):
+
+        def without(replies: Sequence[Reply]) -> list[Tensor]:
+            with still(ground.model), adapt.without(ground.model):
+                return policy.logs(replies)
+
+        return without
+    frozen = Frozen(name, ground, "the reference")
+    return lambda replies: policy.logs(replies, frozen.model)

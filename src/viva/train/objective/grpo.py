@@ -28,8 +28,8 @@ from viva.train.experience import Lessons, Policy, Round
 from viva.train.loss.log_probs import through_log_probs
 from viva.train.objective import Ground, Loss, Objective
 from viva.train.objective._answers import Spoken
-from viva.train.objective._frozen import START, Frozen
-from viva.train.objective._online import Online
+from viva.train.objective._frozen import START
+from viva.train.objective._online import Online, by_reference
 from viva.train.replies import laid, states
 
 
@@ -82,12 +82,12 @@ class Config(Online):
         return self
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
-        anchor = Frozen(self.reference, ground, "the reference") if self.beta else None
+        anchor = by_reference(self.reference, policy, ground) if self.beta else None
 
         def lessons(found: Round) -> Iterator[list[Batch]]:
             known = {"old": found.logs, "weights": [self._weights(len(reply.ids)) for reply in found.replies]}
             if anchor is not None:
-                known["reference"] = policy.logs(found.replies, anchor.model)
+                known["reference"] = anchor(found.replies)
             known["advantages"] = self._advantages(found, known.get("reference"))
             for epoch in range(self.epochs):
                 for part in self._minibatches(len(found.replies), found.seed, epoch):
