@@ -1,5 +1,7 @@
 """Replies of a policy beside its own distribution, whatever stands next to them; what a reward model says of them."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -82,6 +84,10 @@ def test_a_reward_model_reads_prompt_and_reply(tokenizer, tmp_path):
     said = Rollout(replies=3, max_new_tokens=6).drawn(found, tokenizer, prompts(tokenizer, "a cat", "a dog"), seed=0)
     rewards = judged(model.Config(path=str(tmp_path / "judge")).build(Setting(tokenizer)), said)
     alone = [judge(torch.tensor([[*reply.prompt.ids, *reply.ids]])).item() for reply in said]
+    ended = replace(said[0], ended=True, prompt=replace(said[0].prompt, tail=(7, 8)))
+    whole = judge(torch.tensor([[*ended.prompt.ids, *ended.ids, 7, 8]])).item()
+    judged_alike = model.Config(path=str(tmp_path / "judge")).build(Setting(tokenizer))
+    assert judged_alike([ended, replace(ended, ended=False)]) == pytest.approx([whole, alone[0]], rel=1e-4, abs=1e-6)
     assert rewards == pytest.approx(alone, rel=1e-4, abs=1e-6) and len(set(alone)) == 6
 
 

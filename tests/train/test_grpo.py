@@ -189,6 +189,16 @@ def test_killed_and_resumed_bit_for_bit(tmp_path, monkeypatch):
     ]
 
 
+def test_a_policy_with_an_adapter_is_held_to_itself_without_it(tmp_path):
+    begin = run(policy_recipe(tmp_path, {"kind": "grpo"}, "begin", **{"train.steps": 1})).checkpoint
+    more = {"model": None, "tokenizer": None, "init": str(begin), "adapter": {"kind": "lora", "rank": 2}}
+    work, state = policy_job(tmp_path, {"kind": "grpo", "beta": 0.1}, "adapted", **more)
+    frozen = {name: p.clone() for name, p in work.model.named_parameters() if not p.requires_grad}
+    records = [update(work, state) for _ in range(4)]
+    assert records[0]["kl"] < 1e-12 and records[-1]["kl"] > 1e-9
+    assert frozen and all(torch.equal(frozen[name], dict(work.model.named_parameters())[name]) for name in frozen)
+
+
 def test_rewards_that_are_all_equal_are_said(tmp_path):
     constant = {"kind": "pattern", "regex": "^", "absent": False}
     _, record = updated(tmp_path, "equal", {"reward": constant})

@@ -42,6 +42,8 @@ def test_a_conversation_is_asked_up_to_its_last_reply(tmp_path):
     data = files.Config(path=str(tmp_path / "rows.jsonl"))
     asked = prompt(build(data, messages.Config(), tokenizer, tmp_path), 0, tokenizer)
     assert asked.ids == chat.render(tokenizer, talk[:3], reply=True).ids and asked.answer == "A dog."
+    answer = [*tokenizer.encode("A dog."), tokenizer.id("<|im_end|>")]
+    assert [*asked.ids, *answer, *asked.tail] == chat.render(tokenizer, talk).ids and asked.tail
     alone = prompt(build(data, ask.Config(), tokenizer, tmp_path), 0, tokenizer)
     assert (alone.ids, alone.text, alone.answer) == (asked.ids, asked.text, "")
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Prompt:
     """The ids that a reply goes on from, their text without special tokens, and what the data say is the `answer`; ""
-    where they say none. `number` is the document's.
+    where they say none. `number` is the document's; `tail`, the ids that it has behind its answer.
     """
 
     ids: list[int]
     text: str
     answer: str
     number: int
+    tail: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -46,4 +46,5 @@ def prompt(documents: Documents, number: int, tokenizer: Tokenizer) -> Prompt:
     ids, mask = documents[number]
     start, end = answered(mask)
     asked, answer = ids[:start].tolist(), [token for token in ids[start:end].tolist() if token not in tokenizer.stops]
-    return Prompt(asked, tokenizer.decode(asked, skip_special=True), tokenizer.decode(answer), number)
+    text, tail = tokenizer.decode(asked, skip_special=True), tuple(ids[end:].tolist())
+    return Prompt(asked, text, tokenizer.decode(answer), number, tail)

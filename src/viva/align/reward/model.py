@@ -10,7 +10,7 @@ from viva.model import folder
 
 class Config(Base):
     """path: the folder, the run or the hub's id of a model with the head `regress`, whose tokenizer must be that of the
-    policy: it reads the very ids of prompt and reply.
+    policy: it reads the very ids of prompt and reply and, where the reply ended, what the chat template sets behind.
     """
 
     path: str
@@ -23,7 +23,7 @@ class Config(Base):
         require_head(model, "regress")
 
         def judge(replies):
-            texts = [[*reply.prompt.ids, *reply.ids] for reply in replies]
+            texts = [[*reply.prompt.ids, *reply.ids, *(reply.prompt.tail if reply.ended else ())] for reply in replies]
             require_fit(model, "a prompt with its reply", max(map(len, texts)))
             return torch.cat(list(read_together(model, texts))).tolist()
 
