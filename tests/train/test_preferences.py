@@ -13,6 +13,7 @@ from viva.model.arch import llama
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.train import metrics
+from viva.train.cost import cost
 from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
 from viva.train.objective import dpo, kto
@@ -235,7 +236,18 @@ def test_with_an_adapter_the_reference_is_the_model_without_it(place, make):
         assert work.model.training
     for one, other in zip(*records, strict=True):
         assert one == pytest.approx(other, rel=1e-5, abs=1e-7)
-    assert abs(records[0][-1]["margin"]) > 1e-3
+    assert abs(records[0][-1]["margin"]) > 1e-4
+
+
+def test_memory_is_told_with_the_reference_where_it_stays(place):
+    """A copy of 8,720 weights, but for a reference that is let go or is the model itself."""
+    folder, changes = place
+    told_of = {}
+    for name, more in {"copy": {}, "kept": {"objective.precompute": True}, "lora": {"adapter.kind": "lora"}}.items():
+        work, _ = job(folder, changes | more, f"cost-{name}")
+        own = sum(parameter.numel() for parameter in work.model.parameters())
+        told_of[name] = cost(work, 32).memory["weights"] / 4 - own
+    assert told_of == {"copy": 8720, "kept": 0, "lora": 0}
 
 
 # ------------------------------------------------------------------------------------------------- what is refused

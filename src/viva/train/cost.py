@@ -20,7 +20,9 @@ def cost(job: Job, tokens: int) -> Cost:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     least = flops * tokens / (peak * 1e9)
     trained = [parameter for parameter in job.model.parameters() if parameter.requires_grad]
-    memory = {"weights": sum(map(_bytes, job.model.parameters())), "gradients": sum(map(_bytes, trained))}
+    models = [job.model, *getattr(job.objective, "others", ())]
+    weights = sum(_bytes(parameter) for model in models for parameter in model.parameters())
+    memory = {"weights": weights, "gradients": sum(map(_bytes, trained))}
     memory["activations"] = activations(job)
     room = available(job.precision.device)
     if sum(memory.values()) > room:

@@ -44,7 +44,9 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
 
 
 Drawn = tuple[Data | Experience, Data | Experience | None]
-Objective = Callable[[nn.Module, Batch], Loss]  # one that has a `prepare` does something once, before the first step
+# One may have a method `prepare(run, data, precision)`, what it does once before the first step, and `others`: models
+# that it keeps in memory.
+Objective = Callable[[nn.Module, Batch], Loss]
 
 
 @dataclass(frozen=True)

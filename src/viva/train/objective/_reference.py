@@ -37,6 +37,11 @@ class Reference:
     def __call__(self, batch: Batch, spoken: Spoken) -> Tensor:
         return told(self.frozen.model, batch, spoken)
 
+    @property
+    def models(self) -> tuple[nn.Module, ...]:
+        """What it keeps in memory beside the model that learns."""
+        return (self.frozen.model,)
+
     def release(self) -> None:
         """Give its memory back."""
         self.frozen.release()
@@ -44,6 +49,8 @@ class Reference:
 
 class WithoutAdapter(Reference):
     """Those of the model that learns, without its adapter: no second copy of it."""
+
+    models = ()
 
     def __init__(self, model: nn.Module):
         self.model = model
@@ -64,6 +71,8 @@ class Remembered:
     """The same, each answer once. `prepare` goes through the data before the first step and keeps what it finds in the
     run's folder: the reference need not stay in memory, and a resumed run goes on with the same numbers.
     """
+
+    models = ()  # none while it learns
 
     def __init__(self, reference: Reference):
         self.reference = reference
