@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import ClassVar
 
 import numpy as np
 from pydantic import PositiveInt
@@ -51,6 +52,8 @@ class Data:
     `shares` are those of a mixture, whose documents stand part by part. In sentences the documents are called `name`,
     and each what `named` says.
     """
+
+    measured: ClassVar[dict[str, float]] = {}  # of a step, beside what its updates measure
 
     def __init__(
         self,
@@ -113,11 +116,17 @@ class Data:
             self._plans = {**last, number: make(number)}
         return self._plans[number]
 
+    def updates(self, step: int) -> Iterator[list[Batch]]:
+        """The micro-batches of each update of a step: there is one."""
+        yield self.micro_batches(step)
+
     def micro_batches(self, step: int) -> list[Batch]:
         """The batches of an update, `accumulate` of them."""
-        first = step * self.rows_a_step
-        places = range(first, first + self.rows_a_step)
-        return list(self._batches([self._row(place) for place in places], [("noise", place) for place in places]))
+        return list(self._batches(self.rows_of(step), [("noise", place) for place in self._places(step)]))
+
+    def rows_of(self, step: int) -> list[Row]:
+        """The rows of an update."""
+        return [self._row(place) for place in self._places(step)]
 
     def once(self) -> Iterator[Batch]:
         """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time. Rows at
@@ -179,6 +188,9 @@ class Data:
         return alone(
             even(self.spans, classes, derive(self.seed, "classes", number)), derive(self.seed, "epoch", number)
         )
+
+    def _places(self, step: int) -> range:
+        return range(step * self.rows_a_step, (step + 1) * self.rows_a_step)
 
     def _row(self, place: int) -> Row:
         epoch, at = divmod(place, self.rows)

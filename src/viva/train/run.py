@@ -72,15 +72,18 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         for layer in stack.layers if train.compile else ():
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
+    precision = Precision(before["precision"] if before else train.precision, device)
+    ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
+    data, valid = recipe.objective.drawn(parts.train, parts.valid, ground, precision)
     job = Job(
         folder=out,
         model=model,
         optimizer=train.optim.build(model),
-        data=parts.train,
-        objective=recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent)),
-        precision=Precision(before["precision"] if before else train.precision, device),
+        data=data,
+        objective=recipe.objective.build(ground),
+        precision=precision,
         train=train,
-        valid=parts.valid,
+        valid=valid,
         seed=recipe.seed,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}

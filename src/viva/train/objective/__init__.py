@@ -20,7 +20,10 @@ from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
+from viva.train.data import Data
+from viva.train.experience import Experience
 from viva.train.loss.cross_entropy import linear_cross_entropy
+from viva.train.precision import Precision
 from viva.train.reading import Reading
 
 
@@ -40,6 +43,7 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
     return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
 
 
+Drawn = tuple[Data | Experience, Data | Experience | None]
 # One may have a method `prepare(run, data, precision)`, what it does once before the first step, and `others`: models
 # that it keeps in memory.
 Objective = Callable[[nn.Module, Batch], Loss]
@@ -88,6 +92,10 @@ class Base(Config):
 
     def require_classes(self, model: Transformer, form: Format) -> None:
         """Refuse a model whose head does not fit the classes of the rows; by default there are none."""
+
+    def drawn(self, train: Data, valid: Data | None, ground: Ground, precision: Precision) -> Drawn:
+        """What batches are drawn from, and what the run is judged by: the data or, of a policy, its own replies."""
+        return train, valid
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The function; `ground` for who counts the documents, or compares with another model."""
