@@ -26,7 +26,8 @@ class Train(Batching):
     `eval_every` and `save_every` count steps, and there is a save at least every `save_minutes`; `patience`:
     evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
     a second forward for memory (Chen et al. 2016). `freeze` names parts of the model that are not trained, such as
-    `encoder` or `decoder.layers.0`.
+    `encoder` or `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any
+    characters, `decays` are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates).
     """
 
     steps: PositiveInt | None = None
@@ -43,6 +44,9 @@ class Train(Batching):
     patience: PositiveInt | None = None
     keep: PositiveInt = 2
     freeze: tuple[str, ...] = ()
+    rates: dict[str, PositiveFloat] = {}
+    decays: dict[str, NonNegativeFloat] = {}
+    layer_decay: float | None = Field(None, gt=0, le=1)
     recompute: bool = False
     compile: bool = False
     tensorboard: bool = False

@@ -8,7 +8,7 @@ from viva.base import machine, product
 from viva.base.files import sole_user
 from viva.model.head import Vocabulary
 from viva.text.tokens.fingerprint import digest
-from viva.train import checkpoint, metrics, start
+from viva.train import checkpoint, metrics, rates, start
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
 from viva.train.loop import fit
@@ -66,10 +66,12 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         for layer in stack.layers if train.compile else ():
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
+    optimizer = train.optim.build(model)
+    rates.apportion(optimizer, model, train.rates, train.decays, train.layer_decay)
     job = Job(
         folder=out,
         model=model,
-        optimizer=train.optim.build(model),
+        optimizer=optimizer,
         data=parts.train,
         objective=recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent)),
         precision=Precision(before["precision"] if before else train.precision, device),
