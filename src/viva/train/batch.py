@@ -32,7 +32,8 @@ class Batch:
 
     `source` is what the decoder's documents answer, one for each; `segments` [B, T] tell two texts of a document apart;
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
-    document. `done` is the share of the run that is behind, for what grows in training.
+    document. `done` is the share of the run that is behind, for what grows in training. `seeds` are for what is drawn for
+    a row, one each, or for a document where they lie end to end in one row; `draw` for what is drawn once an update.
     """
 
     ids: Tensor
@@ -43,6 +44,8 @@ class Batch:
     mask: Mask | None = None
     positions: Tensor | None = None
     done: float = 1.0
+    seeds: tuple[int, ...] = ()
+    draw: int = 0
 
     @cached_property
     def count(self) -> int:
@@ -67,7 +70,7 @@ class Batch:
         if len(self.lengths) == 1 or self.mask is not None or self.source is not None:
             return self
         cut = {name: x[:1] for name, x in vars(self).items() if isinstance(x, Tensor) and len(x) == len(self.lengths)}
-        return replace(self, **cut, lengths=self.lengths[:1])
+        return replace(self, **cut, lengths=self.lengths[:1], seeds=self.seeds[:1])
 
     def to(self, device: str) -> "Batch":
         """The same batch on another device."""

@@ -28,6 +28,7 @@ class Train(Batching):
     a second forward for memory (Chen et al. 2016). `freeze` names parts of the model that are not trained, such as
     `encoder` or `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any
     characters, `decays` are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates).
+    `regularise`: what is done in training against learning by heart, one after another.
     """
 
     steps: PositiveInt | None = None
@@ -47,6 +48,7 @@ class Train(Batching):
     rates: dict[str, PositiveFloat] = {}
     decays: dict[str, NonNegativeFloat] = {}
     layer_decay: float | None = Field(None, gt=0, le=1)
+    regularise: tuple[Choice("viva.train.regularise"), ...] = ()
     recompute: bool = False
     compile: bool = False
     tensorboard: bool = False

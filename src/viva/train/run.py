@@ -68,12 +68,16 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     before = checkpoint.facts(parts.begun) if parts.begun else None
     optimizer = train.optim.build(model)
     rates.apportion(optimizer, model, train.rates, train.decays, train.layer_decay)
+    ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
+    objective = recipe.objective.build(ground)
+    for each in train.regularise:
+        objective = each.wrap(objective, ground)
     job = Job(
         folder=out,
         model=model,
         optimizer=optimizer,
         data=parts.train,
-        objective=recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent)),
+        objective=objective,
         precision=Precision(before["precision"] if before else train.precision, device),
         train=train,
         valid=parts.valid,

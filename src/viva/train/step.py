@@ -21,7 +21,9 @@ ENDLESS = 10**9  # the length of a run whose end is not known yet: its schedule 
 def update(job: Job, state: State) -> dict[str, Any]:
     """Take step `state.step`, and say what was measured on the way."""
     done = state.step / (state.steps or ENDLESS)
-    batches = [replace(batch.to(job.precision.device), done=done) for batch in job.data.micro_batches(state.step)]
+    draw = derive(job.seed, "update", state.step)
+    read = job.data.micro_batches(state.step)
+    batches = [replace(batch.to(job.precision.device), done=done, draw=draw) for batch in read]
     count = learned(batches, state.step)
     metrics = backward(job, state.step, batches, count)
     norm = _finite_gradient(job, state.step, batches)
