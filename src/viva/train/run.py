@@ -9,6 +9,7 @@ from viva.base.files import sole_user
 from viva.model.head import Vocabulary
 from viva.text.tokens.fingerprint import digest
 from viva.train import checkpoint, metrics, rates, start
+from viva.train.average import Average
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
 from viva.train.loop import fit
@@ -82,6 +83,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         train=train,
         valid=parts.valid,
         seed=recipe.seed,
+        average=Average(model, train.ema) if train.ema is not None else None,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
     if parts.added:

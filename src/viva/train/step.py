@@ -31,6 +31,8 @@ def update(job: Job, state: State) -> dict[str, Any]:
     applied = job.precision.step(job.optimizer)
     job.optimizer.zero_grad(set_to_none=True)
     state.step += 1
+    if applied and job.average is not None:
+        job.average.take(first=state.step == 1)
     tokens = sum(batch.tokens for batch in batches)
     state.tokens += tokens
     skipped = {} if applied else {"skipped": "fp16 overflow; the loss scale was halved"}
