@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from viva.base.config import refusal
 from viva.base.errors import Refusal, notices
-from viva.cli import average, chat, compare, data, doctor, fields, generate, lineage, quickstart, tokenizer, train
+from viva.cli import average, chat, compare, data, doctor, fields, generate, lineage, quickstart, search, tokenizer, train
 
 app = App(
     name="viva",
@@ -24,7 +24,7 @@ app = App(
     print_error=False,
     exit_on_error=False,
 )
-for verb in (quickstart.quickstart, train.train, generate.generate, chat.chat):
+for verb in (quickstart.quickstart, train.train, search.search, generate.generate, chat.chat):
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
 app.command(data.app)

@@ -15,9 +15,7 @@ class Classifier(Protocol):
     def classify(self, texts: list[str], pair: list[str] | None = None) -> list[Prediction]: ...
 
 
-def ensemble(
-    members: Sequence[Classifier], texts: list[str], pair: list[str] | None = None
-) -> list[Prediction]:
+def ensemble(members: Sequence[Classifier], texts: list[str], pair: list[str] | None = None) -> list[Prediction]:
     """The class of each text by the mean of the members' probabilities; they may be of any architectures and read by
     any tokenizers. Refused: fewer than two, or members with other classes.
     """

@@ -38,7 +38,9 @@ def by_depth(model: nn.Module, layer_decay: float) -> dict[str, float]:
     """The factor of each trainable parameter by its depth."""
     stacks = {name: part for name, part in model.named_modules() if part in model.stacks}
     if not stacks:
-        raise Refusal("a model must have blocks for a rate that falls with depth", "none", "leave train.layer_decay out")
+        raise Refusal(
+            "a model must have blocks for a rate that falls with depth", "none", "leave train.layer_decay out"
+        )
     deepest = 1 + max(len(stack.layers) for stack in stacks.values())
     above: dict[str, int] = {}
     for name, _ in trainable(model):

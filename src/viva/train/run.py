@@ -1,5 +1,6 @@
 """From a recipe to a trained model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,9 @@ from viva.train.start import Parts
 from viva.train.stop import Asked
 
 
+Watch = Callable[[dict[str, Any]], bool]
+
+
 @dataclass(frozen=True)
 class Run:
     """A run's folder, its last record, the checkpoint to use, whether it came to its end, and whether it `writes` text.
@@ -36,14 +40,16 @@ class Run:
     writes: bool
 
 
-def run(recipe: Recipe) -> Run:
-    """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one."""
+def run(recipe: Recipe, watch: Watch = lambda record: False) -> Run:
+    """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one. `watch` is told each
+    record, and asks the run to stop by True.
+    """
     machine.keep_freed_memory()
     with sole_user(Path(recipe.out)), Asked() as asked:
-        return _run(recipe, claim(recipe), asked)
+        return _run(recipe, claim(recipe), asked, watch)
 
 
-def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
+def _run(recipe: Recipe, out: Path, asked: Asked, watch: Watch) -> Run:
     checkpoint.clean(out)
     parts = start.parts(recipe, out)
     job, state = assembled(recipe, out, parts)
@@ -51,7 +57,12 @@ def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     with Report(out, train_flops(parts.model, recipe.train.context), peak, recipe.train.tensorboard) as report:
         report.say(*_opening(parts, job, state))
-        finished = fit(replace(job, log=report.log), state, asked)
+
+        def log(state: State, record: dict[str, Any]) -> None:
+            report.log(state, record)
+            asked.asked |= watch(record)
+
+        finished = fit(replace(job, log=log), state, asked)
         report.say(_closing(out, state, finished))
     records = metrics.read(out)
     writes = parts.model.decoder is not None and isinstance(parts.model.head, Vocabulary)

@@ -47,7 +47,9 @@ def _pretrained(ground: Ground) -> dict[str, Tensor]:
     """The first weights of the matrices in blocks that are trained, by name."""
     model = ground.model
     if ground.parent is None:
-        raise Refusal("mixout must have pretrained weights to go back to", "a new model", "give `init`, or leave it out")
+        raise Refusal(
+            "mixout must have pretrained weights to go back to", "a new model", "give `init`, or leave it out"
+        )
     if any(stack.recompute for stack in model.stacks):
         found, fix = "train.recompute", "leave one of them out"
         raise Refusal("mixed weights must be there in the backward pass", found, fix)

@@ -25,7 +25,9 @@ class Config(Base):
         model = ground.model
         if kind(model.spec.head) not in HEADS:
             fix = "leave r_drop out, or train one that tells classes apart"
-            raise Refusal("a model must give a few classes for R-Drop to compare", f"the head {kind(model.spec.head)}", fix)
+            raise Refusal(
+                "a model must give a few classes for R-Drop to compare", f"the head {kind(model.spec.head)}", fix
+            )
         if not any(isinstance(module, nn.Dropout) and module.p for module in model.modules()):
             found, fix = "none, so that both are equal", "set it in the model or the head, such as head.dropout=0.1"
             raise Refusal("a model must have dropout for two passes to differ", found, fix)
@@ -51,5 +53,3 @@ def disagreement(one: Tensor, other: Tensor, targets: Tensor) -> Tensor:
     learned = targets != IGNORE
     p, q = (scores[learned].float().log_softmax(-1) for scores in (one, other))
     return ((p.exp() - q.exp()) * (p - q)).sum() / 2
-
-
