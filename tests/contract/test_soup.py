@@ -50,9 +50,18 @@ def test_a_soup_is_what_torch_averages(tmp_path, capsys):
     assert folder.manifest(tmp_path / "soup")["averaged"] == places
 
 
+def shallower(place):
+    return saved(place, 1, llama.TINY.model_copy(update={"layers": 1}))
+
+
+def told_otherwise(place):
+    lines = ["never always old small big but hears a fox and runs"] * 9
+    return saved(place, 1, tokens=byte_bpe.Config(vocab_size=280).learn(lines))
+
+
 @pytest.mark.parametrize(("other", "message"), [
-    (lambda place: saved(place, 1, llama.TINY.model_copy(update={"layers": 1})), r"must have the architecture of the first model, but found layers=1 \(the first: 2\)"),
-    (lambda place: saved(place, 1, tokens=byte_bpe.Config(vocab_size=280).learn(["never always old small big but hears a fox and runs"] * 9)), "b needs its own tokenizer: the id at place"),
+    (shallower, r"must have the architecture of the first model, but found layers=1 \(the first: 2\)"),
+    (told_otherwise, "b needs its own tokenizer: the id at place"),
 ])  # fmt: skip
 def test_what_cannot_be_averaged_is_refused(tmp_path, other, message):
     first = saved(tmp_path / "a", 0)

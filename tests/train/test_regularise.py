@@ -54,7 +54,10 @@ def test_noise_is_uniform_and_scaled_by_the_length_of_each_document(tmp_path):
     assert 0.999 < ratios.abs().max() <= 1.0001
     # of n draws the mean has the deviation sqrt(1 / 3 n), the mean square sqrt(4 / 45 n)
     n = len(ratios)
-    assert abs(ratios.mean()) < 4 * (1 / (3 * n)) ** 0.5 and abs(ratios.square().mean() - 1 / 3) < 4 * (4 / (45 * n)) ** 0.5
+    assert (
+        abs(ratios.mean()) < 4 * (1 / (3 * n)) ** 0.5
+        and abs(ratios.square().mean() - 1 / 3) < 4 * (4 / (45 * n)) ** 0.5
+    )
     assert not torch.equal(found[0, :5], found[1, :5])
     again = work.data.micro_batches(1)[0]
     assert not torch.equal(noise(work, again, 5.0)[0, :5], found[0, :5])
@@ -66,7 +69,9 @@ def test_noise_of_documents_end_to_end_is_that_of_each_alone(tmp_path):
     batch = work.data.micro_batches(0)[0]
     found, at = noise(work, batch, 2.0), 0
     for number, size in enumerate(batch.lengths[0]):
-        alone = replace(batch, ids=batch.ids[:, at : at + size], lengths=((size,),), seeds=batch.seeds[number : number + 1])
+        alone = replace(
+            batch, ids=batch.ids[:, at : at + size], lengths=((size,),), seeds=batch.seeds[number : number + 1]
+        )
         torch.testing.assert_close(found[:, at : at + size], noise(work, alone, 2.0))
         at += size
 
@@ -213,5 +218,7 @@ def test_more_refusals(tmp_path, pretrained):
     with pytest.raises(Refusal, match=r"mixed weights must be there in the backward pass, but found train.recompute"):
         job(tmp_path, pretrained | {"train.regularise": ["mixout"], "train.recompute": True}, "again")
     lines(tmp_path, SAME)
-    with pytest.raises(Refusal, match="must have dropout for two passes to differ, but found none, so that both are equal"):
+    with pytest.raises(
+        Refusal, match="must have dropout for two passes to differ, but found none, so that both are equal"
+    ):
         job(tmp_path, classifier("llama") | {"train.regularise": ["r_drop"]}, "none")

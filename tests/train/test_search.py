@@ -61,7 +61,11 @@ def test_whole_runs_are_made_and_ranked(tmp_path, tree, capsys):
     settings = {(each["settings"]["train.lr"], str(each["settings"]["train.schedule"])) for each in said}
     assert settings == {(lr, s) for lr in ("1e-3", "1e-2") for s in ("constant", "{'kind': 'linear'}")}
     for each in said:
-        best = min(record["valid_loss"] for record in metrics.read(tmp_path / "s" / "trials" / f"{each['number']:04}") if "valid_loss" in record)
+        best = min(
+            record["valid_loss"]
+            for record in metrics.read(tmp_path / "s" / "trials" / f"{each['number']:04}")
+            if "valid_loss" in record
+        )
         assert each["value"] == best and each["outcome"] == "done"
         made = yaml.safe_load((tmp_path / "s" / "trials" / f"{each['number']:04}" / "recipe.yaml").read_text())
         assert made["train"]["lr"] == float(each["settings"]["train.lr"]) and made["train"]["batch"] == 4
@@ -111,14 +115,20 @@ def test_hopeless_trials_are_given_up(tmp_path, tree, monkeypatch, pruner):
 
     theirs.optimize(objective, n_trials=6)
     pruned = {t.number: max(t.intermediate_values) for t in theirs.trials if t.state.name == "PRUNED"}
-    ours = {t.number: len(metrics.read(tmp_path / "s" / "trials" / f"{t.number:04}")) for t in found if t.outcome == GIVEN_UP}
+    ours = {
+        t.number: len(metrics.read(tmp_path / "s" / "trials" / f"{t.number:04}"))
+        for t in found
+        if t.outcome == GIVEN_UP
+    }
     assert ours == pruned and pruned
 
 
 def test_a_killed_search_goes_on_as_if_it_was_not(tmp_path, tree, monkeypatch):
     """Killed inside a trial, with the journal's last line cut short: the same trials, with the same values."""
     loss = lambda given, step: (math.log10(given.train.lr) + 3) ** 2 + given.train.batch / 100 + 1 / step  # noqa: E731
-    asked = plan({"train.lr": {"low": 1e-5, "high": 0.1, "log": True}, "train.batch": {"low": 2, "high": 64}}, trials=14)
+    asked = plan(
+        {"train.lr": {"low": 1e-5, "high": 0.1, "log": True}, "train.batch": {"low": 2, "high": 64}}, trials=14
+    )
     pretend(monkeypatch, loss)
     straight = search(tree, {}, asked, tmp_path / "straight")
     count = [0]
@@ -145,7 +155,15 @@ def test_a_killed_search_goes_on_as_if_it_was_not(tmp_path, tree, monkeypatch):
 def test_a_search_that_is_asked_to_stop_says_so(tmp_path, tree, monkeypatch, capsys):
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(tree | {"out": "unused"}), encoding="utf-8")
     pretend(monkeypatch, lambda given, step: 1.0, stop=lambda given, step: True)
-    words = ["search", str(tmp_path / "r.yaml"), "train.batch~[2, 4]", "--sampler", "grid", "--out", str(tmp_path / "s")]
+    words = [
+        "search",
+        str(tmp_path / "r.yaml"),
+        "train.batch~[2, 4]",
+        "--sampler",
+        "grid",
+        "--out",
+        str(tmp_path / "s"),
+    ]
     assert main(words) == 0
     assert "stopped as asked, kept in" in capsys.readouterr().out
 
@@ -179,8 +197,8 @@ def test_bad_plans_are_refused(space, more, message):
     ({"train.batch": {"low": 0.5, "high": 4.0}}, {}, "train.batch: Input should be a valid integer"),
     ({"train.optim": ["adamw", "sdg"]}, {}, "train.optim: must be a known kind; use 'sgd'"),
     ({"out": ["a", "b"]}, {}, "a search must leave `out` to its trials"),
-    ({"train.lr": [0.1, 0.2]}, {"pruner": "median"}, "trials must be measured on the way to be given up early, but found no train.eval_every"),
-    ({"train.lr": {"low": 0.1, "high": 1.0}}, {"sampler": "grid"}, "a grid must have ranges with a `step`, but found 0.1 to 1.0"),
+    ({"train.lr": [0.1, 0.2]}, {"pruner": "median"}, "measured on the way to be given up early, but found no train.eval_every"),
+    ({"train.lr": {"low": 0.1, "high": 1.0}}, {"sampler": "grid"}, "ranges with a `step`, but found 0.1 to 1.0"),
 ])  # fmt: skip
 def test_bad_searches_are_refused_before_the_first_trial(tmp_path, tree, space, more, message):
     with pytest.raises(Refusal, match=message):
@@ -190,7 +208,7 @@ def test_bad_searches_are_refused_before_the_first_trial(tmp_path, tree, space, 
 
 def test_a_metric_that_is_not_recorded_is_refused(tmp_path, tree, monkeypatch):
     pretend(monkeypatch, lambda given, step: 1.0)
-    with pytest.raises(Refusal, match="must be one that a run records, but found 'valid_acuracy'.*use 'valid_loss'"):
+    with pytest.raises(Refusal, match=r"must be one that a run records, but found 'valid_acuracy'.*use 'valid_loss'"):
         search(tree, {}, plan({"train.lr": [0.1]}, metric="valid_acuracy"), tmp_path / "s")
 
 

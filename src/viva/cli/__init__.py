@@ -12,7 +12,20 @@ from pydantic import ValidationError
 
 from viva.base.config import refusal
 from viva.base.errors import Refusal, notices
-from viva.cli import average, chat, compare, data, doctor, fields, generate, lineage, quickstart, search, tokenizer, train
+from viva.cli import (
+    average,
+    chat,
+    compare,
+    data,
+    doctor,
+    fields,
+    generate,
+    lineage,
+    quickstart,
+    search,
+    tokenizer,
+    train,
+)
 
 app = App(
     name="viva",

@@ -28,10 +28,10 @@ class Train(Batching):
     `eval_every` and `save_every` count steps, and there is a save at least every `save_minutes`; `patience`:
     evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
     a second forward for memory (Chen et al. 2016). `ema`: the decay of a moving average of the weights, which is
-    evaluated and saved in their place. `freeze` names parts of the model that are not trained, such as
-    `encoder` or `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any
-    characters, `decays` are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates).
-    `regularise`: what is done in training against learning by heart, one after another.
+    evaluated and saved in their place. `freeze` names parts of the model that are not trained, such as `encoder` or
+    `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, `decays`
+    are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates.py). `regularise`:
+    what is done in training against learning by heart, one after another.
     """
 
     steps: PositiveInt | None = None
@@ -49,8 +49,8 @@ class Train(Batching):
     keep: PositiveInt = 2
     ema: float | None = Field(None, gt=0, lt=1)
     freeze: tuple[str, ...] = ()
-    rates: dict[str, PositiveFloat] = {}
-    decays: dict[str, NonNegativeFloat] = {}
+    rates: dict[str, PositiveFloat] = Field(default_factory=dict)
+    decays: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     layer_decay: float | None = Field(None, gt=0, le=1)
     regularise: tuple[Choice("viva.train.regularise"), ...] = ()
     recompute: bool = False
@@ -86,7 +86,9 @@ class State:
 
 @dataclass(frozen=True)
 class Job:
-    """The parts of a run; `average` of the weights, where one is kept. `save(state)` writes a checkpoint; `log(state, record)` takes what a step measured."""
+    """The parts of a run; `average` of the weights, where one is kept. `save(state)` writes a checkpoint;
+    `log(state, record)` takes what a step measured.
+    """
 
     folder: Path
     model: nn.Module

@@ -2,8 +2,9 @@
 
 A parameter's rate is the run's, times the factor of the first pattern that it fits, times `layer_decay` once for each
 block between it and the head (discriminative fine-tuning, Howard and Ruder 2018, https://arxiv.org/abs/1801.06146,
-section 3.1, where the factor is 1 / 2.6): of L blocks the l-th from below has layer_decay^(L + 1 - l), what stands below
-them all layer_decay^(L + 1), the head and the last norm 1. Where there are an encoder and a decoder, each counts its own.
+section 3.1, where the factor is 1 / 2.6): of L blocks the l-th from below has layer_decay^(L + 1 - l), what stands
+below them all layer_decay^(L + 1), the head and the last norm 1. Where there are an encoder and a decoder, each counts
+its own.
 """
 
 from collections.abc import Callable

@@ -22,7 +22,6 @@ from viva.train.report import Report
 from viva.train.start import Parts
 from viva.train.stop import Asked
 
-
 Watch = Callable[[dict[str, Any]], bool]
 
 

@@ -48,7 +48,8 @@ def search(
     name: str = "the recipe",
     tell: Callable[[Trial], None] = lambda trial: None,
 ) -> list[Trial] | None:
-    """All trials of a recipe, a `tree` with what is `given` in place of some leaves, the best first; `tell` is told each. None where it was asked to stop before.
+    """All trials of a recipe, a `tree` with what is `given` in place of some leaves, the best first; `tell` is told
+    each. None where it was asked to stop before.
 
     Refused: a leaf or value that the recipe does not take, a metric that runs do not record, the folder of another
     search.
@@ -71,7 +72,7 @@ def search(
 
 
 def _require_measured(plan: Plan, base: Recipe) -> None:
-    """Refuse a plan that waits for a held-out value that is measured never, or once, when there is nothing to give up."""
+    """Refuse a plan for a held-out value that is never measured, or only at the end, too late to give a trial up."""
     held_out = plan.metric.startswith("valid_")
     if held_out and not base.valid and base.held_out is None:
         raise Refusal(
