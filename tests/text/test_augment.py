@@ -13,7 +13,10 @@ from viva.text.rows.augmented import Augmented
 from viva.text.rows.corpus import files
 from viva.text.rows.split import part_of
 
-SENTENCE = [*["a", "sad", "superior", "human", "comedy", "played", "out", "on", "the", "back", "roads", "of", "life", "with", "some", "Great", "performances."]]
+SENTENCE = [
+    *("a", "sad", "superior", "human", "comedy", "played", "out", "on", "the"),
+    *("back", "roads", "of", "life", "with", "some", "Great", "performances."),
+]
 
 
 @pytest.fixture

@@ -197,7 +197,7 @@ def test_bad_plans_are_refused(space, more, message):
     ({"train.batch": {"low": 0.5, "high": 4.0}}, {}, "train.batch: Input should be a valid integer"),
     ({"train.optim": ["adamw", "sdg"]}, {}, "train.optim: must be a known kind; use 'sgd'"),
     ({"out": ["a", "b"]}, {}, "a search must leave `out` to its trials"),
-    ({"train.lr": [0.1, 0.2]}, {"pruner": "median"}, "measured on the way to be given up early, but found no train.eval_every"),
+    ({"train.lr": [0.1, 0.2]}, {"pruner": "median"}, "on the way to be given up early, but found no train.eval_every"),
     ({"train.lr": {"low": 0.1, "high": 1.0}}, {"sampler": "grid"}, "ranges with a `step`, but found 0.1 to 1.0"),
 ])  # fmt: skip
 def test_bad_searches_are_refused_before_the_first_trial(tmp_path, tree, space, more, message):

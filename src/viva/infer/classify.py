@@ -33,7 +33,7 @@ def classify(
 ) -> list[Prediction]:
     """What class each text is of or, with `pair`, each two texts; `names` are those of the classes."""
     scores = class_scores(model, _examples(tokenizer, texts, pair))
-    return [_prediction(row, names) for row in scores.float().softmax(-1).tolist()]
+    return [prediction(row, names) for row in scores.float().softmax(-1).tolist()]
 
 
 def values(model: Whole, tokenizer: Tokenizer, texts: Sequence[str], pair: Sequence[str] | None) -> list[float]:
@@ -72,7 +72,8 @@ def _firsts(example: Example, told: list[int], names: Sequence[str]) -> list[str
     return [names[best] for best, place in zip(told, example.tags, strict=True) if place != UNTAGGED]
 
 
-def _prediction(row: list[float], names: Sequence[str]) -> Prediction:
+def prediction(row: list[float], names: Sequence[str]) -> Prediction:
+    """Of the probabilities of the named classes."""
     probabilities = dict(zip(names, row, strict=True))
     label = max(probabilities, key=probabilities.__getitem__)
     return Prediction(label, probabilities[label], probabilities)

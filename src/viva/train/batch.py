@@ -33,7 +33,7 @@ class Batch:
     `source` is what the decoder's documents answer, one for each; `segments` [B, T] tell two texts of a document apart;
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
     document. `done` is the share of the run that is behind, for what grows in training. `seeds` are for what is drawn
-    for a row, one each, or for a document where they lie end to end in one row; `draw` for what is drawn once an update.
+    for a row, one each, or for a document where they lie end to end in one row; `draw` for what is drawn once a step.
     """
 
     ids: Tensor

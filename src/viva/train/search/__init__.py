@@ -8,7 +8,7 @@ from viva.base.errors import Refusal
 
 
 def optuna() -> ModuleType:
-    """The library (Akiba et al. 2019, https://arxiv.org/abs/1907.10902), its own log silenced; refused where it is not."""
+    """The library (Akiba et al. 2019, https://arxiv.org/abs/1907.10902), silenced; refused where it is missing."""
     try:
         import optuna
     except ImportError:
