@@ -106,9 +106,9 @@ def test_words_are_ranked_by_their_log_probability(family, tmp_path):
 
 
 @pytest.mark.parametrize(("call", "message"), [
-    (lambda m: m.cloze(TEXTS, "{text} it was", WORDS), r"must have \{text\} and \{word\} once each, but found '\{text\} it"),
+    (lambda m: m.cloze(TEXTS, "{text} it was", WORDS), r"must have \{text\} and \{word\} once each, but found"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "cat"}), "there must be words for two classes at least"),
-    (lambda m: m.cloze(TEXTS, PATTERN, {"a": "cats", "b": "dog"}), "'cats' must be one token in the gap of .*found 2 tokens"),
+    (lambda m: m.cloze(TEXTS, PATTERN, {"a": "cats", "b": "dog"}), "'cats' must be one token in the gap of .*found 2"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "mouse", "b": "dog"}), "'mouse' must be in the vocabulary"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "dog", "b": "dog"}), "must have a word of its own, but found dog, dog"),
     (lambda m: m.cloze(["the old cat " * 30], PATTERN, WORDS), "a text within its pattern must have at most"),
@@ -164,7 +164,7 @@ def test_pairs_are_of_one_class_or_of_two_as_their_value_says(tmp_path):
 
 @pytest.mark.parametrize(("rows", "message"), [
     ([("x", "a"), ("y", "a")], "rows must be of two classes at least to be told apart, but found 'a'"),
-    ([("x", "a"), ("y", "a"), ("z", "b")], "must have two rows at least, or none is like another, but found one of 'b'"),
+    ([("x", "a"), ("y", "a"), ("z", "b")], "two rows at least, or none is like another, but found one of 'b'"),
 ])  # fmt: skip
 def test_rows_without_contrast_are_refused(tmp_path, rows, message):
     with pytest.raises(Refusal, match=message):

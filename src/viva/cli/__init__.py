@@ -14,6 +14,7 @@ from viva.base.config import refusal
 from viva.base.errors import Refusal, notices
 from viva.cli import (
     average,
+    back_translate,
     chat,
     compare,
     data,
@@ -41,7 +42,8 @@ for verb in (quickstart.quickstart, train.train, search.search, generate.generat
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
 app.command(data.app)
-app.command(average.average, help_format="plaintext")
+for verb in (average.average, back_translate.back_translate):
+    app.command(verb, help_format="plaintext")
 for verb in (compare.compare, fields.fields, doctor.doctor, lineage.lineage):
     app.command(verb, help_format="plaintext")
 
