@@ -41,7 +41,8 @@ def test_labels_are_kept_and_what_is_no_copy_is_counted(tmp_path, models, capsys
     words = ["back-translate", str(tmp_path / "d.tsv"), "--there", "there", "--back", "back", "--columns", "text,label"]
     assert main([*words, "--batch", batch, "--out", str(tmp_path / "o.jsonl")]) == 0
     assert [(row["text"], row["label"]) for row in read(tmp_path / "o.jsonl")] == [
-        ("a big film", "1"), ("a large movie", "1"), ("a cat", "0"), ("unheard", "1"), ("big cat", "0"), ("large cat", "0"),
+        ("a big film", "1"), ("a large movie", "1"), ("a cat", "0"),
+        ("unheard", "1"), ("big cat", "0"), ("large cat", "0"),
     ]  # fmt: skip
     said = "4 rows and 2 copies; 1 were equal to their row and 1 empty, and are left out"
     assert capsys.readouterr().out == f"{tmp_path / 'o.jsonl'}: {said}\n"
