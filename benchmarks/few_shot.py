@@ -4,8 +4,8 @@
 
 DIR holds the folders sst2 and ag_news, FOLDER is a sentence encoder such as all-MiniLM-L6-v2. From its vectors: the
 nearest prototype, logistic regression, and both again after contrastive tuning on pairs of the examples (SetFit;
-PAIRS of them at most, so fewer than the paper's 20 of a kind for each row). Beside them the encoder tuned whole with a head for
-classes, as usual. For a cloze and examples in context a small masked model and a small decoder are pretrained for
+PAIRS of them at most, so fewer than the paper's 20 of a kind for each row). Beside them the encoder tuned whole with a
+head for classes, as usual. For a cloze and examples in context a small masked model and a small decoder are pretrained for
 `--minutes` each on the unlabelled training texts of both sets (0 leaves them out): they show what the calls do, not
 what large models reach. Accuracy on the first `--test` test rows, the mean over the seeds that draw the examples and
 its 95 % interval by Student's t.

@@ -55,11 +55,11 @@ def pretend(monkeypatch, loss, steps=4, stop=None):
 def test_whole_runs_are_made_and_ranked(tmp_path, tree, capsys):
     """Every combination of a grid once, each a run in its own folder; the table says what the records say."""
     (tmp_path / "r.yaml").write_text(yaml.safe_dump(tree | {"out": "unused"}), encoding="utf-8")
-    words = ["search", str(tmp_path / "r.yaml"), "train.lr~[1e-3, 1e-2]", "train.schedule~[constant, {kind: linear}]"]
+    words = ["search", str(tmp_path / "r.yaml"), "train.lr~[1e-2]", "train.schedule~[constant, {kind: linear}]"]
     assert main([*words, "train.batch=4", "--sampler", "grid", "--out", str(tmp_path / "s")]) == 0
     said = json.loads((tmp_path / "s" / RESULTS).read_text())
     settings = {(each["settings"]["train.lr"], str(each["settings"]["train.schedule"])) for each in said}
-    assert settings == {(lr, s) for lr in ("1e-3", "1e-2") for s in ("constant", "{'kind': 'linear'}")}
+    assert settings == {(lr, s) for lr in ("1e-2",) for s in ("constant", "{'kind': 'linear'}")}
     for each in said:
         best = min(
             record["valid_loss"]
@@ -76,11 +76,11 @@ def test_whole_runs_are_made_and_ranked(tmp_path, tree, capsys):
 
 
 def test_tpe_finds_the_valley(tmp_path, tree, monkeypatch):
-    """Of a loss (log10 lr + 3)^2 the least is at 1e-3; 25 Bayesian trials come nearer than 0.1 decades."""
+    """Of a loss (log10 lr + 3)^2 the least is at 1e-3; 20 Bayesian trials come nearer than 0.1 decades."""
     pretend(monkeypatch, lambda given, step: (math.log10(given.train.lr) + 3) ** 2)
-    asked = plan({"train.lr": {"low": 1e-6, "high": 1.0, "log": True}}, trials=25)
+    asked = plan({"train.lr": {"low": 1e-6, "high": 1.0, "log": True}}, trials=20)
     found = search(tree, {}, asked, tmp_path / "s")
-    assert len(found) == 25 and abs(math.log10(found[0].settings["train.lr"]) + 3) < 0.1
+    assert len(found) == 20 and abs(math.log10(found[0].settings["train.lr"]) + 3) < 0.1
     assert all(1e-6 <= each.settings["train.lr"] <= 1 for each in found)
 
 
@@ -126,16 +126,14 @@ def test_hopeless_trials_are_given_up(tmp_path, tree, monkeypatch, pruner):
 def test_a_killed_search_goes_on_as_if_it_was_not(tmp_path, tree, monkeypatch):
     """Killed inside a trial, with the journal's last line cut short: the same trials, with the same values."""
     loss = lambda given, step: (math.log10(given.train.lr) + 3) ** 2 + given.train.batch / 100 + 1 / step  # noqa: E731
-    asked = plan(
-        {"train.lr": {"low": 1e-5, "high": 0.1, "log": True}, "train.batch": {"low": 2, "high": 64}}, trials=14
-    )
+    asked = plan({"train.lr": {"low": 1e-5, "high": 0.1, "log": True}, "train.batch": {"low": 2, "high": 64}}, trials=9)
     pretend(monkeypatch, loss)
     straight = search(tree, {}, asked, tmp_path / "straight")
     count = [0]
 
     def kill(given, step):
         count[0] += 1
-        if count[0] in (7, 50):
+        if count[0] in (7, 30):
             raise KeyboardInterrupt
         return False
 
@@ -148,8 +146,8 @@ def test_a_killed_search_goes_on_as_if_it_was_not(tmp_path, tree, monkeypatch):
             journal.write('{"op_code":6,"wor')
     resumed = search(tree, {}, asked, tmp_path / "killed")
     assert [(t.number, t.settings, t.value) for t in resumed] == [(t.number, t.settings, t.value) for t in straight]
-    more = search(tree, {}, asked.model_copy(update={"trials": 15}), tmp_path / "killed")
-    assert len(more) == 15 and len([t for t in more if t.number < 14]) == 14
+    more = search(tree, {}, asked.model_copy(update={"trials": 10}), tmp_path / "killed")
+    assert len(more) == 10 and len([t for t in more if t.number < 9]) == 9
 
 
 def test_a_search_that_is_asked_to_stop_says_so(tmp_path, tree, monkeypatch, capsys):
