@@ -1,14 +1,15 @@
 """Classes told by a few examples: what each way reaches with 8, 16 and 64 examples a class.
 
-    python benchmarks/few_shot.py --data DIR --encoder FOLDER [--shots 8 16 64] [--seeds 3] [--test 400] [--minutes 3]
+    python benchmarks/few_shot.py --data DIR --encoder FOLDER [--shots 8 16 64] [--seeds 3] [--test 400]
+        [--minutes 3] [--frozen]
 
 DIR holds the folders sst2 and ag_news, FOLDER is a sentence encoder such as all-MiniLM-L6-v2. From its vectors: the
 nearest prototype, logistic regression, and both again after contrastive tuning on pairs of the examples (SetFit;
 PAIRS of them at most, so fewer than the paper's 20 of a kind for each row). Beside them the encoder tuned whole with a
-head for classes, as usual. For a cloze and examples in context a small masked model and a small decoder are pretrained for
-`--minutes` each on the unlabelled training texts of both sets (0 leaves them out): they show what the calls do, not
-what large models reach. Accuracy on the first `--test` test rows, the mean over the seeds that draw the examples and
-its 95 % interval by Student's t.
+head for classes, as usual; `--frozen` leaves out what trains. For a cloze and examples in context a small masked model
+and a small decoder are pretrained for `--minutes` each on the unlabelled training texts of both sets (0 leaves them
+out): they show what the calls do, not what large models reach. Accuracy on the first `--test` test rows, the mean over
+the seeds that draw the examples and its 95 % interval by Student's t.
 """
 
 import argparse
@@ -127,10 +128,11 @@ def ways(each: Set, shots: int, seed: int, given: argparse.Namespace, models: di
     """(name, predictions) of each way to tell classes by examples."""
     examples, texts = drawn(each.train, shots, seed), [text for text, _ in each.test[: given.test]]
     yield from by_vectors(models["encoder"], examples, texts)
-    contrasted = tuned(given.encoder, examples, place / f"c-{id(each)}-{shots}-{seed}", seed)
-    yield from ((f"contrastive, {name}", found) for name, found in by_vectors(contrasted, examples, texts))
-    whole = classifier(given.encoder, examples, place / f"w-{id(each)}-{shots}-{seed}", seed)
-    yield "tuned whole", [found.label for found in whole.classify(texts)]
+    if not given.frozen:
+        contrasted = tuned(given.encoder, examples, place / f"c-{id(each)}-{shots}-{seed}", seed)
+        yield from ((f"contrastive, {name}", found) for name, found in by_vectors(contrasted, examples, texts))
+        whole = classifier(given.encoder, examples, place / f"w-{id(each)}-{shots}-{seed}", seed)
+        yield "tuned whole", [found.label for found in whole.classify(texts)]
     if "llama" in models and shots == min(given.shots):
         shown = random.Random(seed).sample(examples, min(4, len(examples)))
         told = models["llama"].in_context(texts, each.context, each.words, [(t[:200], c) for t, c in shown])
@@ -147,6 +149,7 @@ def main() -> None:
     asked.add_argument("--seeds", type=int, default=3)
     asked.add_argument("--test", type=int, default=400)
     asked.add_argument("--minutes", type=float, default=3)
+    asked.add_argument("--frozen", action="store_true")
     given = asked.parse_args()
     sets = {"sst2": sst2(given.data), "ag_news": ag_news(given.data)}
     with tempfile.TemporaryDirectory() as made:
