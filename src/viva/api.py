@@ -12,7 +12,7 @@ from torch import Tensor
 from viva.base import machine
 from viva.base.config import Config, parse
 from viva.base.errors import Notice, Refusal, nearest
-from viva.infer import answers, classify, fill, generate, mend, similar
+from viva.infer import answers, classify, cloze, fill, generate, in_context, mend, prototype, similar
 from viva.infer.answers import Answer
 from viva.infer.beam import beam_search
 from viva.infer.classify import Prediction
@@ -257,6 +257,35 @@ class LanguageModel:
         """
         require_filler(self.model)
         return fill.fill(self.model, self.tokenizer, text, top)
+
+    def nearest(self, texts: list[str], examples: dict[str, list[str]]) -> list[Prediction]:
+        """The class of each text whose `examples` lie nearest on average, by a model with the head `embed`: a sentence
+        encoder tells by a few what it was never trained to tell. Texts too long are refused, as in `embed`.
+        """
+        prototype.require_examples(examples)
+        return prototype.nearest(self.embed(texts), {name: self.embed(own) for name, own in examples.items()})
+
+    def cloze(self, texts: list[str], pattern: str, words: dict[str, str]) -> list[Prediction]:
+        """The class of each text by the word that fills the gap of a pattern, by an encoder that scores its vocabulary:
+        cloze(texts, "{text} It was {word}.", {"positive": "great", "negative": "terrible"}). A word must be one token.
+        """
+        require_filler(self.model)
+        return cloze.cloze(self.model, self.tokenizer, self._plain(texts), pattern, words)
+
+    def in_context(
+        self, texts: list[str], pattern: str, words: dict[str, str], examples: Sequence[tuple[str, str]] = ()
+    ) -> list[Prediction]:
+        """The class of each text by the word that is the likeliest to follow, by a decoder; `examples`, each a text and
+        its class, stand before it in the same pattern, such as "Review: {text}\\nSentiment: {word}\\n\\n".
+        """
+        require_writer(self.model)
+        require_one_sequence(self.model)
+        if unknown := sorted({label for _, label in examples} - set(words)):
+            raise Refusal("each example must be of a class that has a word", ", ".join(unknown), "give it one in words")
+        shown = [(text, words[label]) for text, label in examples]
+        prompts = in_context.demonstrated(self._plain(texts), shown, pattern)
+        follow = {name: self.tokenizer.encode(in_context.follows(pattern, word)) for name, word in words.items()}
+        return in_context.ranked(self.model, [self.ids(prompt) for prompt in prompts], follow)
 
     def tag(self, texts: list[list[str]], spaces: bool = True) -> list[list[str]]:
         """The class of each word of texts that are lists of words, by a model with the head `tag`.

@@ -16,6 +16,8 @@ FOLDERS = (
     "viva.text.rows.corpus",
     "viva.text.rows.format",
     "viva.text.rows.filter",
+    "viva.text.rows.augment",
+    "viva.train.regularise",
     "viva.train.optim",
     "viva.train.schedule",
     "viva.train.objective",
@@ -27,7 +29,7 @@ def test_every_field_and_kind_of_a_recipe_is_described(name):
     assert f"`{name}`" in TEXT
 
 
-@pytest.mark.parametrize("package", FOLDERS[:3])
+@pytest.mark.parametrize("package", FOLDERS[:4])
 def test_every_field_of_data_formats_and_filters_is_described(package):
     for name in names(package):
         for field in variant(package, name).Config.model_fields:

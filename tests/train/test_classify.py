@@ -243,3 +243,18 @@ def test_a_head_of_too_few_classes_is_refused(data):
 def test_a_head_for_a_value_has_one_label(data):
     with pytest.raises(Refusal, match=r"head\.labels: Input should be 1"):
         recipe(data, changes("bert") | {"head": {"kind": "regress", "labels": 3}})
+
+
+def test_copies_are_learned_and_held_out_rows_are_as_they_were(data):
+    """One epoch of four times the rows, less equal copies; the held-out documents are those of the run without."""
+    plain, more = (recipe(data, changes("bert") | given, out) for given, out in (
+        ({}, "plain"), ({"augment": [{"kind": "swap", "copies": 2}, {"kind": "delete", "share": 0.3}]}, "more"),
+    ))  # fmt: skip
+    plain, more = (start.parts(each, claim(each)) for each in (plain, more))
+    assert [len(ids) for ids, _ in more.valid.documents] == [len(ids) for ids, _ in plain.valid.documents]
+    [said] = [note for note in more.train.documents.notes if "copies are added" in note]
+    rows = plain.train.documents.counts.documents
+    equal = int(said.split("; ")[1].split()[0]) if "; " in said else 0
+    assert more.train.documents.counts.documents == 4 * rows - equal and f"to {rows} rows copies are added" in said
+    ratio = more.train.documents.tally_classes(2) / plain.train.documents.tally_classes(2)
+    assert 3 < ratio.min() <= ratio.max() <= 4

@@ -20,7 +20,7 @@ def refuses(text):
 
 
 @pytest.mark.parametrize(("changes", "text"), [
-    ({"train.lrate": 1}, "train: unknown key 'lrate'; use 'lr' (the nearest) or another of: accumulate, balanced"),
+    ({"train.lrr": 1}, "train: unknown key 'lrr'; use 'lr' (the nearest) or another of: accumulate, balanced"),
     ({"train.lr": "fast"}, "train.lr: Input should be a valid number, unable to parse string as a number"),
     ({"train.optim": "adamax"}, "train.optim: must be a known kind; use"),
     ({"train.minutes": 3}, "must have exactly one of steps, epochs, minutes, but has steps and minutes"),

@@ -12,7 +12,22 @@ from pydantic import ValidationError
 
 from viva.base.config import refusal
 from viva.base.errors import Refusal, notices
-from viva.cli import chat, compare, data, doctor, fields, generate, lineage, merge, quickstart, tokenizer, train
+from viva.cli import (
+    average,
+    back_translate,
+    chat,
+    compare,
+    data,
+    doctor,
+    fields,
+    generate,
+    lineage,
+    merge,
+    quickstart,
+    search,
+    tokenizer,
+    train,
+)
 
 app = App(
     name="viva",
@@ -24,10 +39,12 @@ app = App(
     print_error=False,
     exit_on_error=False,
 )
-for verb in (quickstart.quickstart, train.train, generate.generate, chat.chat, merge.merge):
+for verb in (quickstart.quickstart, train.train, search.search, generate.generate, chat.chat, merge.merge):
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
 app.command(data.app)
+for verb in (average.average, back_translate.back_translate):
+    app.command(verb, help_format="plaintext")
 for verb in (compare.compare, fields.fields, doctor.doctor, lineage.lineage):
     app.command(verb, help_format="plaintext")
 

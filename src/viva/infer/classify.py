@@ -36,7 +36,7 @@ def classify(
     """What class each text is of or, with `pair`, each two texts; `names` are those of the classes."""
     scores = class_scores(model, _examples(tokenizer, texts, pair)).float()
     probabilities = scores.sigmoid() if model.spec.head.several else scores.softmax(-1)
-    return [_prediction(row, names) for row in probabilities.tolist()]
+    return [prediction(row, names) for row in probabilities.tolist()]
 
 
 def values(model: Whole, tokenizer: Tokenizer, texts: Sequence[str], pair: Sequence[str] | None) -> list[float]:
@@ -75,7 +75,8 @@ def _firsts(example: Example, told: list[int], names: Sequence[str]) -> list[str
     return [names[best] for best, place in zip(told, example.tags, strict=True) if place != UNTAGGED]
 
 
-def _prediction(row: list[float], names: Sequence[str]) -> Prediction:
+def prediction(row: list[float], names: Sequence[str]) -> Prediction:
+    """Of the probabilities of the named classes."""
     probabilities = dict(zip(names, row, strict=True))
     label = max(probabilities, key=probabilities.__getitem__)
     return Prediction(label, probabilities[label], probabilities)

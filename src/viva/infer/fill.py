@@ -29,7 +29,7 @@ def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int) -> list[list[G
         raise Refusal(
             f"top must be a whole number from 1 to {model.spec.vocab}", top, "ask for fewer tokens, one at least"
         )
-    mask = _mask(tokenizer)
+    mask = mask_token(tokenizer)
     ids = _read(tokenizer, text, mask)
     require_fit(model, "a text to fill in", len(ids))
     [scores] = read_together(model, [ids])
@@ -39,7 +39,8 @@ def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int) -> list[list[G
     return [[Guess(tokenizer.decode([id]), p, id) for p, id in zip(*row, strict=True)] for row in rows]
 
 
-def _mask(tokenizer: Tokenizer) -> str:
+def mask_token(tokenizer: Tokenizer) -> str:
+    """The token that stands for a word to be filled in; refused where the tokenizer names none."""
     mask = tokenizer.words.get("mask_token")
     if mask is None:
         fix = 'set "mask_token" in tokenizer_config.json to the one it was trained with'

@@ -34,7 +34,8 @@ class Batch:
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
     document. `done` is the share of the run that is behind, for what grows in training. `answers` is how many targets
     there are where these are not tokens but what tokens make up, such as pairs of answers; `labels` [N] are what the
-    documents were judged to be.
+    documents were judged to be. `seeds` are for what is drawn for a row, one each, or for a document where they lie end
+    to end in one row; `draw` for what is drawn once an update.
     """
 
     ids: Tensor
@@ -47,6 +48,8 @@ class Batch:
     done: float = 1.0
     answers: int | None = None
     labels: Tensor | None = None
+    seeds: tuple[int, ...] = ()
+    draw: int = 0
 
     @cached_property
     def count(self) -> int:
@@ -73,7 +76,7 @@ class Batch:
         if len(self.lengths) == 1 or self.mask is not None or self.source is not None:
             return self
         cut = {name: x[:1] for name, x in vars(self).items() if isinstance(x, Tensor) and len(x) == len(self.lengths)}
-        return replace(self, **cut, lengths=self.lengths[:1])
+        return replace(self, **cut, lengths=self.lengths[:1], seeds=self.seeds[:1])
 
     def to(self, device: str) -> "Batch":
         """The same batch on another device."""

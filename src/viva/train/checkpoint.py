@@ -19,6 +19,7 @@ from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.job import Job, State
 
 OPTIMIZER, TRAINING = "optimizer.safetensors", "training.json"
+WEIGHTS = "weights.safetensors"  # those that are trained, where model.safetensors holds their average
 
 
 def place(run: Path, step: int) -> Path:
@@ -34,6 +35,8 @@ def save(job: Job, state: State, made: Config | Adapter, tokenizer: Tokenizer, n
     def training_state(new: Path) -> None:
         tensors, plain = _split(job.optimizer)
         save_file(tensors, new / OPTIMIZER)
+        if job.average is not None:
+            save_file(job.average.kept, new / WEIGHTS)
         facts = {"state": asdict(state), "optimizer": plain, "precision": job.precision.name}
         facts["scaler"] = job.precision.scaler.state_dict()
         facts["products"] = product.choices() if job.precision.device == "cpu" else {}
@@ -41,7 +44,8 @@ def save(job: Job, state: State, made: Config | Adapter, tokenizer: Tokenizer, n
 
     path = place(job.folder, state.step)
     write = adapter.save if isinstance(made, Adapter) else folder.save
-    write(path, made, job.model, tokenizer, {"step": state.step, **notes}, training_state)
+    with job.used():
+        write(path, made, job.model, tokenizer, {"step": state.step, **notes}, training_state)
     _prune(job.folder, job.train.keep, state.best_step)
     return path
 
@@ -108,10 +112,12 @@ def facts(path: Path) -> dict[str, Any]:
 
 
 def restore(path: Path, job: Job) -> State:
-    """Give a new job's optimizer and loss scale what they remembered; returns the saved state."""
+    """Give a new job's optimizer, average and loss scale what they remembered; returns the saved state."""
     said = facts(path)
     product.adopt(said.get("products", {}))
     _join(job.optimizer, load_file(path / OPTIMIZER), said["optimizer"], path)
+    if job.average is not None:
+        job.average.resume(load_file(path / WEIGHTS))
     if job.precision.scaler.is_enabled():
         job.precision.scaler.load_state_dict(said["scaler"])
     return State(**said["state"])

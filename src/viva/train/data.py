@@ -1,7 +1,7 @@
 """Batches as a pure function of (seed, step): a resumed run replays nothing, and accumulation changes nothing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
 from typing import ClassVar
@@ -203,11 +203,12 @@ class Data:
 
     def _batch(self, rows: list[Row], names: list[tuple]) -> Batch:
         """What is drawn for a row depends on the seed and the row's name alone, however rows are put together."""
-        randoms = [np.random.default_rng(derive(self.seed, *name)) for name in names]
+        seeds = tuple(derive(self.seed, *name) for name in names)
+        randoms = [np.random.default_rng(seed) for seed in seeds]
         pieces = [[Piece(self.documents, span) for span in row] for row in rows]
         if self.reading.whole:
             pieces = [[piece for row in pieces for piece in row]]  # and a generator for each
-        return self.reading.batch(pieces, randoms)
+        return replace(self.reading.batch(pieces, randoms), seeds=seeds)
 
 
 def _class(label: float) -> int:

@@ -21,11 +21,12 @@ def evaluate(job: Job) -> dict[str, float]:
     job.model.eval()
     sums: Counter[str] = Counter()
     count = 0
-    for batch in job.valid.once():
-        with job.precision.autocast():
-            loss = job.objective(job.model, batch.to(job.precision.device))
-        sums.update({"loss": loss.sum.item(), **loss.metrics})
-        count += loss.count
+    with job.used():
+        for batch in job.valid.once():
+            with job.precision.autocast():
+                loss = job.objective(job.model, batch.to(job.precision.device))
+            sums.update({"loss": loss.sum.item(), **loss.metrics})
+            count += loss.count
     job.model.train()
     if not count:
         fix = "check the format with --dry-run, or hold out a larger share with `valid`"

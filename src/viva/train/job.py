@@ -1,6 +1,7 @@
 """What the loop is given, and what it changes: the settings, the parts of a run, and its state."""
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -10,6 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from torch import nn
 
 from viva.base.choice import Choice
+from viva.train.average import Average
 from viva.train.data import Batching, Data
 from viva.train.experience import Experience
 from viva.train.objective import Objective
@@ -26,8 +28,11 @@ class Train(Batching):
     `lr` is the peak that the schedule is multiplied onto; `clip` bounds the global norm of the gradient, 0 does not.
     `eval_every` and `save_every` count steps, and there is a save at least every `save_minutes`; `patience`:
     evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
-    a second forward for memory (Chen et al. 2016). `freeze` names parts of the model that are not trained, such as
-    `encoder` or `decoder.layers.0`.
+    a second forward for memory (Chen et al. 2016). `ema`: the decay of a moving average of the weights, which is
+    evaluated and saved in their place. `freeze` names parts of the model that are not trained, such as `encoder` or
+    `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, `decays`
+    are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates.py). `regularise`:
+    what is done in training against learning by heart, one after another.
     """
 
     steps: PositiveInt | None = None
@@ -43,7 +48,12 @@ class Train(Batching):
     save_minutes: PositiveFloat = 10.0
     patience: PositiveInt | None = None
     keep: PositiveInt = 2
+    ema: float | None = Field(None, gt=0, lt=1)
     freeze: tuple[str, ...] = ()
+    rates: dict[str, PositiveFloat] = Field(default_factory=dict)
+    decays: dict[str, NonNegativeFloat] = Field(default_factory=dict)
+    layer_decay: float | None = Field(None, gt=0, le=1)
+    regularise: tuple[Choice("viva.train.regularise"), ...] = ()
     recompute: bool = False
     compile: bool = False
     tensorboard: bool = False
@@ -77,7 +87,9 @@ class State:
 
 @dataclass(frozen=True)
 class Job:
-    """The parts of a run. `save(state)` writes a checkpoint; `log(state, record)` takes what a step measured."""
+    """The parts of a run; `regularised`: the objective as training computes it, where that differs; `average` of the
+    weights, where one is kept. `save(state)` writes a checkpoint; `log(state, record)` takes what a step measured.
+    """
 
     folder: Path
     model: nn.Module
@@ -88,5 +100,11 @@ class Job:
     train: Train
     valid: Data | Experience | None = None
     seed: int = 0
+    regularised: Objective | None = None
+    average: Average | None = None
     save: Callable[[State], object] = lambda state: None
     log: Callable[[State, dict[str, Any]], None] = lambda state, record: None
+
+    def used(self) -> AbstractContextManager:
+        """The model computes, inside, with the weights that are evaluated and saved: the average, if there is one."""
+        return nullcontext() if self.average is None else self.average.used()

@@ -28,9 +28,10 @@ class Recipe(Config):
     `tokenizer`: the folder of one or of a run, or how to train one on the data; left out, that of `init` or a new one.
     `add_tokens` grows the vocabulary of `init`, its embeddings and its head by tokens, special ones among them.
     `template`: a chat template of viva's in place of the tokenizer's own; a new tokenizer gets the tokens it needs.
-    `filter`: what of `data` is left out, one filter after another. `head`: what stands on the last states; left out,
-    the model's own where the objective can use it, else what the objective needs. `adapter`: what is trained in place
-    of the weights of `init`, which stay as they are; a new head is trained with it. `valid`: the share of the rows that
+    `filter`: what of `data` is left out, one filter after another; `augment`: what is added to the rows that are
+    trained on, each kind of copies beside the others. `head`: what stands on the last states; left out, the model's own
+    where the objective can use it, else what the objective needs. `adapter`: what is trained in place of the weights of
+    `init`, which stay as they are; a new head is trained with it. `valid`: the share of the rows that
     is held out, unless `held_out` says where other rows for that come from.
     """
 
@@ -46,6 +47,7 @@ class Recipe(Config):
     data: Choice("viva.text.rows.corpus")
     format: Choice("viva.text.rows.format") = auto.Config()
     filter: tuple[Choice("viva.text.rows.filter"), ...] = ()
+    augment: tuple[Choice("viva.text.rows.augment"), ...] = ()
     valid: float = Field(0.02, ge=0, lt=1)
     held_out: Choice("viva.text.rows.corpus") | None = None
     objective: Choice("viva.train.objective") = causal.Config()

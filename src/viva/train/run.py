@@ -1,5 +1,6 @@
 """From a recipe to a trained model."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,8 @@ from viva.base.files import sole_user
 from viva.model import size
 from viva.model.head import Vocabulary
 from viva.text.tokens.fingerprint import digest
-from viva.train import checkpoint, metrics, start
+from viva.train import checkpoint, metrics, rates, start
+from viva.train.average import Average
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
 from viva.train.loop import fit
@@ -20,6 +22,8 @@ from viva.train.remarks import remarks
 from viva.train.report import Report
 from viva.train.start import Parts
 from viva.train.stop import Asked
+
+Watch = Callable[[dict[str, Any]], bool]
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,16 @@ class Run:
     talks: bool
 
 
-def run(recipe: Recipe) -> Run:
-    """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one."""
+def run(recipe: Recipe, watch: Watch = lambda record: False) -> Run:
+    """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one. `watch` is told each
+    record, and asks the run to stop by True.
+    """
     machine.keep_freed_memory()
     with sole_user(Path(recipe.out)), Asked() as asked:
-        return _run(recipe, claim(recipe), asked)
+        return _run(recipe, claim(recipe), asked, watch)
 
 
-def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
+def _run(recipe: Recipe, out: Path, asked: Asked, watch: Watch) -> Run:
     checkpoint.clean(out)
     parts = start.parts(recipe, out)
     job, state = assembled(recipe, out, parts)
@@ -55,7 +61,12 @@ def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
         report.say(*_opening(parts, job, state))
         if hasattr(job.objective, "prepare"):
             job.objective.prepare(out, [data for data in (parts.train, parts.valid) if data], job.precision)
-        finished = fit(replace(job, log=report.log), state, asked)
+
+        def log(state: State, record: dict[str, Any]) -> None:
+            report.log(state, record)
+            asked.asked |= watch(record)
+
+        finished = fit(replace(job, log=log), state, asked)
         report.say(_closing(out, state, finished))
     records = metrics.read(out)
     writes = parts.model.decoder is not None and isinstance(parts.model.head, Vocabulary)
@@ -73,18 +84,25 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
     precision = Precision(before["precision"] if before else train.precision, device)
+    optimizer = train.optim.build(model)
+    rates.apportion(optimizer, model, train.rates, train.decays, train.layer_decay)
     ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
     data, valid = recipe.objective.drawn(parts.train, parts.valid, ground, precision)
+    objective = regularised = recipe.objective.build(ground)
+    for each in train.regularise:
+        regularised = each.wrap(regularised, ground)
     job = Job(
         folder=out,
         model=model,
-        optimizer=train.optim.build(model),
+        optimizer=optimizer,
         data=data,
-        objective=recipe.objective.build(ground),
+        objective=objective,
+        regularised=regularised,
         precision=precision,
         train=train,
         valid=valid,
         seed=recipe.seed,
+        average=Average(model, train.ema) if train.ema is not None else None,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
     if parts.added:

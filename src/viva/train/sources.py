@@ -8,6 +8,7 @@ from viva.base.errors import Refusal
 from viva.text.cache import documents
 from viva.text.cache.documents import Documents
 from viva.text.cache.joined import Joined
+from viva.text.rows.augmented import Augmented
 from viva.text.rows.corpus import mixture
 from viva.text.rows.corpus.mixture import Part
 from viva.text.rows.fields import Format
@@ -83,9 +84,18 @@ def reads(recipe: Recipe, parts: list[Part]) -> tuple[Reads, Reads | None]:
     """What is trained on and, if the recipe holds any rows out, these."""
     if recipe.held_out is not None:
         held_out = _held_out(recipe, parts[0].format)
-        return Reads(TRAINING, parts, "all", recipe.valid), Reads(HELD_OUT, held_out, "all", recipe.valid)
+        return _augmented(recipe, parts, "all"), Reads(HELD_OUT, held_out, "all", recipe.valid)
     held_out = Reads(HELD_OUT, parts, "valid", recipe.valid) if recipe.valid else None
-    return Reads(TRAINING, parts, "train", recipe.valid), held_out
+    return _augmented(recipe, parts, "train"), held_out
+
+
+def _augmented(recipe: Recipe, parts: list[Part], side: Side) -> Reads:
+    """What is trained on, with the copies that the recipe adds to these rows alone."""
+    if not recipe.augment:
+        return Reads(TRAINING, parts, side, recipe.valid)
+    more = [Augmented(part.data, recipe.augment, side, recipe.valid, recipe.seed) for part in parts]
+    parts = [part.model_copy(update={"data": data}) for part, data in zip(parts, more, strict=True)]
+    return Reads(TRAINING, parts, "all", recipe.valid)
 
 
 def _held_out(recipe: Recipe, form: Format) -> list[Part]:

@@ -23,8 +23,11 @@ def update(job: Job, state: State) -> dict[str, Any]:
     done, rate = state.step / (state.steps or ENDLESS), _set_rate(job, state)
     sums, tokens, read, updates, skipped = Counter(), 0, 0, 0, {}
     for given in job.data.updates(state.step):
-        batches = [replace(batch.to(job.precision.device), done=done) for batch in given]
+        draw = derive(job.seed, "update", state.step, updates)
+        batches = [replace(batch.to(job.precision.device), done=done, draw=draw) for batch in given]
         metrics, applied = _applied(job, state.step, batches, read)
+        if applied and job.average is not None:
+            job.average.take(first=state.step + updates == 0)
         sums.update(metrics)
         tokens, read, updates = tokens + sum(batch.tokens for batch in batches), read + len(batches), updates + 1
         skipped |= {} if applied else {"skipped": "fp16 overflow; the loss scale was halved"}
@@ -57,11 +60,11 @@ def backward(job: Job, step: int, batches: list[Batch], count: int, before: int 
     """Gradients of the mean over all `count` tokens, exact however they are spread over micro-batches; `before` of
     these came in the same step.
     """
-    sums: Counter[str] = Counter()
+    objective, sums = job.regularised or job.objective, Counter()
     for i, batch in enumerate(batches, start=before):
         torch.manual_seed(derive(job.seed, "dropout", step, i))
         with job.precision.autocast():
-            loss = with_auxiliary(job.objective(job.model, batch), job.model, batch)
+            loss = with_auxiliary(objective(job.model, batch), job.model, batch)
         job.precision.backward(loss.sum / count)
         forget(job.model)
         sums.update({"loss": loss.sum.item(), **loss.metrics})

@@ -1,0 +1,74 @@
+"""Classes told by a masked language model that fills a gap (pattern-exploiting training, Schick and Schütze 2021,
+https://arxiv.org/abs/2001.07676, section 3.1): a pattern makes of a text x one with a gap, a verbaliser v has a word
+for each class l, and with M the scores of the gap's tokens
+
+    q(l | x) = exp M(v(l)) / sum over l' of exp M(v(l'))
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+
+from viva.base.errors import Refusal
+from viva.infer.classify import Prediction, prediction
+from viva.infer.fill import mask_token
+from viva.infer.together import read_together, require_fit
+from viva.model.whole import Whole
+from viva.text.rows.fields import frame
+from viva.text.tokens.tokenizer import Tokenizer
+
+TEXT, GAP = "{text}", "{word}"  # what a pattern has in the places of the two
+
+
+def cloze(
+    model: Whole, tokenizer: Tokenizer, texts: Sequence[str], pattern: str, words: Mapping[str, str]
+) -> list[Prediction]:
+    """The class of each text; `words` has one for each class, which must be one token where the gap of `pattern` is."""
+    require_pattern(pattern, words)
+    mask = mask_token(tokenizer)
+    ids = [_token(tokenizer, pattern, word, mask) for word in words.values()]
+    if len(set(ids)) < len(ids):
+        raise Refusal("each class must have a word of its own", ", ".join(words.values()), "choose other words")
+    before, after = frame(tokenizer)
+    read = [[*before, *_pieces(tokenizer, pattern, text, mask), *after] for text in texts]
+    require_fit(model, "a text within its pattern", max(map(len, read), default=0))
+    gap, found = tokenizer.id(mask), []
+    at = iter(read)
+    for scores in read_together(model, read):
+        row = 0
+        while row < scores.shape[1]:
+            own = next(at)
+            words_here = scores[0, row + own.index(gap), ids].float().softmax(-1)
+            found.append(prediction(words_here.tolist(), list(words)))
+            row += len(own)
+    return found
+
+
+def require_pattern(pattern: str, words: Mapping[str, str]) -> None:
+    """Refuse a pattern without a place for the text or the word, or with two, and words for fewer than two classes."""
+    if pattern.count(TEXT) != 1 or pattern.count(GAP) != 1:
+        must = f"a pattern must have {TEXT} and {GAP} once each"
+        raise Refusal(must, repr(pattern), "write for example '{text} It was {word}.'")
+    if len(words) < 2:
+        raise Refusal("there must be words for two classes at least", dict(words), "give each class a word")
+
+
+def _pieces(tokenizer: Tokenizer, pattern: str, text: str, gap: str) -> list[int]:
+    """The ids of the pattern with a text and what fills its `gap`. Of special tokens only a mask in the gap counts."""
+    given = {TEXT: tokenizer.shield(text), GAP: gap}
+    parts = re.split(f"({re.escape(TEXT)}|{re.escape(GAP)})", pattern)
+    [found] = tokenizer.encode_marked(["".join(given.get(part, tokenizer.shield(part)) for part in parts)])
+    return found.ids
+
+
+def _token(tokenizer: Tokenizer, pattern: str, word: str, mask: str) -> int:
+    """The token that a word is where the gap is."""
+    gapped, filled = (_pieces(tokenizer, pattern, "", gap) for gap in (mask, tokenizer.shield(word)))
+    place = gapped.index(tokenizer.id(mask))
+    if len(filled) != len(gapped) or [*gapped[:place], *gapped[place + 1 :]] != [*filled[:place], *filled[place + 1 :]]:
+        must = f"the word {word!r} must be one token in the gap of {pattern!r}"
+        found = f"{len(filled) - len(gapped) + 1} tokens" if len(filled) != len(gapped) else "other tokens beside it"
+        raise Refusal(must, found, "choose another word for its class")
+    unknown = tokenizer.words.get("unk_token")
+    if unknown is not None and filled[place] == tokenizer.id(unknown):
+        raise Refusal(f"the word {word!r} must be in the vocabulary", "the unknown token", "choose another word")
+    return filled[place]

@@ -1,0 +1,31 @@
+"""Classes told by a few examples: that of the nearest prototype (Snell et al. 2017, https://arxiv.org/abs/1703.05175,
+eq. 1 and 2). A class's prototype is the mean of its examples' vectors; with d the Euclidean distance,
+
+    p(k | x) = exp(-d(x, c_k)^2) / sum over k' of exp(-d(x, c_k')^2)
+"""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor
+
+from viva.base.errors import Refusal
+from viva.infer.classify import Prediction, prediction
+
+
+def nearest(vectors: Tensor, examples: Mapping[str, Tensor]) -> list[Prediction]:
+    """The class of each of the vectors [N, E], by the `examples` [n, E] of each class."""
+    centres = torch.stack([own.float().mean(0) for own in examples.values()])
+    distances = torch.cdist(vectors.float(), centres, compute_mode="donot_use_mm_for_euclid_dist")
+    return [prediction(row, list(examples)) for row in (-distances.square()).softmax(-1).tolist()]
+
+
+def require_examples(examples: Mapping[str, Sequence[str]], least: int = 1) -> None:
+    """Refuse fewer than two classes, and a class with fewer than `least` examples."""
+    if len(examples) < 2:
+        found = ", ".join(map(repr, examples)) or "none"
+        raise Refusal("there must be examples of two classes at least", found, "give some of another class")
+    for name, own in examples.items():
+        if isinstance(own, str) or len(own) < least:
+            found = "a text" if isinstance(own, str) else len(own)
+            raise Refusal(f"the class {name!r} must have a list of {least} examples at least", found, "give more of it")
