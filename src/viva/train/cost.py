@@ -19,8 +19,8 @@ def cost(job: Job, tokens: int) -> Cost:
     flops = train_flops(job.model, job.train.context)
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     least = flops * tokens / (peak * 1e9)
-    trained = [parameter for parameter in job.model.parameters() if parameter.requires_grad]
-    memory = {"weights": sum(map(_bytes, job.model.parameters())), "gradients": sum(map(_bytes, trained))}
+    trained = [parameter for parameter in job.learned.parameters() if parameter.requires_grad]
+    memory = {"weights": sum(map(_bytes, job.learned.parameters())), "gradients": sum(map(_bytes, trained))}
     memory["activations"] = activations(job)
     room = available(job.precision.device)
     if sum(memory.values()) > room:

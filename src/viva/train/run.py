@@ -12,7 +12,7 @@ from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
 from viva.train.loop import fit
-from viva.train.objective import Ground
+from viva.train.objective import Ground, together
 from viva.train.precision import Precision
 from viva.train.recipe import Recipe, claim
 from viva.train.remarks import remarks
@@ -66,12 +66,13 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         for layer in stack.layers if train.compile else ():
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
+    objective = recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent))
     job = Job(
         folder=out,
         model=model,
-        optimizer=train.optim.build(model),
+        optimizer=train.optim.build(together(model, objective)),
         data=parts.train,
-        objective=recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent)),
+        objective=objective,
         precision=Precision(before["precision"] if before else train.precision, device),
         train=train,
         valid=parts.valid,
