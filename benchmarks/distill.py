@@ -1,13 +1,14 @@
 """What a teacher's answers are worth to a small student.
 
     python benchmarks/distill.py sst2 --data DIR --encoder FOLDER --out runs/distill [--seeds 3] [--width 128]
-        [--times 10] [--epochs 3] [--ways alone distilled more]
+        [--times 10] [--epochs 3] [--ways alone table distilled more]
     python benchmarks/distill.py decoder --out runs/distill [--steps 600] [--seeds 3]
 
 sst2: BERT to LSTM (Tang et al. 2019, https://arxiv.org/abs/1903.12136). The encoder in FOLDER, tuned, is the teacher of
-an LSTM both ways, whose table begins as the principal components of the teacher's. Ways: "alone" learns the classes,
-"distilled" the teacher's scores too, "more" those alone, of --times as many texts made from the same by leaving words
-out (section 3.2). The test file gives accuracy, beside it parameters and the time of a text.
+an LSTM both ways. Ways: "alone" learns the classes from nothing, "table" with word vectors to begin with, the principal
+components of the teacher's, "distilled" has these and learns the teacher's scores too, "more" those alone, of --times
+as many texts more, made from the same by leaving words out (section 3.2). The test file gives accuracy, beside it
+parameters and the time of a text.
 
 decoder: a large decoder to a small one, on the embedded Python text: held-out loss of the small one alone, and taught.
 """
@@ -15,7 +16,6 @@ decoder: a large decoder to a small one, on the embedded Python text: held-out l
 import argparse
 import json
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 from time import perf_counter
@@ -37,6 +37,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 LABELS = ["0", "1"]
 FORM = classes.Config(labels=tuple(LABELS))
 COLUMNS = ("text", "label")
+WAYS = ("alone", "table", "distilled", "more")
 LEFT_OUT, GRAM = 0.1, 0.25  # Tang et al. 2019: shares of words masked, and of texts of which an n-gram alone is left
 TEACHER = {"train.epochs": 2, "train.lr": 1e-4, "train.context": 128}
 HEAD = {"kind": "classify", "labels": 2, "pool": "mean", "dropout": 0.1}
@@ -60,13 +61,15 @@ def varied(words: list[str], pick: random.Random) -> list[str]:
     return [word for word in words if pick.random() >= LEFT_OUT] or words
 
 
-def more(found: list[dict], times: int) -> Iterator[dict]:
-    """Each row as it is, and `times` variants of it. Their classes are not learned: the teacher says what they are."""
-    pick = random.Random(0)
-    for row in found:
-        yield row
-        for _ in range(times):
-            yield row | {"text": " ".join(varied(row["text"].split(), pick))}
+def more(given: argparse.Namespace) -> Path:
+    """A file of the training texts, and of `times` variants of each. What class they say is not learned."""
+    pick, path = random.Random(0), given.out / f"more-{given.times}.jsonl"
+    with open(path, "w", encoding="utf-8") as file:
+        for row in rows(given.data, "train"):
+            words = row["text"].split()
+            texts = [row["text"], *(" ".join(varied(words, pick)) for _ in range(given.times))]
+            file.writelines(json.dumps(row | {"text": text}) + "\n" for text in texts)
+    return path
 
 
 def teacher(given: argparse.Namespace) -> Path:
@@ -77,38 +80,42 @@ def teacher(given: argparse.Namespace) -> Path:
     return viva.train(tree, changes | TEACHER | {"train.eval_every": 100}).folder
 
 
-def beginning(given: argparse.Namespace, taught: Path, seed: int) -> Path:
-    """A new student whose table holds the principal components of the teacher's, as wide spread as a new one."""
-    known = viva.load(taught)
+def beginning(given: argparse.Namespace, taught: Path, way: str, seed: int) -> Path:
+    """A new student; but for the way "alone" its table is made of the teacher's."""
+    known, place = viva.load(taught), given.out / f"student-{way}-{given.width}-{seed}"
     config = rnn.Config(width=given.width, vocab=known.model.spec.vocab, head=HEAD | {"pool": "max"}, **STUDENT)
     made = initialise(config.spec().build(), seed)
-    words = known.model.embedding.weight.detach().float()
-    words = words - words.mean(0)
-    _, axes = torch.linalg.eigh(words.T @ words)
-    along = words @ axes[:, -given.width :]
-    with torch.no_grad():
-        made.embedding.weight.copy_(along * (made.embedding.weight.std() / along.std()))
-    place = given.out / f"student-{given.width}-{seed}"
+    if way != "alone":
+        with torch.no_grad():
+            made.embedding.weight.copy_(components(known.model.embedding.weight, made.embedding.weight))
     folder.save(place, config, made, known.tokenizer, {"labels": LABELS})
     return place
 
 
+def components(table: torch.Tensor, new: torch.Tensor) -> torch.Tensor:
+    """The principal components of a table, as many as a new one has columns, as wide spread as that."""
+    words = table - table.mean(0)
+    _, axes = torch.linalg.eigh(words.T @ words)
+    along = words @ axes[:, -new.shape[1] :]
+    return along * (new.std() / along.std())
+
+
 def student(given: argparse.Namespace, taught: Path, way: str, seed: int) -> Path:
     """A student trained one way; the folder of its run."""
-    tree = read_yaml(RECIPES / "distill-sst2.yaml") | {"data": corpus(given.data, "train")}
-    tree |= {"held_out": corpus(given.data, "dev"), "valid": 0.0, "model": None, "tokenizer": None}
-    changes = {"init": str(beginning(given, taught, seed)), "objective.teacher": str(taught), "seed": seed}
-    changes |= {"out": str(given.out / f"{way}-{given.width}-{seed}"), "format.labels": LABELS, "train.eval_every": 200}
-    if way == "alone":
-        changes["objective"] = {"kind": "classify"}
-        del changes["objective.teacher"]
+    tree = read_yaml(RECIPES / "distill-sst2.yaml") | {"model": None, "tokenizer": None, "valid": 0.0}
+    tree |= {"data": corpus(given.data, "train"), "held_out": corpus(given.data, "dev")}
+    changes = {"init": str(beginning(given, taught, way, seed)), "out": str(given.out / f"{way}-{given.width}-{seed}")}
+    changes |= {"seed": seed, "format.labels": LABELS, "train.eval_every": 200}
+    by_the_teacher = {"objective.teacher": str(taught)}
+    ways = {
+        "alone": {"objective": {"kind": "classify"}},
+        "table": {"objective": {"kind": "classify"}},
+        "distilled": by_the_teacher,
+        "more": by_the_teacher | {"objective.hard": 0.0, "objective.logits.weight": 1.0, "train.epochs": given.epochs},
+    }
     if way == "more":
-        path = given.out / f"more-{given.times}.jsonl"
-        text = (json.dumps(row) for row in more(rows(given.data, "train"), given.times))
-        path.write_text("".join(line + "\n" for line in text), encoding="utf-8")
-        changes |= {"data": {"kind": "files", "path": str(path)}, "objective.hard": 0.0, "objective.logits.weight": 1.0}
-        changes |= {"train.epochs": given.epochs}
-    return viva.train(tree, changes).folder
+        changes["data"] = {"kind": "files", "path": str(more(given))}
+    return viva.train(tree, changes | ways[way]).folder
 
 
 def accuracy(model: viva.LanguageModel, test: list[dict]) -> float:
@@ -195,9 +202,7 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=128, help="of the student")
     parser.add_argument("--times", type=int, default=10, help="variants of a text")
     parser.add_argument("--epochs", type=float, default=3.0, help="over texts and variants")
-    parser.add_argument(
-        "--ways", nargs="+", choices=("alone", "distilled", "more"), default=["alone", "distilled", "more"]
-    )
+    parser.add_argument("--ways", nargs="+", choices=WAYS, default=list(WAYS))
     parser.add_argument("--steps", type=int, default=600, help="of decoders")
     given = parser.parse_args()
     if given.what == "sst2" and not (given.data and (given.encoder or given.teacher)):
