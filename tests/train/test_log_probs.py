@@ -46,6 +46,7 @@ def test_value_and_gradients_equal_autograd(chunk, cap, temperature, biased, ent
     torch.testing.assert_close(total, expected, rtol=1e-12, atol=1e-12)
     for found, right in zip(measured, (told, spread)[: 1 + entropies], strict=True):
         torch.testing.assert_close(found, right.detach(), rtol=1e-12, atol=1e-12)
+        assert not found.requires_grad
     found, right = (torch.autograd.grad(3 * value, tensors) for value in (total, expected))
     torch.testing.assert_close(found, right, rtol=1e-10, atol=1e-10)
     alone = log_probs(hidden, weight, targets, bias, cap, temperature, chunk)

@@ -1,7 +1,7 @@
 """Replies to prompts: one as a stream of text, or many at once as tokens."""
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -13,6 +13,7 @@ from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 
 Finish = Literal["stop", "length"]
+Watch = Callable[[Decoding, list[int]], None]
 
 
 @dataclass(frozen=True)
@@ -62,10 +63,12 @@ def generate_batch(
     stops: frozenset[int] = frozenset(),
     rows: int = 64,
     sources: list[list[int]] | None = None,
+    watch: Watch | None = None,
 ) -> list[list[int]]:
     """The tokens that follow each prompt, an id of `stops` at the end included; `rows` prompts are in work at a time.
 
-    A model with an encoder reads for each the source at its place first.
+    A model with an encoder reads for each the source at its place first. `watch` is shown each step: the decoding, with
+    the scores that were drawn from, and the token of each of its rows.
 
     The reply to prompt i is the one it would get alone under the i-th stream of the seed, whatever stands beside it.
     """
@@ -79,16 +82,21 @@ def generate_batch(
     for taken in groups(prompts, sources, rows, alike=model.recalls):
         read = sources and {i: sources[i] for i in taken}
         decoding = Decoding(model, {i: prompts[i] for i in taken}, sampling, read)
-        filled += _together(decoding, replies, stops)
+        filled += _together(decoding, replies, stops, watch)
     tell_filled(model, filled)
     return [replies[i] for i in range(len(prompts))]
 
 
-def _together(decoding: Decoding, replies: dict[int, list[int]], stops: frozenset[int]) -> int:
+def _together(
+    decoding: Decoding, replies: dict[int, list[int]], stops: frozenset[int], watch: Watch | None = None
+) -> int:
     """Decode until every row has ended; how many of them ended because the context was full."""
     filled = 0
     while decoding.rows:
-        for row, token in zip(decoding.rows, decoding.step(), strict=True):
+        tokens = decoding.step()
+        if watch is not None:
+            watch(decoding, tokens)
+        for row, token in zip(decoding.rows, tokens, strict=True):
             replies[row].append(token)
         stopped = {row for row in decoding.rows if replies[row][-1] in stops}
         spent = {row for row in decoding.rows if decoding.made == decoding.limit[row]}

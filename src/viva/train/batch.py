@@ -32,7 +32,8 @@ class Batch:
 
     `source` is what the decoder's documents answer, one for each; `segments` [B, T] tell two texts of a document apart;
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
-    document. `done` is the share of the run that is behind, for what grows in training.
+    document. `done` is the share of the run that is behind, for what grows in training. `answers` is how many targets
+    there are where these are not tokens but what tokens make up, such as pairs of answers.
     """
 
     ids: Tensor
@@ -43,10 +44,13 @@ class Batch:
     mask: Mask | None = None
     positions: Tensor | None = None
     done: float = 1.0
+    answers: int | None = None
 
     @cached_property
     def count(self) -> int:
         """How many targets are learned."""
+        if self.answers is not None:
+            return self.answers
         return len(self.targets) if self.targets.is_floating_point() else int((self.targets != IGNORE).sum())
 
     @cached_property

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
+from typing import ClassVar
 
 import numpy as np
 from pydantic import PositiveInt
@@ -12,7 +13,7 @@ from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.base.seed import derive
 from viva.text.cache.documents import Documents
-from viva.text.cache.pack import Long, Named, Span, alone, even, numbered, pack, spans
+from viva.text.cache.pack import Long, Named, Span, alone, even, numbered, pack
 from viva.train.batch import Batch
 from viva.train.mixing import Mixture, Row, by_part
 from viva.train.reading import Piece, Reading
@@ -52,6 +53,8 @@ class Data:
     and each what `named` says.
     """
 
+    measured: ClassVar[dict[str, float]] = {}  # of a step, beside what its updates measure
+
     def __init__(
         self,
         documents: Documents,
@@ -78,7 +81,7 @@ class Data:
         if context < 1:
             found, fix = f"a context of {batching.context}", "raise train.context"
             raise Refusal(f"a context must have room for the {reading.extra} tokens the objective adds", found, fix)
-        self.spans, self.report = spans(documents.lengths, context, long, ahead, named)
+        self.spans, self.report = reading.spans(documents, context, long, named)
         if not self.spans:
             must = f"{name} must hold a document of {1 + ahead} to {context + ahead} tokens"
             found = f"{self.report.short} shorter and {self.report.dropped} longer ones"
@@ -113,11 +116,17 @@ class Data:
             self._plans = {**last, number: make(number)}
         return self._plans[number]
 
+    def updates(self, step: int) -> Iterator[list[Batch]]:
+        """The micro-batches of each update of a step: there is one."""
+        yield self.micro_batches(step)
+
     def micro_batches(self, step: int) -> list[Batch]:
         """The batches of an update, `accumulate` of them."""
-        first = step * self.rows_a_step
-        places = range(first, first + self.rows_a_step)
-        return list(self._batches([self._row(place) for place in places], [("noise", place) for place in places]))
+        return list(self._batches(self.rows_of(step), [("noise", place) for place in self._places(step)]))
+
+    def rows_of(self, step: int) -> list[Row]:
+        """The rows of an update."""
+        return [self._row(place) for place in self._places(step)]
 
     def once(self) -> Iterator[Batch]:
         """Every document once, in batches of `batch` rows: for evaluation. What is drawn is the same each time. Rows at
@@ -173,6 +182,9 @@ class Data:
         return alone(
             even(self.spans, classes, derive(self.seed, "classes", number)), derive(self.seed, "epoch", number)
         )
+
+    def _places(self, step: int) -> range:
+        return range(step * self.rows_a_step, (step + 1) * self.rows_a_step)
 
     def _row(self, place: int) -> Row:
         epoch, at = divmod(place, self.rows)

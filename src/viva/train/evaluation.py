@@ -7,12 +7,17 @@ import torch
 
 from viva.base.errors import Refusal
 from viva.train.data import Data
+from viva.train.experience import Experience
 from viva.train.job import Job
 
 
 @torch.no_grad()
 def evaluate(job: Job) -> dict[str, float]:
-    """Held-out loss in nats a token and, where it can be told exactly, in bits a byte of text."""
+    """Held-out loss in nats a token and, where it can be told exactly, in bits a byte of text; of an experience, what
+    its held-out replies are worth.
+    """
+    if isinstance(job.valid, Experience):
+        return {f"valid_{name}": value for name, value in job.valid.held_out().items()}
     job.model.eval()
     sums: Counter[str] = Counter()
     count = 0

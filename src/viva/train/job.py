@@ -11,6 +11,7 @@ from torch import nn
 
 from viva.base.choice import Choice
 from viva.train.data import Batching, Data
+from viva.train.experience import Experience
 from viva.train.objective import Objective, together
 from viva.train.optim import adamw
 from viva.train.precision import Name, Precision
@@ -81,11 +82,11 @@ class Job:
     folder: Path
     model: nn.Module
     optimizer: torch.optim.Optimizer
-    data: Data
+    data: Data | Experience
     objective: Objective
     precision: Precision
     train: Train
-    valid: Data | None = None
+    valid: Data | Experience | None = None
     seed: int = 0
     save: Callable[[State], object] = lambda state: None
     log: Callable[[State, dict[str, Any]], None] = lambda state, record: None

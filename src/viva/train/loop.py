@@ -7,6 +7,7 @@ from statistics import median
 from viva.base.errors import Refusal
 from viva.train.data import Data
 from viva.train.evaluation import evaluate
+from viva.train.experience import Experience
 from viva.train.job import Job, State, Train
 from viva.train.step import update
 from viva.train.stop import Asked
@@ -62,7 +63,7 @@ def judge(state: State, loss: float) -> None:
         state.best, state.best_step = loss, state.step
 
 
-def length(train: Train, data: Data) -> int | None:
+def length(train: Train, data: Data | Experience) -> int | None:
     """The steps of a run, or None where `minutes` are given and the pace is to be measured."""
     if train.minutes is not None:
         return None

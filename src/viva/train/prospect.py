@@ -25,7 +25,7 @@ def prospect(parts: Parts, job: Job, state: State) -> Run:
         steps=steps,
         minutes=job.train.minutes,
         steps_an_epoch=job.data.steps_an_epoch,
-        tokens_an_epoch=sum(span.length for row in job.data.epoch(0) for span in row),
+        tokens_an_epoch=sum(span.length for row in parts.train.epoch(0) for span in row),
         tokens_a_step=tokens,
         batch=[lesson(batches[0], job.model, parts.form, parts.tokenizer)],
         notes=[

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from viva.text.cache.documents import Documents
-from viva.text.cache.pack import Span
+from viva.text.cache.pack import Long, Named, Report, Span, spans
 from viva.train.batch import Batch, Source
 from viva.train.loss import IGNORE
 
@@ -76,6 +76,10 @@ class Reading:
 
     def __init__(self, pad: int):
         self.pad = pad
+
+    def spans(self, documents: Documents, context: int, long: Long, named: Named) -> tuple[list[Span], Report]:
+        """What is read of the documents, and what became of those that are too long, or too short."""
+        return spans(documents.lengths, context, long, self.ahead, named)
 
     def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
         """The batch of `rows` of pieces; what is drawn for a row comes from its own generator."""

@@ -50,6 +50,8 @@ def _run(recipe: Recipe, out: Path, asked: Asked) -> Run:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     with Report(out, train_flops(parts.model, recipe.train.context), peak, recipe.train.tensorboard) as report:
         report.say(*_opening(parts, job, state))
+        if hasattr(job.objective, "prepare"):
+            job.objective.prepare(out, [data for data in (parts.train, parts.valid) if data], job.precision)
         finished = fit(replace(job, log=report.log), state, asked)
         report.say(_closing(out, state, finished))
     records = metrics.read(out)
@@ -66,16 +68,18 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         for layer in stack.layers if train.compile else ():
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
-    objective = recipe.objective.build(Ground(parts.train.documents, parts.tokenizer, model, parts.parent))
+    precision = Precision(before["precision"] if before else train.precision, device)
+    ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
+    objective = recipe.objective.build(ground)
     job = Job(
         folder=out,
         model=model,
         optimizer=train.optim.build(together(model, objective)),
-        data=parts.train,
+        data=recipe.objective.experience(parts.train, ground, precision),
         objective=objective,
-        precision=Precision(before["precision"] if before else train.precision, device),
+        precision=precision,
         train=train,
-        valid=parts.valid,
+        valid=parts.valid and recipe.objective.experience(parts.valid, ground, precision),
         seed=recipe.seed,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}

@@ -80,8 +80,8 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
     head = partial(_head, recipe, form)
     if recipe.init is not None:
         loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed, form.classes())
-        if more is None:
-            _require_ids(loaded.tokenizer, tokens, recipe.init)
+        if more is None and loaded.tokenizer is not None:
+            loaded.tokenizer.fingerprint.require_ids(tokens.fingerprint, recipe.init)
         config, found = loaded.config, loaded.model
         if more is not None:
             config, found = grow.grow(config, found, more.pieces)
@@ -139,15 +139,6 @@ def _beginning(config: Config, recipe: Recipe, form: Format, tokens: Tokenizer) 
         fix = f"set {maker}.start to {known.get(config.start, config.start)!r}"
         raise Refusal(f"targets must begin with the id {config.start}, as the model's replies do", start, fix)
     return config.model_copy(update={"start": start})
-
-
-def _require_ids(own: Tokenizer | None, tokens: Tokenizer, name: str) -> None:
-    """The ids must mean what they meant to the model; another chat template, other roles or another
-    frame may be given with them."""
-    if own is not None:
-        parts = ("template", "roles", "other_roles", "frame", "segments")
-        free = {part: getattr(tokens.fingerprint, part) for part in parts}
-        own.fingerprint.model_copy(update=free).require(tokens.fingerprint, name)
 
 
 def resumed(path: Path, tokens: Tokenizer) -> tuple[Config, Transformer]:

@@ -1,4 +1,4 @@
-"""One update: gradients of all micro-batches, checked, clipped, applied."""
+"""One step: an update, gradients of all micro-batches, checked, clipped, applied; or, of an experience, several."""
 
 import math
 from collections import Counter
@@ -19,20 +19,30 @@ ENDLESS = 10**9  # the length of a run whose end is not known yet: its schedule 
 
 
 def update(job: Job, state: State) -> dict[str, Any]:
-    """Take step `state.step`, and say what was measured on the way."""
-    done = state.step / (state.steps or ENDLESS)
-    batches = [replace(batch.to(job.precision.device), done=done) for batch in job.data.micro_batches(state.step)]
-    count = learned(batches, state.step)
-    metrics = backward(job, state.step, batches, count)
-    norm = _finite_gradient(job, state.step, batches)
-    rate = _set_rate(job, state)
+    """Take step `state.step`, and say what was measured on the way: of several updates the means."""
+    done, rate = state.step / (state.steps or ENDLESS), _set_rate(job, state)
+    sums, tokens, read, updates, skipped = Counter(), 0, 0, 0, {}
+    for given in job.data.updates(state.step):
+        batches = [replace(batch.to(job.precision.device), done=done) for batch in given]
+        metrics, applied = _applied(job, state.step, batches, read)
+        sums.update(metrics)
+        tokens, read, updates = tokens + sum(batch.tokens for batch in batches), read + len(batches), updates + 1
+        skipped |= {} if applied else {"skipped": "fp16 overflow; the loss scale was halved"}
+    if not updates:
+        sums, updates, skipped = {"loss": 0.0, "norm": 0.0}, 1, {"skipped": "nothing to learn in this step"}
+    state.step += 1
+    state.tokens += tokens
+    means = {name: value / updates for name, value in sums.items()} | job.data.measured
+    return {"step": state.step, **means, "lr": rate, "tokens": tokens, **skipped}
+
+
+def _applied(job: Job, step: int, batches: list[Batch], before: int) -> tuple[dict[str, float], bool]:
+    """Take an update, `before` micro-batches of the step behind it: what was measured, and whether fp16 let it be."""
+    metrics = backward(job, step, batches, learned(batches, step), before)
+    norm = _finite_gradient(job, step, batches)
     applied = job.precision.step(job.optimizer)
     job.optimizer.zero_grad(set_to_none=True)
-    state.step += 1
-    tokens = sum(batch.tokens for batch in batches)
-    state.tokens += tokens
-    skipped = {} if applied else {"skipped": "fp16 overflow; the loss scale was halved"}
-    return {"step": state.step, **metrics, "lr": rate, "norm": norm, "tokens": tokens, **skipped}
+    return {**metrics, "norm": norm}, applied
 
 
 def learned(batches: list[Batch], step: int) -> int:
@@ -43,10 +53,12 @@ def learned(batches: list[Batch], step: int) -> int:
     return count
 
 
-def backward(job: Job, step: int, batches: list[Batch], count: int) -> dict[str, float]:
-    """Gradients of the mean over all `count` tokens, exact however they are spread over micro-batches."""
+def backward(job: Job, step: int, batches: list[Batch], count: int, before: int = 0) -> dict[str, float]:
+    """Gradients of the mean over all `count` tokens, exact however they are spread over micro-batches; `before` of
+    these came in the same step.
+    """
     sums: Counter[str] = Counter()
-    for i, batch in enumerate(batches):
+    for i, batch in enumerate(batches, start=before):
         torch.manual_seed(derive(job.seed, "dropout", step, i))
         with job.precision.autocast():
             loss = with_auxiliary(job.objective(job.model, batch), job.model, batch)

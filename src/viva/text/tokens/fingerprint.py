@@ -61,6 +61,13 @@ class Fingerprint(Config):
     other_roles: dict[str, int | None] | None = None
     segments: str | None = None
 
+    def require_ids(self, found: "Fingerprint", where: str) -> None:
+        """Refuse when the ids of `found` do not mean what those of this one, which `where` was made with, do; another
+        chat template, other roles or another frame may be given with them.
+        """
+        free = {part: getattr(found, part) for part in ("template", "roles", "other_roles", "frame", "segments")}
+        self.model_copy(update=free).require(found, where)
+
     def require(self, found: "Fingerprint", where: str) -> None:
         """Refuse when `found`, the tokenizer at hand, is not this one, which `where` was made with."""
         fix = f"use the tokenizer that {where} was made with, or make {where} again with this one"

@@ -42,8 +42,7 @@ def log_probs(
         found = [torch.empty(0, dtype=scores.wide, device=hidden.device)]
         for at in range(0, len(targets), size := chunk or rows_at_once(weight)):
             logits, _ = _tempered(scores.of(slice(at, at + size)), cap, temperature)
-            aims = targets[at : at + size, None]
-            found.append(logits.gather(1, aims)[:, 0] - logits.logsumexp(1))
+            found += _distribution(logits, targets[at : at + size, None], entropies=False)[2]
         return torch.cat(found)
 
 
@@ -84,17 +83,15 @@ class _ThroughLogProbs(torch.autograd.Function):
             measured = torch.empty(1 + entropies, len(targets), dtype=scores.wide, device=hidden.device)
             for first, sizes, rows in _together(groups, chunk):
                 logits, slope = _tempered(scores.of(rows), cap, temperature)
-                logs = logits.sub_(logits.logsumexp(1, keepdim=True))
-                aims, probabilities = targets[rows, None], logs.exp()
-                found = [logs.gather(1, aims)[:, 0]]
-                if entropies:
-                    found.append(-torch.linalg.vecdot(probabilities, logs))
+                aims = targets[rows, None]
+                probabilities, logs, found = _distribution(logits, aims, entropies)
                 measured[:, rows] = torch.stack(found)
                 value, factors = _derivatives(loss, first, sizes, found)
                 total += value
                 if any(wants):
-                    scores.back_to(rows, _gradient(logs, probabilities, aims, found, factors, slope))
+                    scores.back_to(rows, _gradient(probabilities, logs, aims, found, factors, slope))
         keep(ctx, scores, (hidden, weight, bias))
+        measured = measured.unbind()
         ctx.mark_non_differentiable(*measured)
         return total, *measured
 
@@ -131,6 +128,21 @@ def _tempered(logits: Tensor, cap: float | None, temperature: float) -> tuple[Te
     return (logits, slope) if temperature == 1 else (logits.div_(temperature), slope / temperature)
 
 
+def _distribution(logits: Tensor, aims: Tensor, entropies: bool) -> tuple[Tensor, Tensor | None, list[Tensor]]:
+    """The probabilities [rows, V], in the place of the logits; with `entropies` their logarithms; of each row the
+    log-probability of its target and, with `entropies`, the entropy.
+    """
+    logits.sub_(logits.amax(1, keepdim=True))
+    aimed = logits.gather(1, aims)
+    logs = logits.clone() if entropies else None
+    mass = logits.exp_().sum(1, keepdim=True)
+    probabilities = logits.div_(mass)
+    told = (aimed - mass.log_())[:, 0]
+    if logs is None:
+        return probabilities, None, [told]
+    return probabilities, logs.sub_(mass), [told, -torch.linalg.vecdot(probabilities, logs)]
+
+
 def _derivatives(loss: GroupLoss, first: int, sizes: list[int], found: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
     """The summed loss of the groups from number `first` on, and its derivative by each number found, [rows] each."""
     with torch.enable_grad():
@@ -140,13 +152,20 @@ def _derivatives(loss: GroupLoss, first: int, sizes: list[int], found: list[Tens
         return value.detach(), list(torch.autograd.grad(value, leaves, materialize_grads=True))
 
 
-def _gradient(logs, probabilities, aims, found, factors, slope) -> Tensor:
-    """dL/dz [rows, V], written into `logs` or `probabilities`."""
+def _gradient(
+    probabilities: Tensor,
+    logs: Tensor | None,
+    aims: Tensor,
+    found: list[Tensor],
+    factors: list[Tensor],
+    slope: Tensor | float,
+) -> Tensor:
+    """dL/dz [rows, V], written into a tensor that is given."""
     onto = factors[0][:, None]
-    if len(found) == 1:
+    if logs is None:
         gradient = probabilities.mul_(-onto)
     else:
         entropy, by_entropy = found[1][:, None], factors[1][:, None]
         gradient = logs.add_(entropy).mul_(-by_entropy).sub_(onto).mul_(probabilities)
     gradient.scatter_add_(1, aims, onto)
-    return gradient.mul_(slope)
+    return gradient if isinstance(slope, float) and slope == 1 else gradient.mul_(slope)

@@ -21,7 +21,10 @@ from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
+from viva.train.data import Data
+from viva.train.experience import Experience
 from viva.train.loss.cross_entropy import linear_cross_entropy
+from viva.train.precision import Precision
 from viva.train.reading import Reading
 
 
@@ -41,7 +44,7 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
     return Loss(loss.sum + loss.count * sum(added.values()), loss.count, loss.metrics | measured) if added else loss
 
 
-Objective = Callable[[nn.Module, Batch], Loss]
+Objective = Callable[[nn.Module, Batch], Loss]  # one that has a `prepare` does something once, before the first step
 
 
 def together(model: nn.Module, objective: Objective) -> nn.Module:
@@ -100,6 +103,10 @@ class Base(Config):
 
     def require_classes(self, model: Transformer, form: Format) -> None:
         """Refuse a model whose head does not fit the classes of the rows; by default there are none."""
+
+    def experience(self, data: Data, ground: Ground, precision: Precision) -> Data | Experience:
+        """What batches are drawn from: the data or, where a policy learns by its own replies, these."""
+        return data
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The function; `ground` for who counts the documents, or compares with another model."""

@@ -19,10 +19,10 @@ from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.batch import Batch
-from viva.train.frozen import frozen
 from viva.train.loss import IGNORE
 from viva.train.loss.imitation import Scored, Soft, imitation, linear_imitation
 from viva.train.objective import Base, Ground, Loss
+from viva.train.objective._frozen import Frozen
 from viva.train.objective._layers import Likeness, States, Weights
 from viva.train.reading import Reading
 
@@ -91,8 +91,8 @@ class Config(Base):
 
     def build(self, ground: Ground | None = None) -> "Distill":
         """The summed loss; the parts without their weights as `hard`, `soft`, `hidden` and `attention`."""
-        teacher = frozen(self.teacher, ground.tokenizer, ground.model.embedding.weight.device)
-        self._require_teacher(teacher, ground.model)
+        teacher = Frozen(self.teacher, ground, "the teacher", rows=False)
+        self._require_teacher(teacher.model, ground.model)
         return Distill(self, ground.model, teacher)
 
     def _require_teacher(self, teacher: Whole, student: Whole) -> None:
@@ -115,16 +115,15 @@ class Config(Base):
 class Distill(nn.Module):
     """The objective, with the maps that it learns beside the student."""
 
-    def __init__(self, config: Config, student: Whole, teacher: Whole):
+    def __init__(self, config: Config, student: Whole, teacher: Frozen):
         super().__init__()
-        self.config = config
-        self.teacher = (teacher,)  # in a tuple, so that its weights are none of this module's
-        self.likeness = Likeness(config.hidden, config.attention, student, teacher)
+        self.config, self.teacher = config, teacher
+        self.likeness = Likeness(config.hidden, config.attention, student, teacher.model)
         logits = config.logits
         self.how = Soft(config.hard, logits.weight, logits.beta, logits.temperature)
 
     def forward(self, model: Whole, batch: Batch) -> Loss:
-        [teacher] = self.teacher
+        teacher = self.teacher.model
         require_room(teacher, batch, self.config.teacher)
         mine, theirs = self.likeness.seen(model, teacher, batch)
         total, metrics = torch.zeros((), device=mine.last.device), {}

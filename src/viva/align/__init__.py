@@ -1,0 +1,1 @@
+"""Learning from judged replies, without the loop: rewards, rollouts, advantages, divergence from a reference."""

@@ -1,0 +1,28 @@
+"""What a policy was asked, and what it replied."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """The ids that a reply goes on from, their text without special tokens, and what the data say is the `answer`; ""
+    where they say none. `number` is the document's.
+    """
+
+    ids: list[int]
+    text: str
+    answer: str
+    number: int
+
+
+@dataclass(frozen=True)
+class Reply:
+    """The tokens drawn, the id that ended them among them where `ended`; `logs`: the log-probability with which the
+    sampler drew each, in nats; `text`: without what ended it.
+    """
+
+    prompt: Prompt
+    ids: list[int]
+    logs: list[float]
+    text: str
+    ended: bool

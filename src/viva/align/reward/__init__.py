@@ -1,0 +1,58 @@
+"""What a reply is worth, one kind a file.
+
+`Config.build(setting)` gives a `Judge`: a number for each of some replies, which see the prompt, the answer that the
+data give, and the reply itself. A rule is a `Rule`, which looks at one reply at a time.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from viva.align.reply import Reply
+from viva.base.config import Config
+from viva.base.errors import Refusal
+from viva.model import hub
+from viva.text.tokens.tokenizer import Tokenizer
+
+Judge = Callable[[Sequence[Reply]], list[float]]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Where rewards are given: the policy's tokenizer, the device it is on, and what makes of a name the folder of a
+    model; a run's best checkpoint is for training to find.
+    """
+
+    tokenizer: Tokenizer
+    device: str = "cpu"
+    located: Callable[[str], Path] = hub.located
+
+
+class Base(Config):
+    """The base of each file's Config."""
+
+    def build(self, setting: Setting) -> Judge:
+        """The function that scores replies."""
+        raise NotImplementedError
+
+
+class Rule(Base):
+    """A reward that is a function of the reply alone."""
+
+    def of(self, reply: Reply) -> float:
+        """Its worth."""
+        raise NotImplementedError
+
+    def build(self, setting: Setting) -> Judge:
+        return lambda replies: [self.of(reply) for reply in replies]
+
+
+def judged(judge: Judge, replies: Sequence[Reply]) -> list[float]:
+    """The reward of each reply; one that is not finite is refused."""
+    rewards = judge(replies)
+    for reply, reward in zip(replies, rewards, strict=True):
+        if not math.isfinite(reward):
+            found = f"{reward} for the reply {reply.text[:80]!r} to {reply.prompt.text[-80:]!r}"
+            raise Refusal("a reward must be a finite number", found, "mend what gives it: nothing is learned from it")
+    return rewards

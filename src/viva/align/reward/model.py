@@ -1,0 +1,30 @@
+"""What a reward model says of prompt and reply (Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.5)."""
+
+import torch
+
+from viva.align.reward import Base, Judge, Setting
+from viva.infer.together import read_together, require_fit
+from viva.infer.use import require_head
+from viva.model import folder
+
+
+class Config(Base):
+    """path: the folder, the run or the hub's id of a model with the head `regress`, whose tokenizer must be that of the
+    policy: it reads the very ids of prompt and reply.
+    """
+
+    path: str
+
+    def build(self, setting: Setting) -> Judge:
+        where = setting.located(self.path)
+        loaded = folder.load(where, torch.float32)
+        loaded.tokenizer.fingerprint.require(setting.tokenizer.fingerprint, f"the reward model {where}")
+        model = loaded.model.to(setting.device).eval()
+        require_head(model, "regress")
+
+        def judge(replies):
+            texts = [[*reply.prompt.ids, *reply.ids] for reply in replies]
+            require_fit(model, "a prompt with its reply", max(map(len, texts)))
+            return torch.cat(list(read_together(model, texts))).tolist()
+
+        return judge

@@ -1,0 +1,35 @@
+"""Best of n, then imitation: of the replies to a prompt the one that is worth most is learned as an answer (rejection
+sampling fine-tuning; its rounds are RAFT, Dong et al. 2023, https://arxiv.org/abs/2304.06767, algorithm 1).
+"""
+
+from collections.abc import Iterator
+
+from viva.train.batch import Batch
+from viva.train.experience import Lessons, Policy, Round
+from viva.train.objective import Ground, Objective, causal
+from viva.train.objective._online import Online
+from viva.train.replies import in_parts
+
+
+class Config(Online):
+    """`least`: the reward that a reply must have to be learned; left out, the best of each prompt is, however bad."""
+
+    least: float | None = None
+
+    def lessons(self, policy: Policy, ground: Ground) -> Lessons:
+        def lessons(found: Round) -> Iterator[list[Batch]]:
+            n = found.rewards.shape[1]
+            best, places = found.rewards.max(1)
+            kept = [
+                found.replies[prompt * n + place]
+                for prompt, (reward, place) in enumerate(zip(best.tolist(), places.tolist(), strict=True))
+                if self.least is None or reward >= self.least
+            ]
+            if kept:
+                yield list(in_parts(kept, policy.size, policy.pad))
+
+        return lessons
+
+    def build(self, ground: Ground | None = None) -> Objective:
+        """The cross-entropy of the replies that are kept."""
+        return causal.Config().build(ground)
