@@ -17,6 +17,7 @@ from viva.base.files import sha256
 from viva.model import folder
 from viva.model.arch import bert, llama
 from viva.model.head import classify as class_head
+from viva.model.head import regress
 from viva.model.init import initialise
 from viva.model.transformer import Transformer
 from viva.train.batch import Batch
@@ -42,7 +43,7 @@ def model(family, seed, **changes):
 
 def objective(student, teacher, **fields):
     config = parse(distill.Config, {"teacher": "teacher", **fields})
-    config._require_teacher(teacher, student)
+    config.require_teacher(teacher, student)
     return distill.Distill(config, student, SimpleNamespace(model=teacher.requires_grad_(False)))
 
 
@@ -275,6 +276,12 @@ def test_a_teacher_that_does_not_fit(tmp_path, polarity, fields, sizes, said):
         changes |= {"format": {"kind": "text"}}
     with pytest.raises(Refusal, match=said):
         run(recipe(tmp_path, changes | {"objective": polarity["objective"] | fields}, "student"))
+
+
+def test_a_value_has_no_distribution():
+    values = model(bert, 1, head=regress.Config())
+    with pytest.raises(Refusal, match="several answers to learn how likely each is, but found the head regress"):
+        parse(distill.Config, {"teacher": "t", "task": "classify"}).require(values)
 
 
 def test_a_teacher_of_another_tokenizer(tmp_path):

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
 from viva.train.loss.divergence import divergence
-from viva.train.loss.imitation import Scored, Soft, imitation, linear_imitation
+from viva.train.loss.imitation import Blend, Scored, imitation, linear_imitation
 
 V = 11
 
@@ -50,7 +50,7 @@ def test_high_temperatures_match_scores():
     """Hinton et al. 2015, eq. 4: with scores of mean zero the gradient of t^2 D tends to (z - u) / V as t grows."""
     z, u = (x - x.mean(-1, keepdim=True) for x in (scores(1), scores(2)))
     z.requires_grad_()
-    total, _ = imitation(z, u, torch.zeros(6, dtype=torch.long), Soft(0.0, 1.0, temperature=1e4))
+    total, _ = imitation(z, u, torch.zeros(6, dtype=torch.long), Blend(0.0, 1.0, temperature=1e4))
     torch.testing.assert_close(torch.autograd.grad(total, z)[0], (z.detach() - u) / V, rtol=1e-2, atol=1e-3)
 
 
@@ -73,7 +73,7 @@ def whole(scored):
 @pytest.mark.parametrize(("biased", "cap"), [(False, None), (True, 1.5)])
 def test_through_heads_equals_torch_on_whole_scores(chunk, beta, biased, cap):
     student, teacher, targets = heads(biased, cap)
-    how = Soft(0.3, 0.7, beta, 2.0)
+    how = Blend(0.3, 0.7, beta, 2.0)
     z, u = whole(student), whole(teacher)
     p, q = log_softmax(u / 2, -1), log_softmax(z / 2, -1)
     m = (beta * p.exp() + (1 - beta) * q.exp()).log()
@@ -105,7 +105,7 @@ def test_scores_of_all_tokens_are_never_held():
 
     student, teacher, targets = heads(False, None)
     with Watch() as watch:
-        linear_imitation(student, teacher, targets, Soft(0.5, 0.5), 16)[0].backward()
+        linear_imitation(student, teacher, targets, Blend(0.5, 0.5), 16)[0].backward()
     assert watch.elements == 50 * 4  # the states and their gradient; of scores there are 16 rows
     with Watch() as watch:
         (whole(student) - whole(teacher)).sum().backward()

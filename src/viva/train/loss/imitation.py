@@ -26,7 +26,7 @@ class Scored(NamedTuple):
     cap: float | None = None
 
 
-class Soft(NamedTuple):
+class Blend(NamedTuple):
     """`beta` and `temperature` of the divergence; what `hard` and `soft` weigh in the sum of the two."""
 
     hard: float
@@ -35,7 +35,7 @@ class Soft(NamedTuple):
     temperature: float = 1.0
 
 
-def imitation(student: Tensor, teacher: Tensor, targets: Tensor, how: Soft) -> tuple[Tensor, Tensor]:
+def imitation(student: Tensor, teacher: Tensor, targets: Tensor, how: Blend) -> tuple[Tensor, Tensor]:
     """(hard and soft weighed together, the two without weights [2]), summed over rows of scores [N, V]; targets [N] in
     0..V-1. The second is for the record: no gradient goes through it.
     """
@@ -45,7 +45,7 @@ def imitation(student: Tensor, teacher: Tensor, targets: Tensor, how: Soft) -> t
 
 
 def linear_imitation(
-    student: Scored, teacher: Scored, targets: Tensor, how: Soft, chunk: int | None = None
+    student: Scored, teacher: Scored, targets: Tensor, how: Blend, chunk: int | None = None
 ) -> tuple[Tensor, Tensor]:
     """`imitation` of linear heads over one vocabulary, of which `chunk` rows of both scores are held at once.
 

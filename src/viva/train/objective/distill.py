@@ -20,8 +20,8 @@ from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.loss.imitation import Scored, Soft, imitation, linear_imitation
-from viva.train.objective import Base, Ground, Loss
+from viva.train.loss.imitation import Blend, Scored, imitation, linear_imitation
+from viva.train.objective import Base, Ground, Loss, require_head
 from viva.train.objective._frozen import Frozen
 from viva.train.objective._layers import Likeness, States, Weights
 from viva.train.reading import Reading
@@ -78,6 +78,7 @@ class Config(Base):
 
     def require(self, model: Whole) -> None:
         self.own.require(model)
+        require_head(model, "a model must score several answers to learn how likely each is", *self.heads)
 
     def require_rows(self, form: Format) -> None:
         self.own.require_rows(form)
@@ -92,10 +93,11 @@ class Config(Base):
     def build(self, ground: Ground | None = None) -> "Distill":
         """The summed loss; the parts without their weights as `hard`, `soft`, `hidden` and `attention`."""
         teacher = Frozen(self.teacher, ground, "the teacher", rows=False)
-        self._require_teacher(teacher.model, ground.model)
+        self.require_teacher(teacher.model, ground.model)
         return Distill(self, ground.model, teacher)
 
-    def _require_teacher(self, teacher: Whole, student: Whole) -> None:
+    def require_teacher(self, teacher: Whole, student: Whole) -> None:
+        """Refuse a teacher that cannot do the task, or tells other classes apart; of tables of two sizes, say so."""
         try:
             self.require(teacher)
         except Refusal as refusal:
@@ -120,7 +122,7 @@ class Distill(nn.Module):
         self.config, self.teacher = config, teacher
         self.likeness = Likeness(config.hidden, config.attention, student, teacher.model)
         logits = config.logits
-        self.how = Soft(config.hard, logits.weight, logits.beta, logits.temperature)
+        self.how = Blend(config.hard, logits.weight, logits.beta, logits.temperature)
 
     def forward(self, model: Whole, batch: Batch) -> Loss:
         teacher = self.teacher.model
@@ -139,7 +141,7 @@ class Distill(nn.Module):
 
 
 def of_words(
-    model: Whole, teacher: Whole, mine: Tensor, theirs: Tensor, batch: Batch, how: Soft
+    model: Whole, teacher: Whole, mine: Tensor, theirs: Tensor, batch: Batch, how: Blend
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of the words to be learned, of the vocabulary that both models score."""
     learned, size = batch.targets != IGNORE, min(answers(model), answers(teacher))
@@ -149,7 +151,7 @@ def of_words(
 
 
 def of_classes(
-    model: Whole, teacher: Whole, mine: Tensor, theirs: Tensor, batch: Batch, how: Soft
+    model: Whole, teacher: Whole, mine: Tensor, theirs: Tensor, batch: Batch, how: Blend
 ) -> tuple[Tensor, dict[str, float]]:
     """The loss of the documents' classes; `agreement` is how many the student tells as the teacher does."""
     with torch.no_grad():
