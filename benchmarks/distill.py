@@ -72,12 +72,19 @@ def more(given: argparse.Namespace) -> Path:
     return path
 
 
+def whole(run) -> Path:
+    """The folder of a run that came to its end; one that was stopped is measured by nobody."""
+    if not run.finished:
+        raise SystemExit(f"{run.folder} was stopped before its end; the same command goes on from there")
+    return run.folder
+
+
 def teacher(given: argparse.Namespace) -> Path:
     """The encoder, tuned; one that is there is taken."""
     tree = read_yaml(RECIPES / "classify.yaml") | {"data": corpus(given.data, "train")}
     tree |= {"held_out": corpus(given.data, "dev"), "valid": 0.0, "head": HEAD}
     changes = {"init": str(given.encoder), "out": str(given.out / "teacher"), "format.labels": LABELS}
-    return viva.train(tree, changes | TEACHER | {"train.eval_every": 100}).folder
+    return whole(viva.train(tree, changes | TEACHER | {"train.eval_every": 100}))
 
 
 def beginning(given: argparse.Namespace, taught: Path, way: str, seed: int) -> Path:
@@ -115,7 +122,7 @@ def student(given: argparse.Namespace, taught: Path, way: str, seed: int) -> Pat
     }
     if way == "more":
         changes["data"] = {"kind": "files", "path": str(more(given))}
-    return viva.train(tree, changes | ways[way]).folder
+    return whole(viva.train(tree, changes | ways[way]))
 
 
 def accuracy(model: viva.LanguageModel, test: list[dict]) -> float:
