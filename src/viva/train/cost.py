@@ -19,7 +19,7 @@ def cost(job: Job, tokens: int) -> Cost:
     flops = train_flops(job.model, job.train.context)
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     least = flops * tokens / (peak * 1e9)
-    trained = [parameter for parameter in job.model.parameters() if parameter.requires_grad]
+    trained = [parameter for parameter in job.learned.parameters() if parameter.requires_grad]
     memory = {"weights": sum(map(_bytes, _held(job))), "gradients": sum(map(_bytes, trained))}
     memory["activations"] = activations(job)
     room = available(job.precision.device)
@@ -83,7 +83,7 @@ def _held(job: Job) -> list[torch.Tensor]:
     """What is held all the time of the model and of those it is compared with: parameters, and what stands for packed
     ones.
     """
-    models = [job.model, *getattr(job.objective, "others", ())]
+    models = [job.learned, *getattr(job.objective, "others", ())]
     return [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
 
 

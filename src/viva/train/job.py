@@ -14,7 +14,7 @@ from viva.base.choice import Choice
 from viva.train.average import Average
 from viva.train.data import Batching, Data
 from viva.train.experience import Experience
-from viva.train.objective import Objective
+from viva.train.objective import Objective, together
 from viva.train.optim import adamw
 from viva.train.precision import Name, Precision
 from viva.train.schedule import cosine
@@ -108,3 +108,8 @@ class Job:
     def used(self) -> AbstractContextManager:
         """The model computes, inside, with the weights that are evaluated and saved: the average, if there is one."""
         return nullcontext() if self.average is None else self.average.used()
+
+    @property
+    def learned(self) -> nn.Module:
+        """The model, and what the objective learns beside it."""
+        return together(self.model, self.objective)

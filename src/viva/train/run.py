@@ -15,7 +15,7 @@ from viva.train.average import Average
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
 from viva.train.loop import fit
-from viva.train.objective import Ground
+from viva.train.objective import Ground, together
 from viva.train.precision import Precision
 from viva.train.recipe import Recipe, claim
 from viva.train.remarks import remarks
@@ -84,13 +84,13 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
             layer.ffn.compile()  # attention's shapes change with every packed batch, and would be compiled anew
     before = checkpoint.facts(parts.begun) if parts.begun else None
     precision = Precision(before["precision"] if before else train.precision, device)
-    optimizer = train.optim.build(model)
-    rates.apportion(optimizer, model, train.rates, train.decays, train.layer_decay)
     ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
     data, valid = recipe.objective.drawn(parts.train, parts.valid, ground, precision)
     objective = regularised = recipe.objective.build(ground)
     for each in train.regularise:
         regularised = each.wrap(regularised, ground)
+    optimizer = train.optim.build(together(model, objective))
+    rates.apportion(optimizer, model, train.rates, train.decays, train.layer_decay)
     job = Job(
         folder=out,
         model=model,

@@ -2,7 +2,8 @@
 
 `Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(ground)` gives a
 function of (model, batch) that returns a `Loss`. `Config.heads` are the kinds of head by which it can be learned, and
-`Config.head(form)` is the one to give a model that ends in another.
+`Config.head(form)` is the one to give a model that ends in another. An objective that learns numbers of its own beside
+the model's, such as a map between two widths, is a module: they are trained, saved and resumed with the model.
 """
 
 from collections.abc import Callable
@@ -47,6 +48,19 @@ Drawn = tuple[Data | Experience, Data | Experience | None]
 # One may have a method `prepare(run, data, precision)`, what it does once before the first step, and `others`: models
 # that it keeps in memory.
 Objective = Callable[[nn.Module, Batch], Loss]
+
+
+def together(model: nn.Module, objective: Objective) -> nn.Module:
+    """All that a run trains: the parts of the model under their own names, and an objective that is a module."""
+    if not isinstance(objective, nn.Module):
+        return model
+    whole = nn.Module()
+    for name, part in model.named_children():
+        whole.add_module(name, part)
+    for name, parameter in model.named_parameters(recurse=False):
+        whole.register_parameter(name, parameter)
+    whole.add_module("objective", objective)
+    return whole
 
 
 @dataclass(frozen=True)
