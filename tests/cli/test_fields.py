@@ -34,7 +34,8 @@ def test_the_recipe_and_its_sections(viva):
     assert row(out, "valid") == ["number, at least 0, below 1", "0.02"]
     assert row(out, "optim") == ["one of adam, adamw, muon, rmsprop, sgd"]
     assert row(out, "cross") == ["the fields of Attention"]
-    assert row(out, "attention") == ["one of additive, bilinear, cosine, dot, linear; or the fields of Attention"]
+    scores = "one of additive, bilinear, cosine, dot, linear"
+    assert row(out, "attention") == [f"{scores}; or the fields of Weights; or the fields of Attention"]
 
 
 @pytest.mark.parametrize(("words", "field", "cells"), [
