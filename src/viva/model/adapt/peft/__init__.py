@@ -22,6 +22,7 @@ from viva.model.adapt.peft._modules import ABOVE, in_head
 from viva.model.arch._family import Held, Keys
 
 CONFIG, FILE = "adapter_config.json", "adapter_model.safetensors"
+THEIRS = {"prompt": "prompt_tuning", "prefix": "prefix_tuning"}  # their word for a kind, where it is another
 TASKS = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "span": "QUESTION_ANS", "none": "FEATURE_EXTRACTION"}
 NO_EFFECT = {
     "task_type": "the base's head says it",
@@ -71,15 +72,15 @@ def write(
 
     A kind that PEFT has not is refused.
     """
-    known = names(__name__)
-    if kind(config) not in known:
+    theirs = THEIRS.get(kind(config), kind(config))
+    if theirs not in (known := names(__name__)):
         raise Refusal("an adapter must be of a kind that PEFT has", kind(config), f"use {', '.join(known)}")
     rows, own = _rows(family, plain), dict(model.named_parameters())
-    keys, stored = variant(__name__, kind(config)).write(config, model, rows)
+    keys, stored = variant(__name__, theirs).write(config, model, rows)
     saved = [row for row in rows if head and in_head(row)]
     stored |= {ABOVE + row.theirs: own[row.ours[0]] for row in saved}
     keys |= {
-        "peft_type": kind(config).upper(),
+        "peft_type": theirs.upper(),
         "task_type": _task(model),
         "base_model_name_or_path": place,
         "inference_mode": True,
