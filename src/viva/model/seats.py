@@ -71,6 +71,7 @@ def _documents(row: tuple[int, ...], P: int, width: int) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=8)  # of rows alike, such as those of an evaluation
+@torch.inference_mode(False)  # what a text was read with, one that is learned may be read with next
 def _slots(lengths: Lengths, T: int, P: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """`into`, `virtual` and `own`."""
     width = max(_filled(row, P) for row in lengths)

@@ -101,9 +101,9 @@ class Transformer(Whole):
     def weights(
         self, ids: Tensor, layers: Sequence[str | int] | None = None, encoder: bool = False, **given
     ) -> dict[str, Tensor]:
-        """The attention weights [B, H, T, S], virtual tokens among T and S, of a list of `layers`, by name: "0", "1", ... (or 0, 1, ...) are of
+        """The attention weights [B, H, T, S] of a list of `layers`, by name: "0", "1", ... (or 0, 1, ...) are of
         self-attention, "0.cross" of that to the memory; left out, of all. `given` is what `hidden` takes, or with
-        `encoder` what `encode` takes.
+        `encoder` what `encode` takes. Virtual tokens stand among T and S.
         """
         stack = (self.encoder if encoder else self.decoder) or self.stacks[0]
         blocks = [stack.spec.block(layer) for layer in range(stack.spec.layers)]

@@ -77,7 +77,9 @@ class Data:
         context = batching.context - reading.extra
         if context < 1:
             found, fix = f"a context of {batching.context}", "raise train.context"
-            raise Refusal(f"a context must have room for the {reading.extra} tokens that are added to a document", found, fix)
+            raise Refusal(
+                f"a context must have room for the {reading.extra} tokens that are added to a document", found, fix
+            )
         self.spans, self.report = spans(documents.lengths, context, long, ahead, named)
         if not self.spans:
             must = f"{name} must hold a document of {1 + ahead} to {context + ahead} tokens"

@@ -2,7 +2,7 @@
 and Liang 2021). What stands there is trained; a model with them reads P tokens fewer.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -93,8 +93,8 @@ def sampled(model: nn.Module, count: int, seed: int) -> Tensor:
     return torch.cat([torch.randperm(vocab, generator=generator) for _ in range(rounds)])[:count]
 
 
-def spelled(text: str, encode, count: int) -> Tensor:
-    """[count]: the ids of a text, over again until there are enough; refused: one of more, and one that none encodes."""
+def spelled(text: str, encode: Callable[[str], list[int]] | None, count: int) -> Tensor:
+    """[count]: the ids of a text, over again until there are enough; refused: one of more, and where none encodes."""
     if encode is None:
         found, fix = "no tokenizer", "give attach(..., encode=tokenizer.encode)"
         raise Refusal("virtual tokens that begin as a text must be told its tokens", found, fix)

@@ -1,9 +1,10 @@
-"""P-tuning (Liu et al. 2021, https://arxiv.org/abs/2103.10385, section 3.2, eq. 5): a prompt whose vectors a small network
-makes of others, so that they learn together.
+"""P-tuning (Liu et al. 2021, https://arxiv.org/abs/2103.10385, section 3.2, eq. 5): a prompt whose vectors a small
+network makes of others, so that they learn together.
 """
 
 from typing import Literal
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 
@@ -28,6 +29,7 @@ class Config(Base):
             made = Encoded(self, width) if self.encoder else Prompt(self.length, width)
         attach(model, made)
 
+    @torch.no_grad()
     def folded(self, model: nn.Module) -> Base:
         plain = Prompt(self.length, model.embedding.weight.shape[1]).to(model.embedding.weight.device)
         plain.put(model.adapter.made())

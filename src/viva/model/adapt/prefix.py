@@ -1,5 +1,5 @@
-"""Prefix tuning (Li and Liang 2021, https://arxiv.org/abs/2101.00190, section 4.2): trained keys and values before those
-of each text, in every layer of the decoder, or of an encoder alone.
+"""Prefix tuning (Li and Liang 2021, https://arxiv.org/abs/2101.00190, section 4.2): trained keys and values before
+those of each text, in every layer of the decoder, or of an encoder alone.
 """
 
 from collections.abc import Callable
@@ -54,6 +54,7 @@ class Config(Base):
             model.adapter.put(_read(model, ids))
             model.adapter.on = True
 
+    @torch.no_grad()
     def folded(self, model: nn.Module) -> Base:
         plain = Prefix(self.length, _shapes(model.stacks[-1])).to(model.embedding.weight.device)
         plain.put(model.adapter.made())

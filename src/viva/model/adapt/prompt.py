@@ -1,5 +1,5 @@
-"""Prompt tuning (Lester et al. 2021, https://arxiv.org/abs/2104.08691, section 2): the vectors of `length` virtual tokens
-before each text, or before the source of an encoder and decoder, are all that is trained.
+"""Prompt tuning (Lester et al. 2021, https://arxiv.org/abs/2104.08691, section 2): the vectors of `length` virtual
+tokens before each text, or before the source of an encoder and decoder, are all that is trained.
 """
 
 from collections.abc import Callable

@@ -55,6 +55,7 @@ def read(path: Path, family: Any, model: nn.Module) -> tuple[Config, dict[str, T
     if wanted not in known:
         fix = nearest(str(wanted), known).replace("use", "load one of type", 1)
         raise Refusal(f"peft_type in {keys.where} must be known", repr(wanted), fix)
+    _require_read_alike(wanted, family)
     rows = _rows(family, model)
     stored = {name.removeprefix(ABOVE): tensor for name, tensor in tensors.opened(path / FILE).items()}
     head = {row.ours[0]: stored.pop(row.theirs) for row in rows if in_head(row) and row.theirs in stored}
@@ -75,6 +76,7 @@ def write(
     theirs = THEIRS.get(kind(config), kind(config))
     if theirs not in (known := names(__name__)):
         raise Refusal("an adapter must be of a kind that PEFT has", kind(config), f"use {', '.join(known)}")
+    _require_read_alike(theirs.upper(), family)
     rows, own = _rows(family, plain), dict(model.named_parameters())
     keys, stored = variant(__name__, theirs).write(config, model, rows)
     saved = [row for row in rows if head and in_head(row)]
@@ -90,6 +92,15 @@ def write(
         write_text(new / CONFIG, json.dumps(keys, indent=2))
         held = {name: tensor.detach().contiguous() for name, tensor in stored.items()}
         save_file(held, new / FILE, metadata={"format": "pt"})
+
+
+def _require_read_alike(theirs: str, family: Any) -> None:
+    """Refuse vectors beside those of tokens for a class of transformers that scales a token's only where it is given
+    its id: PEFT gives it vectors.
+    """
+    if theirs in ("PROMPT_TUNING", "P_TUNING") and family.__name__.rpartition(".")[2] == "marian":
+        fix = "keep it in viva's own form, or use prefix"
+        raise Refusal("a model's class must read vectors as it reads ids for a prompt of PEFT's", "marian's", fix)
 
 
 def _rows(family: Any, model: nn.Module) -> list[Held]:

@@ -17,26 +17,43 @@ NO_EFFECT = {
 }
 
 
-def vectors(keys: Keys, stored: dict[str, Tensor]) -> Tensor:
-    """[P, ...]: what stands in each place; refused: any other tensor. What `submodules` repeat is never read there."""
+def vectors(keys: Keys, stored: dict[str, Tensor]) -> tuple[Tensor, int]:
+    """[P, ...]: what stands in each place, and before how many stacks it is said to; of a prompt the vectors for the
+    second one are never read there. Refused: other tensors, and others than P, or P for each.
+    """
     if odd := sorted({*stored} - {MADE}) or (MADE not in stored and [f"no {MADE}"]):
         fix = "load it on the base that it was made for"
         raise Refusal(f"the tensors beside {keys.where} must be {MADE}, or of the base's head", listed(odd), fix)
     keys.ignore(**NO_EFFECT)
-    return stored[MADE][: keys.take("num_virtual_tokens")]
+    made, count, stacks = stored[MADE], keys.take("num_virtual_tokens"), keys.take("num_transformer_submodules", 1)
+    if len(made) not in (count, count * stacks):
+        must = f"{MADE} beside {keys.where} must be {count} vectors, as num_virtual_tokens says"
+        raise Refusal(must, len(made), "restore the file, or correct the number")
+    return made[:count], stacks
 
 
-def written(model: nn.Module, heads: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The keys that all have, `heads` those of attention, and the tensor."""
-    stack, made = model.stacks[-1 if model.adapter.last else 0], model.adapter.made()
+def scale(model: nn.Module) -> float:
+    """By which the vectors of a prompt are larger there: a table that is scaled is so before they stand beside it."""
+    return model.stacks[0].entry.scale or 1.0
+
+
+def written(model: nn.Module, made: Tensor, heads: int, width: int) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The keys that all have, of attention by `heads` that are `width` wide together, and the tensor."""
     keys = {
-        "num_virtual_tokens": model.adapter.count,
-        "token_dim": model.spec.width,
+        "num_virtual_tokens": len(made),
+        "token_dim": width,
         "num_attention_heads": heads,
-        "num_layers": stack.spec.layers,
+        "num_layers": model.stacks[-1].spec.layers,
         "num_transformer_submodules": 1,
     }
     return keys, {MADE: made}
+
+
+def prompt(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Those of vectors before the text; refused: a head that reads other states there."""
+    require_last(model)
+    made = model.adapter.made() * scale(model)
+    return written(model, made, model.stacks[0].spec.block(0).attention.heads, made.shape[1])
 
 
 def require_last(model: nn.Module) -> None:

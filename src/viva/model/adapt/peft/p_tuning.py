@@ -5,13 +5,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from viva.model.adapt import p_tuning
-from viva.model.adapt.peft._virtual import OURS, require_last, vectors, written
+from viva.model.adapt.peft import _virtual
+from viva.model.adapt.peft._virtual import OURS, require_last, scale, vectors
 from viva.model.arch._family import Held, Keys
 
 MADE = "of what made the vectors, which are stored as they were made"
-NO_EFFECT = dict.fromkeys(("encoder_reparameterization_type", "encoder_num_layers", "encoder_dropout"), MADE) | {
-    "num_transformer_submodules": "the vectors of a second one are never read there"
-}
+NO_EFFECT = dict.fromkeys(("encoder_reparameterization_type", "encoder_num_layers", "encoder_dropout"), MADE)
 
 
 def read(
@@ -20,12 +19,11 @@ def read(
     """Ours."""
     require_last(model)
     keys.ignore(**NO_EFFECT)
-    made = vectors(keys, stored)
-    return p_tuning.Config(length=len(made), encoder=None), {OURS: made}
+    made, _ = vectors(keys, stored)
+    return p_tuning.Config(length=len(made), encoder=None), {OURS: made / scale(model)}
 
 
 def write(config: p_tuning.Config, model: nn.Module, rows: list[Held]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Theirs."""
-    require_last(model)
-    keys, stored = written(model, model.stacks[0].spec.block(0).attention.heads)
-    return keys | {"encoder_hidden_size": config.hidden or model.spec.width}, stored
+    keys, stored = _virtual.prompt(model)
+    return keys | {"encoder_hidden_size": config.hidden or keys["token_dim"]}, stored

@@ -21,10 +21,9 @@ def read(
 ) -> tuple[prefix.Config, dict[str, Tensor]]:
     """Ours."""
     keys.ignore(**NO_EFFECT)
-    twice = keys.take("num_transformer_submodules", 1) == 2
-    made = vectors(keys, stored)
+    made, stacks = vectors(keys, stored)
     config = prefix.Config(length=len(made))
-    return config, {OURS: _every_other(made, model.stacks[-1].spec.layers) if twice else made}
+    return config, {OURS: _every_other(made, model.stacks[-1].spec.layers) if stacks == 2 else made}
 
 
 def _every_other(made: Tensor, layers: int) -> Tensor:
@@ -35,6 +34,20 @@ def _every_other(made: Tensor, layers: int) -> Tensor:
     return torch.cat([parts[2 * layer % layers] for layer in range(layers)], 1)
 
 
+def _laid_out(made: Tensor, layers: int) -> Tensor:
+    """What comes to `made` when every other part is left out; refused where layers of which theirs reads one part for
+    both have not the same.
+    """
+    parts = made.chunk(layers, 1)
+    laid = list(parts)
+    for layer, part in enumerate(parts):
+        laid[2 * layer % layers] = part
+    if not torch.equal(_every_other(joined := torch.cat(laid, 1), layers), made):
+        must = f"layers {layers // 2} apart must have one prefix for PEFT, which gives them one beside an encoder"
+        raise Refusal(must, "one each", "keep it in viva's own form")
+    return joined
+
+
 def write(config: prefix.Config, model: nn.Module, rows: list[Held]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Theirs; refused where layers have keys of several sizes, for which theirs has one."""
     shapes = {*model.adapter.shapes}
@@ -42,5 +55,9 @@ def write(config: prefix.Config, model: nn.Module, rows: list[Held]) -> tuple[di
         found, fix = ", ".join(f"{G} x {D}" for G, D in sorted(shapes)), "keep it in viva's own form"
         raise Refusal("each layer must have keys of one size for a prefix of PEFT's", found, fix)
     [(G, D)] = shapes
-    keys, stored = written(model, G)
-    return keys | {"token_dim": G * D, "encoder_hidden_size": G * D, "prefix_projection": False}, stored
+    made = model.adapter.made()
+    if len(model.stacks) > 1:
+        made = _laid_out(made, model.stacks[-1].spec.layers)
+    keys, stored = written(model, made, G, G * D)
+    keys["num_transformer_submodules"] = len(model.stacks)
+    return keys | {"encoder_hidden_size": G * D, "prefix_projection": False}, stored

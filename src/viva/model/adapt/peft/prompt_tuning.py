@@ -5,13 +5,14 @@ from typing import Any
 from torch import Tensor, nn
 
 from viva.model.adapt import prompt
-from viva.model.adapt.peft._virtual import OURS, require_last, vectors, written
+from viva.model.adapt.peft import _virtual
+from viva.model.adapt.peft._virtual import OURS, require_last, scale, vectors
 from viva.model.arch._family import Held, Keys
 
 NO_EFFECT = dict.fromkeys(
     ("prompt_tuning_init", "prompt_tuning_init_text", "tokenizer_name_or_path", "tokenizer_kwargs"),
     "used when training starts",
-) | {"num_transformer_submodules": "the vectors of a second one are never read there"}
+)
 
 
 def read(
@@ -20,12 +21,11 @@ def read(
     """Ours."""
     require_last(model)
     keys.ignore(**NO_EFFECT)
-    made = vectors(keys, stored)
-    return prompt.Config(length=len(made)), {OURS: made}
+    made, _ = vectors(keys, stored)
+    return prompt.Config(length=len(made)), {OURS: made / scale(model)}
 
 
 def write(config: prompt.Config, model: nn.Module, rows: list[Held]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Theirs."""
-    require_last(model)
-    keys, stored = written(model, model.stacks[0].spec.block(0).attention.heads)
+    keys, stored = _virtual.prompt(model)
     return keys | {"prompt_tuning_init": "RANDOM"}, stored
