@@ -63,7 +63,7 @@ class Parrot:
 @pytest.fixture
 def parrot(monkeypatch):
     model = Parrot()
-    monkeypatch.setattr(api, "load", lambda name, dtype: model)
+    monkeypatch.setattr(api, "load", lambda name, dtype, adapter: model)
     return model
 
 
