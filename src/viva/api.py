@@ -350,6 +350,7 @@ class LanguageModel:
         base = self.base or self
         plain = folder.Loaded(base.config, base.model, base.own_tokenizer, {}, {}, base.labels)
         loaded, made = adapter_folder.onto(plain, located(base.source), located(path))
+        made = made.model_copy(update={"config": made.config.folded(loaded.model)})
         known = {"labels": loaded.labels, "texts": _texts(loaded.manifest) or base.texts}
         return replace(
             base,

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 import viva
 from viva.base.errors import Refusal
 from viva.model import adapt, adapter, folder
-from viva.model.adapt import bottleneck, ia3, lora
+from viva.model.adapt import bottleneck, ia3, lora, p_tuning, prefix, prompt
 from viva.model.arch import llama
 from viva.model.init import initialise
 
@@ -19,7 +19,12 @@ KINDS = {
     "qlora": lora.Config(rank=2, targets=("attention.q", "ffn.down"), quantize="nf4"),
     "ia3": ia3.Config(),
     "bottleneck": bottleneck.Config(hidden=4),
+    "prompt": prompt.Config(length=3, text="so"),
+    "p_tuning": p_tuning.Config(length=3, hidden=4),
+    "prefix": prefix.Config(length=3),
+    "mapped": prefix.Config(length=3, hidden=4),
 }
+FOLDED = {"p_tuning": p_tuning.Config(length=3, encoder=None), "mapped": prefix.Config(length=3)}  # once loaded
 IDS = torch.arange(2 * 9).reshape(2, 9)
 
 
@@ -37,7 +42,7 @@ def made(path, seed):
 def tuned(base, kind, seed=0):
     """A model with an adapter of other numbers than those it begins with."""
     model = viva.load(base).model
-    adapt.attach(model, KINDS[kind])
+    adapt.attach(model, KINDS[kind], encode=lambda text: [1, 2])
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
@@ -65,7 +70,7 @@ def test_an_adapter_is_read_back_bit_for_bit(base, tmp_path, kind):
     assert {file.name for file in path.iterdir()} == {"adapter.safetensors", "viva.json"}
     for found in (viva.load(base, adapter=path), viva.load(path)):
         assert torch.equal(scores(found), scores(model))
-        assert found.adapter.config == KINDS[kind]
+        assert found.adapter.config == FOLDED.get(kind, KINDS[kind])
 
 
 def test_adapters_of_one_base_share_its_weights_and_are_asked_in_any_order(base, tmp_path):
@@ -161,9 +166,10 @@ def test_merged_it_needs_neither(base, tmp_path, kind):
     assert said["merged"] == str(path) and said["parent"] == str(base)
 
 
-def test_what_no_linear_map_computes_is_not_merged(base, tmp_path):
-    path, _ = saved(base, "bottleneck", tmp_path / "adapter")
-    with pytest.raises(Refusal, match="must be a change of linear maps to be merged into them"):
+@pytest.mark.parametrize("kind", ["bottleneck", "prompt", "p_tuning", "prefix"])
+def test_what_no_linear_map_computes_is_not_merged(base, tmp_path, kind):
+    path, _ = saved(base, kind, tmp_path / "adapter")
+    with pytest.raises(Refusal, match=r"must be a change of linear maps .* but found networks or vectors of its own"):
         viva.load(path).merged()
 
 

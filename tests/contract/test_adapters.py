@@ -15,6 +15,10 @@ KINDS = names("viva.model.adapt")
 FAMILIES = {"llama": llama, "gpt2": gpt2, "bert": bert, "t5": t5, "qwen2_moe": qwen2_moe}
 
 
+AHEAD = ("prompt", "p_tuning", "prefix")  # which stand before a text, and are read from the first
+PAIRS = [(k, f) for f in FAMILIES for k in KINDS if not (k in AHEAD and f == "qwen2_moe")]
+
+
 def tiny(family=llama, seed=0):
     return initialise(family.TINY.spec().build(), seed).eval()
 
@@ -32,7 +36,7 @@ def adapter(kind, family="llama"):
     return variant("viva.model.adapt", kind).Config(**experts)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in AHEAD])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_a_model_begins_as_its_base(kind, family):
     model = tiny(FAMILIES[family])
@@ -41,8 +45,7 @@ def test_a_model_begins_as_its_base(kind, family):
     torch.testing.assert_close(read(model), before, atol=1e-6, rtol=0)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("kind, family", PAIRS)
 def test_every_trained_number_moves_and_no_frozen_one(kind, family):
     model = tiny(FAMILIES[family])
     adapt.attach(model, adapter(kind, family))

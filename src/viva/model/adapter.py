@@ -124,7 +124,8 @@ def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
         config = config.model_copy(update={"head": adapter.head})
         model.spec = config.spec()
         model.head = model.spec.head.build(model.spec).to(model.embedding.weight)
-    adapt.attach(model, adapter.config, keep=("head",) if adapter.head else ())
+    keep = ("head",) if adapter.head else ()
+    adapt.attach(model, adapter.config, keep=keep, encode=lambda text: [0])  # whatever it begins as, it is filled
     _fill(own(model, adapter.head is not None), stored, path)
     labels = tuple(said["labels"]) if said.get("labels") else base.labels
     adapter = adapter.model_copy(update={"source": str(path.resolve())})

@@ -6,6 +6,7 @@ from dataclasses import replace
 from torch import Tensor
 
 from viva.base.errors import Refusal
+from viva.model.adapt._virtual import Text
 from viva.model.cache import Cache, Contiguous
 from viva.model.flow import Memory
 from viva.model.layout import Layout
@@ -51,8 +52,9 @@ class Transformer(Whole):
     ) -> Memory:
         require_encoder(self)
         x = self.embedding(ids)
-        layout = _laid(x, layout, weights)
-        return Memory(self.encoder(x, layout, segments=segments, weights=weights), layout)
+        text = self._text(self.encoder, Text(x, _laid(x, layout, weights), segments))
+        states = self.encoder(text.x, text.layout, text.cache, segments=text.segments, weights=weights)
+        return Memory(states, text.layout)
 
     def hidden(
         self,
@@ -79,24 +81,33 @@ class Transformer(Whole):
             require_crossing(self, memory, len(x))
         if self.decoder is None:
             require_whole_text(cache)
-            return self.encoder(x, layout, segments=segments, weights=weights, states=states)
-        read = x.shape[1] if cache is None else taken_in(layout, cache, len(x))
-        x = self.decoder(x, layout, cache, memory, segments, recall, weights, states)
+        text = self._text(self.stacks[-1], Text(x, layout, segments, cache))
+        read = text.x.shape[1] if cache is None else taken_in(text.layout, cache, len(x))
+        x = self.stacks[-1](text.x, text.layout, text.cache, memory, text.segments, recall, weights, states)
+        for layer in states or ():
+            states[layer] = text.own(states[layer])
         for kept in (cache, recall):
             if kept is not None:
                 kept.advance(read)
-        return x
+        return text.own(x)
 
     def cache(self, B: int, capacity: int) -> Contiguous:
-        weight = self.embedding.weight
-        return Contiguous(self.spec, B, capacity, weight.dtype, weight.device)
+        weight, ahead = self.embedding.weight, self.virtual.count if self.virtual else 0
+        return Contiguous(self.spec, B, capacity + ahead, weight.dtype, weight.device)
+
+    def _text(self, stack: Stack, text: Text) -> Text:
+        """What a stack reads of a text: behind virtual tokens, where it begins and they are to stand there."""
+        virtual = self.virtual
+        if virtual is None or stack is not self.stacks[-1 if virtual.last else 0] or _begun(text.cache):
+            return text
+        return virtual.ahead_of(text)
 
     def weights(
         self, ids: Tensor, layers: Sequence[str | int] | None = None, encoder: bool = False, **given
     ) -> dict[str, Tensor]:
         """The attention weights [B, H, T, S] of a list of `layers`, by name: "0", "1", ... (or 0, 1, ...) are of
         self-attention, "0.cross" of that to the memory; left out, of all. `given` is what `hidden` takes, or with
-        `encoder` what `encode` takes.
+        `encoder` what `encode` takes. Virtual tokens stand among T and S.
         """
         stack = (self.encoder if encoder else self.decoder) or self.stacks[0]
         blocks = [stack.spec.block(layer) for layer in range(stack.spec.layers)]
@@ -124,6 +135,11 @@ def _laid(
         if cache is not None:
             require_behind(layout, cache)
     return layout if weights is None else replace(layout, whole=True)
+
+
+def _begun(cache: Cache | None) -> bool:
+    """Whether it holds tokens, and with them what stands before them."""
+    return cache is not None and not (isinstance(cache.held, int) and cache.held == 0)
 
 
 def _require_segments(stack: Stack, layout: Layout, cache: Cache | None) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from viva.base.config import Config, kind
 from viva.base.errors import Refusal
+from viva.model.adapt._virtual import Virtual
 from viva.model.cache import Cache
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
@@ -44,6 +45,12 @@ class Whole(nn.Module):
     def tells_segments(self) -> bool:
         """Whether it has vectors by which to tell the second of two texts from the first."""
         return any(stack.spec.entry.segments > 1 for stack in self.stacks[:1])
+
+    @property
+    def virtual(self) -> Virtual | None:
+        """What an adapter sets before each document, as long as it is on."""
+        adapter = getattr(self, "adapter", None)
+        return adapter if adapter is not None and adapter.on else None
 
     @property
     def head_weight(self) -> Tensor:

@@ -80,7 +80,8 @@ class Data:
         context = batching.context - reading.extra
         if context < 1:
             found, fix = f"a context of {batching.context}", "raise train.context"
-            raise Refusal(f"a context must have room for the {reading.extra} tokens the objective adds", found, fix)
+            must = f"a context must have room for the {reading.extra} tokens that are added to a document"
+            raise Refusal(must, found, fix)
         self.spans, self.report = reading.spans(documents, context, long, named)
         if not self.spans:
             must = f"{name} must hold a document of {1 + ahead} to {context + ahead} tokens"

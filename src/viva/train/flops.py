@@ -22,6 +22,7 @@ def train_flops(model: Transformer, context: int) -> float:
     under a causal mask a token sees T / 2 others on average. Of experts those count that compute a token.
     """
     tables = {id(module.weight) for module in model.modules() if isinstance(module, nn.Embedding)}
+    tables |= {id(p) for p in model.virtual.parameters()} if model.virtual else set()  # used once a pass
     matrices = {id(p): _work(p) for p in model.parameters() if p.ndim == 2 and id(p) not in tables}
     if isinstance(model.head, Vocabulary):
         matrices[id(model.head_weight)] = _work(model.head_weight)

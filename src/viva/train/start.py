@@ -119,7 +119,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
     config = _beginning(config, recipe, form, tokens)
     folder.require_savable(config, found, tokens)
     if recipe.adapter is not None:
-        adapt.attach(found, recipe.adapter, recipe.seed, keep=("head",) if new_head else ())
+        adapt.attach(found, recipe.adapter, recipe.seed, ("head",) if new_head else (), tokens.encode)
     return config, found
 
 
@@ -248,6 +248,7 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     config, found = resumed(recipe, begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
     reading = recipe.objective.reading(tokens)
+    reading.extra += found.virtual.count if found.virtual else 0
     learned, held_out = sources.reads(recipe, read)
 
     def data(reads: sources.Reads, found: list[Documents], shares: tuple[Share, ...] = ()) -> Data:

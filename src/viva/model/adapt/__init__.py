@@ -4,7 +4,7 @@
 name `adapter` by the one that it changes, so that the model's own tensors keep their names.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
 from typing import Any
@@ -21,6 +21,15 @@ class Base(Config):
     def attach(self, model: nn.Module, seed: int) -> None:
         """Put the adapter into the model, its starting weights drawn by `seed`; refused where nothing fits."""
         raise NotImplementedError
+
+    def begin(self, model: nn.Module, encode: Callable[[str], list[int]] | None) -> None:
+        """Set what begins as a text of the config says, whose ids `encode` gives; by default nothing does."""
+
+    def folded(self, model: nn.Module) -> "Base":
+        """Keep in the model what the adapter computes with and not what made that, and return the config of it; by
+        default they are the same.
+        """
+        return self
 
 
 class Change(nn.Module):
@@ -56,8 +65,16 @@ def _after(module: nn.Module, given: tuple, y: Any) -> Any:
     return change.after(module, given[0], y) if change.on else y
 
 
-def attach(model: nn.Module, config: Base, seed: int = 0, keep: Sequence[str] = ()) -> None:
-    """Freeze the model, except the parts named in `keep`, such as a new head, and put the adapter into it."""
+def attach(
+    model: nn.Module,
+    config: Base,
+    seed: int = 0,
+    keep: Sequence[str] = (),
+    encode: Callable[[str], list[int]] | None = None,
+) -> None:
+    """Freeze the model, except the parts named in `keep`, such as a new head, and put the adapter into it; `encode`
+    gives the ids of a text that it is to begin as.
+    """
     if adapted(model):
         fix = "attach it to the base, or merge the first one: viva merge BASE ADAPTER OUT"
         raise Refusal("a model must have one adapter", "one that has an adapter", fix)
@@ -65,6 +82,7 @@ def attach(model: nn.Module, config: Base, seed: int = 0, keep: Sequence[str] = 
     for name in keep:
         model.get_submodule(name).requires_grad_(True)
     config.attach(model, seed)
+    config.begin(model, encode)
 
 
 def changes(model: nn.Module) -> Iterator[Change]:

@@ -22,6 +22,7 @@ from viva.model.adapt.peft._modules import ABOVE, in_head
 from viva.model.arch._family import Held, Keys
 
 CONFIG, FILE = "adapter_config.json", "adapter_model.safetensors"
+THEIRS = {"prompt": "prompt_tuning", "prefix": "prefix_tuning"}  # their word for a kind, where it is another
 TASKS = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "span": "QUESTION_ANS", "none": "FEATURE_EXTRACTION"}
 NO_EFFECT = {
     "task_type": "the base's head says it",
@@ -54,6 +55,7 @@ def read(path: Path, family: Any, model: nn.Module) -> tuple[Config, dict[str, T
     if wanted not in known:
         fix = nearest(str(wanted), known).replace("use", "load one of type", 1)
         raise Refusal(f"peft_type in {keys.where} must be known", repr(wanted), fix)
+    _require_read_alike(wanted, family)
     rows = _rows(family, model)
     stored = {name.removeprefix(ABOVE): tensor for name, tensor in tensors.opened(path / FILE).items()}
     head = {row.ours[0]: stored.pop(row.theirs) for row in rows if in_head(row) and row.theirs in stored}
@@ -71,15 +73,16 @@ def write(
 
     A kind that PEFT has not is refused.
     """
-    known = names(__name__)
-    if kind(config) not in known:
+    theirs = THEIRS.get(kind(config), kind(config))
+    if theirs not in (known := names(__name__)):
         raise Refusal("an adapter must be of a kind that PEFT has", kind(config), f"use {', '.join(known)}")
+    _require_read_alike(theirs.upper(), family)
     rows, own = _rows(family, plain), dict(model.named_parameters())
-    keys, stored = variant(__name__, kind(config)).write(config, model, rows)
+    keys, stored = variant(__name__, theirs).write(config, model, rows)
     saved = [row for row in rows if head and in_head(row)]
     stored |= {ABOVE + row.theirs: own[row.ours[0]] for row in saved}
     keys |= {
-        "peft_type": kind(config).upper(),
+        "peft_type": theirs.upper(),
         "task_type": _task(model),
         "base_model_name_or_path": place,
         "inference_mode": True,
@@ -89,6 +92,15 @@ def write(
         write_text(new / CONFIG, json.dumps(keys, indent=2))
         held = {name: tensor.detach().contiguous() for name, tensor in stored.items()}
         save_file(held, new / FILE, metadata={"format": "pt"})
+
+
+def _require_read_alike(theirs: str, family: Any) -> None:
+    """Refuse vectors beside those of tokens for a class of transformers that scales a token's only where it is given
+    its id: PEFT gives it vectors.
+    """
+    if theirs in ("PROMPT_TUNING", "P_TUNING") and family.__name__.rpartition(".")[2] == "marian":
+        fix = "keep it in viva's own form, or use prefix"
+        raise Refusal("a model's class must read vectors as it reads ids for a prompt of PEFT's", "marian's", fix)
 
 
 def _rows(family: Any, model: nn.Module) -> list[Held]:
