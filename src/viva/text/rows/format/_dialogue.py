@@ -24,3 +24,14 @@ def asked(dialogue: str) -> list[dict]:
     """The messages of a dialogue that is to be answered, whether the answer's turn is opened in it or not."""
     found = turns(dialogue)
     return found[:-1] if found[-1] == OPENED else found
+
+
+def last_turn(dialogue: str) -> tuple[str, str]:
+    """What stands before the words of the last turn, and these.
+
+    >>> last_turn("\\n\\nHuman: Hi\\n\\nAssistant: Hello")
+    ('\\n\\nHuman: Hi\\n\\nAssistant:', ' Hello')
+    """
+    *_, last = TURN.finditer(dialogue)
+    at = last.end() - last[0].endswith(" ")
+    return dialogue[:at], dialogue[at:]
