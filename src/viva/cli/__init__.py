@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from viva.base.config import refusal
 from viva.base.errors import Refusal, notices
-from viva.cli import chat, compare, data, doctor, fields, generate, lineage, quickstart, tokenizer, train
+from viva.cli import chat, compare, data, doctor, fields, generate, lineage, quickstart, reward, tokenizer, train
 
 app = App(
     name="viva",
@@ -28,6 +28,7 @@ for verb in (quickstart.quickstart, train.train, generate.generate, chat.chat):
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
 app.command(data.app)
+app.command(reward.app)
 for verb in (compare.compare, fields.fields, doctor.doctor, lineage.lineage):
     app.command(verb, help_format="plaintext")
 

@@ -33,7 +33,8 @@ class Sides(Reading):
         if long == "refuse":
             for number in np.flatnonzero(longer > context + self.unread):
                 _require_room(documents, int(number), context, named)
-        found, report = spans(longer, context, long, self.unread, lambda number: f"the longer answer of {named(number)}")
+        side = lambda number: f"the longer answer of {named(number)}"  # noqa: E731
+        found, report = spans(longer, context, long, self.unread, side)
         kept = [Span(span.document, 0, int(documents.lengths[span.document])) for span in found]
         left_out = int(documents.lengths.sum()) - sum(span.length for span in kept)
         return kept, replace(report, dropped_tokens=left_out)

@@ -73,7 +73,8 @@ class Config(Base):
 
         def reward(model: nn.Module, batch: Batch) -> Loss:
             rewards = model(batch.ids, batch.layout)
-            chosen, rejected = rewards.to(torch.promote_types(rewards.dtype, torch.float32)).unflatten(0, (-1, 2)).unbind(1)
+            rewards = rewards.to(torch.promote_types(rewards.dtype, torch.float32))
+            chosen, rejected = rewards[0::2], rewards[1::2]
             margin = batch.labels if self.margin == "row" else self.margin
             losses = bradley_terry(chosen, rejected, margin, batch.labels if self.votes else 1.0)
             if self.center:

@@ -26,12 +26,19 @@ def asked(dialogue: str) -> list[dict]:
     return found[:-1] if found[-1] == OPENED else found
 
 
-def last_turn(dialogue: str) -> tuple[str, str]:
-    """What stands before the words of the last turn, and these.
+def parted(one: str, other: str) -> tuple[str, str, str] | None:
+    """What two dialogues begin with alike, up to where the assistant goes on in its own words, and the rest of each;
+    None where they do not part there.
 
-    >>> last_turn("\\n\\nHuman: Hi\\n\\nAssistant: Hello")
-    ('\\n\\nHuman: Hi\\n\\nAssistant:', ' Hello')
+    >>> parted("\\n\\nHuman: Hi\\n\\nAssistant: Hello", "\\n\\nHuman: Hi\\n\\nAssistant: What?")
+    ('\\n\\nHuman: Hi\\n\\nAssistant:', ' Hello', ' What?')
     """
-    *_, last = TURN.finditer(dialogue)
-    at = last.end() - last[0].endswith(" ")
-    return dialogue[:at], dialogue[at:]
+    *_, last = [None, *(turn for turn in TURN.finditer(one) if other.startswith(one[: _said(turn)]))]
+    if last is None or last[1] != "Assistant":
+        return None
+    return one[: _said(last)], one[_said(last) :], other[_said(last) :]
+
+
+def _said(turn: re.Match) -> int:
+    """Where the words of a turn begin."""
+    return turn.end(1) + 1

@@ -8,7 +8,7 @@ from typing import ClassVar
 from viva.base.errors import Refusal
 from viva.text.rows.fields import Format, corrected, number, text, value
 from viva.text.rows.format import _talk
-from viva.text.rows.format._dialogue import TURN, is_dialogue, last_turn, turns
+from viva.text.rows.format._dialogue import TURN, is_dialogue, parted, turns
 from viva.text.rows.format.alpaca import asked
 from viva.text.rows.format.prompt import completed
 from viva.text.rows.row import Row
@@ -25,9 +25,9 @@ class Config(Format):
     it. input, system, tools: as in alpaca and messages. degree: the field of a number that says how much the chosen one
     is preferred, where an objective asks for it.
 
-    The chat template lays both out as conversations; with `plain`, texts stand as they are, as in prompt, and a dialogue
-    is asked up to where its last turn begins. A document is the two whole, the chosen first, cut between them, and of
-    each the answer alone is learned.
+    The chat template lays both out as conversations; with `plain`, texts stand as they are, as in prompt, and dialogues
+    are asked up to where the two part. A document is the two whole, the chosen first, cut between them, and of each the
+    answer alone is learned.
     """
 
     told_by: ClassVar = (
@@ -75,11 +75,10 @@ class Config(Format):
         """Both texts as they stand."""
         where, sides = self._prompt(row), [text(row, side) for side in (self.chosen, self.rejected)]
         if where is None and all(map(is_dialogue, sides)):
-            (prompt, chosen), (other, rejected) = map(last_turn, sides)
-            if prompt != other:
-                must = f"{row.where} must have answers to one prompt in {self.chosen!r} and {self.rejected!r}"
-                raise Refusal(must, "other turns before the last", "let the dialogues differ in their last turn alone")
-            sides = [chosen, rejected]
+            found = parted(*sides)
+            if found is None:
+                raise self._other_prompts(row, "the two do not part where the assistant speaks")
+            prompt, *sides = found
         else:
             prompt = text(row, where or PROMPTS[0])
         chosen, rejected = (completed(tokenizer, prompt, side) for side in sides)
@@ -105,10 +104,13 @@ class Config(Format):
         shared = next((at for at in range(most) if chosen[at] != rejected[at]), most)
         ends = [talk[shared].get("role") if talk[shared:] else None for talk in (chosen, rejected)]
         if ends != ["assistant", "assistant"]:
-            must = f"{row.where} must have answers to one prompt in {self.chosen!r} and {self.rejected!r}"
             found = f"turns of {ends[0]} and {ends[1]} where the two part, after {shared} messages"
-            raise Refusal(must, found, "let both begin with the same messages, the last of them the user's")
+            raise self._other_prompts(row, found)
         return shared
+
+    def _other_prompts(self, row: Row, found: str) -> Refusal:
+        must = f"{row.where} must have answers to one prompt in {self.chosen!r} and {self.rejected!r}"
+        return Refusal(must, found, "let both begin with the same messages, the last of them the user's")
 
 
 def _joined(prompt: list[_talk.Message], answer: list[_talk.Message]) -> list[_talk.Message]:
