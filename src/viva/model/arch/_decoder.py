@@ -1,12 +1,12 @@
 """What decoders' published classes have on top beside words: a class for each text, by its last token (without bias),
-or for each token.
+or for each token. Of one class it is a number, such as the reward of an answer.
 """
 
 from typing import Any
 
 from viva.base.config import Config, kind
 from viva.model.arch._family import Held, Keys, held, pairs
-from viva.model.head import classify, none, tag
+from viva.model.head import classify, none, regress, tag
 
 DROPOUT = "classifier_dropout"  # their key of the dropout before the scores of tokens
 
@@ -16,6 +16,7 @@ def heads(name: str, words: str = "ForCausalLM") -> dict[str, str]:
     return {
         "lm": name + words,
         "classify": f"{name}ForSequenceClassification",
+        "regress": f"{name}ForSequenceClassification",
         "tag": f"{name}ForTokenClassification",
         "none": f"{name}Model",
     }
@@ -27,7 +28,7 @@ def read_head(keys: Keys, heads: dict[str, str], tied: bool) -> Config | None:
     """
     found, labels, dropout = keys.head(heads), keys.labels(), keys.take(DROPOUT, 0.1, null=0.1)
     if found == "classify":
-        return classify.Config(labels=labels, bias=False)
+        return regress.Config(bias=False) if labels == 1 else classify.Config(labels=labels, bias=False)
     if found == "tag":
         return tag.Config(labels=labels, dropout=dropout)
     return none.Config() if found == "none" and not tied else None
@@ -42,13 +43,13 @@ def head_to_hf(head: Config) -> dict[str, Any]:
 
 def fitted(head: Config, dropout: float) -> Config:
     """A head as their classes have it; `dropout` is the model's."""
-    changed = {"classify": {"bias": False}, "tag": {"dropout": dropout}}
+    changed = {"classify": {"bias": False}, "regress": {"bias": False}, "tag": {"dropout": dropout}}
     return head.model_copy(update=changed.get(kind(head), {}))
 
 
 def head_rows(tokens: str = "score") -> tuple[Held, ...]:
     """The rows of these heads; `tokens` is their name of the one for tokens."""
     return (
-        held("score.weight", "head.out.weight", head="classify"),
+        *(held("score.weight", "head.out.weight", head=head) for head in ("classify", "regress")),
         *pairs({tokens: "head.out"}, head="tag"),
     )
