@@ -160,7 +160,7 @@ def test_without_pairs_to_learn_from_each_part_is_told_by_the_others():
     alone = words(*[(f"a{n}x", f"b{n}x") for n in range(10)])
     assert baselines.margins(baselines.by_words, alone, None).tolist() == [0] * 10
     assert (baselines.margins(baselines.by_words, alone, alone) > 0).all()
-    with pytest.raises(Refusal, match="pairs must be 5 at least for a baseline .* found 4"):
+    with pytest.raises(Refusal, match=r"pairs must be 5 at least for a baseline .* found 4"):
         baselines.margins(baselines.by_words, words(*[("a", "b")] * 4), None)
 
 
@@ -203,7 +203,7 @@ def test_answers_are_read_as_training_reads_them(family, tokenizer):
     ("changes", "given", "sentence"),
     [
         ({"head": None}, GIVEN, "a model must have the head regress to tell values, but found the head lm"),
-        ({}, [], "a reward model must be measured on pairs of answers, but found none"),
+        ({}, [], "a reward model must be measured on pairs of answers of at most 64 tokens, but found none"),
         (
             {"context": 8},
             rows(("words", "some words " * 9)),
@@ -215,6 +215,14 @@ def test_answers_are_read_as_training_reads_them(family, tokenizer):
 def test_what_cannot_be_measured_is_refused(changes, given, sentence, tokenizer):
     with pytest.raises(Refusal, match=sentence):
         score(model(llama, tokenizer, **changes), tokenizer, FORM, given)
+
+
+def test_pairs_that_are_too_long_are_left_out_where_that_is_asked(tokenizer):
+    given = [*GIVEN, *rows(("words", "some words " * 40))]
+    found = model(llama, tokenizer)
+    scored = score(found, tokenizer, FORM, given, drop=True)
+    assert scored.left_out == 1 and scored.pairs.where == ["d.jsonl:1", "d.jsonl:2"]
+    np.testing.assert_allclose(scored.rewards, score(found, tokenizer, FORM, GIVEN).rewards)
 
 
 def test_rewards_that_are_constant_or_no_numbers_are_refused(tokenizer):

@@ -85,7 +85,7 @@ def test_what_is_not_a_pair_is_refused_and_so_is_one_too_long():
     with pytest.raises(Refusal, match="documents must be two answers to a prompt, but found another format"):
         batch(Memory([[1, 2, 3]]), Compared(PAD))
     assert Data(couples(PAIRS), Batching(context=5), Compared(PAD)).report.dropped == 0
-    with pytest.raises(Refusal, match="the longer answer of document 1 must have at most 4 tokens .* found 5"):
+    with pytest.raises(Refusal, match=r"the longer answer of document 1 must have at most 4 tokens .* found 5"):
         Data(couples(PAIRS), Batching(context=4), Compared(PAD))
 
 

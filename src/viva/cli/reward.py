@@ -13,7 +13,13 @@ app = App(name="reward", help="Measure a reward model before it is used.", help_
 
 @app.command
 def report(
-    model: str, *fields: str, data: str, train: str | None = None, out: Path | None = None, worst: Count = 5
+    model: str,
+    *fields: str,
+    data: str,
+    train: str | None = None,
+    out: Path | None = None,
+    worst: Count = 5,
+    drop: bool = False,
 ) -> None:
     """Measure a reward model on pairs it has not learned from: how many it tells right, beside which answer is longer
     and a bag of words; whether it is as sure as it is right; what it has to do with length; where it is most wrong.
@@ -37,6 +43,8 @@ def report(
         another folder to write the report into
     worst
         how many of the pairs told wrong are shown, the worst first
+    drop
+        leave out pairs that are too long for the model, and say how many
     """
     from viva import api
     from viva.align import vouched
@@ -52,7 +60,7 @@ def report(
     learned = None
     if train is not None:
         learned, _ = scored.read(files.Config(path=train).rows(), form, loaded.tokenizer)
-    found = scored.score(loaded.model, loaded.tokenizer, form, files.Config(path=data).rows())
+    found = scored.score(loaded.model, loaded.tokenizer, form, files.Config(path=data).rows(), drop)
     told = measure(data, form, found, learned, worst)
     text = page(told)
     print(text, end="")

@@ -50,13 +50,8 @@ def margins(baseline: Baseline, test: Pairs, train: Pairs | None) -> np.ndarray:
     part = np.arange(len(test.where)) % FOLDS
     found = np.empty(len(part))
     for number in range(FOLDS):
-        found[part == number] = baseline(_some(test, part != number), _some(test, part == number))
+        found[part == number] = baseline(test.some(part != number), test.some(part == number))
     return found
-
-
-def _some(pairs: Pairs, kept: np.ndarray) -> Pairs:
-    at = np.flatnonzero(kept)
-    return Pairs([pairs.where[i] for i in at], [pairs.sides[i] for i in at])
 
 
 def _texts(pairs: Pairs) -> list[str]:

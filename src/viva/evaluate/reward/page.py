@@ -12,7 +12,8 @@ def page(report: Report) -> str:
     """All of it."""
     flags = [f"- {flag}" for flag in report.flags] or ["nothing is to be said against it"]
     fields = "".join(f", {name} {value}" for name, value in report.form.items())
-    lines = [f"{report.pairs:,} pairs of {report.data}, read by the format preference{fields}.", "", *flags]
+    left_out = f" {report.left_out:,} more are too long for the model and left out." if report.left_out else ""
+    lines = [f"{report.pairs:,} pairs of {report.data}, read by the format preference{fields}.{left_out}", "", *flags]
     parts = {
         "Pairs told right": _accuracy(report),
         "Calibration": _calibration(report),

@@ -36,13 +36,19 @@ class Pairs:
         """By how many tokens the chosen answer is longer, [N]."""
         return np.array([chosen.tokens - rejected.tokens for chosen, rejected in self.sides])
 
+    def some(self, kept: np.ndarray) -> "Pairs":
+        """Those where `kept` [N] is true."""
+        at = np.flatnonzero(kept)
+        return Pairs([self.where[i] for i in at], [self.sides[i] for i in at])
+
 
 @dataclass(frozen=True)
 class Scored:
-    """`rewards` [N, 2] of the answers of `pairs`."""
+    """`rewards` [N, 2] of the answers of `pairs`; `left_out`: how many other pairs are too long for the model."""
 
     pairs: Pairs
     rewards: np.ndarray
+    left_out: int = 0
 
     @cached_property
     def margins(self) -> np.ndarray:
@@ -63,16 +69,22 @@ def read(rows: Iterable[Row], form: Format, tokenizer: Tokenizer) -> tuple[Pairs
     return Pairs([row.where for row in rows], sides), wholes
 
 
-def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row]) -> Scored:
+def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row], drop: bool = False) -> Scored:
     """What the model says of every pair.
 
-    Refused: a model without the head `regress`, an answer that is too long to be read with its prompt, rewards that are
-    not finite or all the same, and data without pairs.
+    Refused: a model without the head `regress`, rewards that are not finite or all the same, data without pairs and,
+    unless it is to `drop` these, pairs of which an answer is too long to be read with its prompt.
     """
     require_head(model, "regress")
     pairs, wholes = read(rows, form, tokenizer)
+    couples = zip(wholes[::2], wholes[1::2], strict=True)
+    fits = [max(map(len, couple)) <= model.spec.context for couple in couples]
+    if drop:
+        pairs = pairs.some(np.array(fits, bool))
+        wholes = [ids for ids, fit in zip(wholes, np.repeat(fits, 2), strict=True) if fit]
     if not pairs.where:
-        raise Refusal("a reward model must be measured on pairs of answers", "none", "give rows with two answers")
+        must = f"a reward model must be measured on pairs of answers of at most {model.spec.context} tokens"
+        raise Refusal(must, "none", "give rows with two answers")
     for place, ids in zip(np.repeat(pairs.where, 2), wholes, strict=True):
         require_fit(model, f"{place}, a prompt with its answer,", len(ids))
     model.eval()
@@ -80,4 +92,4 @@ def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row])
     if np.ptp(rewards) == 0:
         found = f"{rewards[0]:g} for all of {len(rewards):,} answers"
         raise Refusal("a reward must tell answers apart", found, "train the model, or load an intact one")
-    return Scored(pairs, rewards.reshape(-1, 2))
+    return Scored(pairs, rewards.reshape(-1, 2), fits.count(False))
