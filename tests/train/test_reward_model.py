@@ -8,6 +8,7 @@ import torch
 from pydantic import ValidationError
 
 from viva.base.errors import Refusal
+from viva.cli import main
 from viva.model.arch import bert, llama
 from viva.model.head import regress
 from viva.model.init import initialise
@@ -130,6 +131,10 @@ def test_it_learns_what_is_preferred(place, capsys):
     assert done.metrics["valid_accuracy"] > 0.8 and done.metrics["valid_margin"] > 1
     looked(recipe(where, changes, "looks"))
     assert "-- preferred to the next --" in capsys.readouterr().out
+    assert main(["reward", "report", str(where / "learns"), "--data", str(where / "pairs.jsonl")]) == 0
+    shown = capsys.readouterr().out
+    assert "40 pairs" in shown and "plain True" in shown  # as the run's recipe says
+    assert (where / "learns/checkpoints/step-00000040/reward_report.json").is_file()
 
 
 @pytest.mark.parametrize(

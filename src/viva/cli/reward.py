@@ -75,12 +75,10 @@ def _form(model: Path, fields: tuple[str, ...]):
     """The format preference, with the fields that are given or else those by which the run learned."""
     from viva.base.config import parse, read_yaml
     from viva.text.rows.format import preference
+    from viva.train.recipe import FILE
 
-    recipe = next(
-        (place for place in (model, *model.resolve().parents[1:2]) if (place / "recipe.yaml").is_file()), None
-    )
-    before = {} if fields or recipe is None else read_yaml(recipe / "recipe.yaml")["format"]
-    known = (
-        {name: value for name, value in before.items() if name != "kind"} if before.get("kind") == "preference" else {}
-    )
+    places = [place / FILE for place in (model, *model.resolve().parents[1:2]) if (place / FILE).is_file()]
+    known = dict(read_yaml(places[0])["format"]) if places and not fields else {}
+    if known.pop("kind", None) != "preference":
+        known = {}
     return parse(preference.Config, known, fields, "the format preference")

@@ -1,5 +1,7 @@
 """Pairs of answers as a reward model scores them."""
 
+import warnings
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -7,7 +9,7 @@ from functools import cached_property
 import numpy as np
 import torch
 
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal, counted, notices
 from viva.infer.together import read_together, require_fit
 from viva.infer.use import require_head
 from viva.model.whole import Whole
@@ -58,8 +60,11 @@ class Scored:
 
 def read(rows: Iterable[Row], form: Format, tokenizer: Tokenizer) -> tuple[Pairs, list[list[int]]]:
     """The pairs in `rows`, and the ids of both wholes of each, one after the other."""
-    rows = list(rows)
-    examples = form.examples(rows, tokenizer)
+    rows, said = list(rows), Counter()
+    with notices(lambda notice: said.update([notice])):
+        examples = form.examples(rows, tokenizer)
+    for sentence in counted(said):
+        warnings.warn(Notice(sentence), stacklevel=2)
     wholes, sides = [], []
     for made in examples:
         parts = [(made.ids[: made.cut], made.mask[: made.cut]), (made.ids[made.cut :], made.mask[made.cut :])]
