@@ -8,7 +8,7 @@ import torch
 from viva.align.reply import Prompt
 from viva.align.reward import Setting, judged, model
 from viva.align.rollout import Rollout
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.model import folder
 from viva.model.arch import llama
 from viva.model.head import regress
@@ -82,7 +82,8 @@ def test_a_reward_model_reads_prompt_and_reply(tokenizer, tmp_path):
     folder.save(tmp_path / "judge", config, judge, tokenizer)
     _, found = policy(tokenizer)
     said = Rollout(replies=3, max_new_tokens=6).drawn(found, tokenizer, prompts(tokenizer, "a cat", "a dog"), seed=0)
-    rewards = judged(model.Config(path=str(tmp_path / "judge")).build(Setting(tokenizer)), said)
+    with pytest.warns(Notice, match=r"the reward model .*judge has no report: `viva reward report .* says what it is"):
+        rewards = judged(model.Config(path=str(tmp_path / "judge")).build(Setting(tokenizer)), said)
     alone = [judge(torch.tensor([[*reply.prompt.ids, *reply.ids]])).item() for reply in said]
     ended = replace(said[0], ended=True, prompt=replace(said[0].prompt, tail=(7, 8)))
     whole = judge(torch.tensor([[*ended.prompt.ids, *ended.ids, 7, 8]])).item()

@@ -11,14 +11,19 @@ from viva.base.config import kind
 from viva.base.errors import Notice
 from viva.model import folder
 from viva.model.arch import gpt2
-from viva.model.head import classify, none, tag
+from viva.model.head import classify, none, regress, tag
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.tokenizer import Tokenizer
 
 FAMILIES = ("gpt2", "openai_gpt", "llama", "mistral", "qwen2", "qwen2_moe", "qwen3", "gemma2")
-HEADS = (classify.Config(labels=3, bias=False), tag.Config(labels=3, dropout=0.2), none.Config())
+HEADS = (
+    classify.Config(labels=3, bias=False),
+    regress.Config(bias=False),
+    tag.Config(labels=3, dropout=0.2),
+    none.Config(),
+)
 PAD, T = 0, 11
 
 
@@ -52,7 +57,8 @@ def test_a_decoder_with_one_of_their_heads_is_their_model(name, head, tmp_path):
     for model in (ours, again(twin, config, tmp_path / "theirs")):
         mine = model(ids, layout)
         for row, n in enumerate(lengths):
-            pair = (mine[row], expected[row]) if kind(head) == "classify" else (mine[row, :n], expected[row, :n])
+            one = kind(head) in ("classify", "regress")
+            pair = (mine[row], expected[row].view_as(mine[row])) if one else (mine[row, :n], expected[row, :n])
             torch.testing.assert_close(*pair, atol=1e-5, rtol=1e-5)
 
 

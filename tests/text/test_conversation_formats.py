@@ -217,6 +217,19 @@ def test_an_empty_answer_is_said_and_counted_beside_rows_that_are_refused(ours, 
     assert part.notes == ([f"{said} ({2 * count} times)"] if count else [])
 
 
+def test_dialogues_as_they_stand_are_asked_up_to_where_they_part(ours):
+    """Also where the assistant's last word is not all that differs; where the user's does, nothing is compared."""
+    hi, form = "\n\nHuman: Hi\n\nAssistant:", preference.Config(plain=True)
+    begin = f"{ours.words.get('bos_token', '')}{hi}"
+    end = ours.words["eos_token"]
+    row = {"chosen": f"{hi} Hello", "rejected": f"{hi} What?\n\nHuman: Hello\n\nAssistant: Go"}
+    expected = [f"{begin}[ Hello{end}]", f"{begin}[ What?\n\nHuman: Hello\n\nAssistant: Go{end}]"]
+    assert _two(ours, form, row) == expected
+    other = {"chosen": f"{hi} A\n\nHuman: B\n\nAssistant: C", "rejected": f"{hi} A\n\nHuman: D\n\nAssistant: E"}
+    with pytest.raises(Refusal, match=r"d\.jsonl:1 must have answers to one prompt .* part where the assistant speaks"):
+        _two(ours, form, other)
+
+
 def test_a_preference_without_a_template_is_plain_text(ours):
     row, form = {"question": "2+2=", "chosen": "四", "rejected": "5"}, preference.Config(prompt="question", plain=True)
     end = "<|endoftext|>"

@@ -24,6 +24,7 @@ from viva.cli import (
     lineage,
     merge,
     quickstart,
+    reward,
     search,
     tokenizer,
     train,
@@ -43,6 +44,7 @@ for verb in (quickstart.quickstart, train.train, search.search, generate.generat
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
 app.command(data.app)
+app.command(reward.app)
 for verb in (average.average, back_translate.back_translate):
     app.command(verb, help_format="plaintext")
 for verb in (compare.compare, fields.fields, doctor.doctor, lineage.lineage):

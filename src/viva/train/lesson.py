@@ -26,7 +26,8 @@ def lesson(batch: Batch, model: Whole, form: Format, tokenizer: Tokenizer) -> Sh
         aims = batch.targets[0, :size].tolist()
         pieces += [*(_next(ids, aims, tokenizer) if _is_next(ids, aims) else _in_place(ids, aims, says)), *rest(size)]
     else:
-        answer = says.whole(batch.targets[0].tolist())
+        compared = batch.answers is not None
+        answer = "preferred to the next" if compared else says.whole(batch.targets[0].tolist())
         pieces += [Piece(tokenizer.decode(ids[:MOST]), READ), *rest(size), Piece(f"\n-- {answer} --", NOTE)]
     title = f"the first of {sum(map(len, batch.lengths)):,} documents of the first batch, as the objective makes it"
     predicted = batch.count if batch.answers is None else int((batch.targets != IGNORE).sum())

@@ -1,8 +1,12 @@
 """What a reward model says of prompt and reply (Ouyang et al. 2022, https://arxiv.org/abs/2203.02155, section 3.5)."""
 
+import warnings
+
 import torch
 
+from viva.align import vouched
 from viva.align.reward import Base, Judge, Setting
+from viva.base.errors import Notice
 from viva.infer.together import read_together, require_fit
 from viva.infer.use import require_head
 from viva.model import folder
@@ -10,7 +14,8 @@ from viva.model import folder
 
 class Config(Base):
     """path: the folder, the run or the hub's id of a model with the head `regress`, whose tokenizer must be that of the
-    policy: it reads the very ids of prompt and reply and, where the reply ended, what the chat template sets behind.
+    policy: it reads the very ids of prompt and reply and, where the reply ended, what the chat template sets behind. A
+    Notice says that it has no report (`viva reward report`), or what the report warns of.
     """
 
     path: str
@@ -21,6 +26,8 @@ class Config(Base):
         loaded.tokenizer.fingerprint.require(setting.tokenizer.fingerprint, f"the reward model {where}")
         model = loaded.model.to(setting.device).eval()
         require_head(model, "regress")
+        for remark in vouched.remarks(where):
+            warnings.warn(Notice(remark), stacklevel=2)
 
         def judge(replies):
             texts = [[*reply.prompt.ids, *reply.ids, *(reply.prompt.tail if reply.ended else ())] for reply in replies]

@@ -1,5 +1,5 @@
 """What decoders' published classes have on top beside words: a class for each text, by its last token (without bias),
-or for each token.
+or for each token. Of one class it is a number, such as the reward of an answer.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ def heads(name: str, words: str = "ForCausalLM") -> dict[str, str]:
     return {
         "lm": name + words,
         "classify": f"{name}ForSequenceClassification",
+        "regress": f"{name}ForSequenceClassification",
         "tag": f"{name}ForTokenClassification",
         "none": f"{name}Model",
     }
@@ -48,6 +49,6 @@ def fitted(head: Config, dropout: float) -> Config:
 def head_rows(tokens: str = "score") -> tuple[Held, ...]:
     """The rows of these heads; `tokens` is their name of the one for tokens."""
     return (
-        held("score.weight", "head.out.weight", head="classify"),
+        *(held("score.weight", "head.out.weight", head=head) for head in ("classify", "regress")),
         *pairs({tokens: "head.out"}, head="tag"),
     )

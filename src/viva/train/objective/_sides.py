@@ -23,6 +23,7 @@ class Sides(Reading):
     ahead = 0
     every = False
     whole = True
+    unread = 1  # tokens at the end of a side that are predicted, and not read
 
     def spans(self, documents: Documents, context: int, long: Long, named: Named) -> tuple[list[Span], Report]:
         """Both sides must fit into the context: the longer one decides. What is too long is refused, or dropped."""
@@ -30,9 +31,10 @@ class Sides(Reading):
             raise Refusal("documents must be two answers to a prompt", "another format", "use the format preference")
         longer = np.maximum(documents.cuts, documents.lengths - documents.cuts)
         if long == "refuse":
-            for number in np.flatnonzero(longer > context + 1):
+            for number in np.flatnonzero(longer > context + self.unread):
                 _require_room(documents, int(number), context, named)
-        found, report = spans(longer, context, long, 1, lambda number: f"the longer answer of {named(number)}")
+        side = lambda number: f"the longer answer of {named(number)}"  # noqa: E731
+        found, report = spans(longer, context, long, self.unread, side)
         kept = [Span(span.document, 0, int(documents.lengths[span.document])) for span in found]
         left_out = int(documents.lengths.sum()) - sum(span.length for span in kept)
         return kept, replace(report, dropped_tokens=left_out)

@@ -59,6 +59,9 @@ class Config(Base):
         if kind(form) != "preference":
             must = "rows must have two answers to a prompt for one to be preferred"
             raise Refusal(must, f"the format {kind(form)}", "use the format preference")
+        if form.degree is not None:
+            found, fix = f"format.degree={form.degree}", "leave format.degree out"
+            raise Refusal("a loss of preferences must be given verdicts alone", found, fix)
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The summed loss of the pairs; `accuracy` counts those whose chosen answer has the higher reward."""

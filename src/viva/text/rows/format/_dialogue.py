@@ -24,3 +24,21 @@ def asked(dialogue: str) -> list[dict]:
     """The messages of a dialogue that is to be answered, whether the answer's turn is opened in it or not."""
     found = turns(dialogue)
     return found[:-1] if found[-1] == OPENED else found
+
+
+def parted(one: str, other: str) -> tuple[str, str, str] | None:
+    """What two dialogues begin with alike, up to where the assistant goes on in its own words, and the rest of each;
+    None where they do not part there.
+
+    >>> parted("\\n\\nHuman: Hi\\n\\nAssistant: Hello", "\\n\\nHuman: Hi\\n\\nAssistant: What?")
+    ('\\n\\nHuman: Hi\\n\\nAssistant:', ' Hello', ' What?')
+    """
+    *_, last = [None, *(turn for turn in TURN.finditer(one) if other.startswith(one[: _said(turn)]))]
+    if last is None or last[1] != "Assistant":
+        return None
+    return one[: _said(last)], one[_said(last) :], other[_said(last) :]
+
+
+def _said(turn: re.Match) -> int:
+    """Where the words of a turn begin."""
+    return turn.end(1) + 1

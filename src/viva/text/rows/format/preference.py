@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from typing import ClassVar
 
 from viva.base.errors import Refusal
-from viva.text.rows.fields import Format, corrected, text, value
+from viva.text.rows.fields import Format, corrected, number, text, value
 from viva.text.rows.format import _talk
-from viva.text.rows.format._dialogue import TURN, is_dialogue, turns
+from viva.text.rows.format._dialogue import TURN, is_dialogue, parted, turns
 from viva.text.rows.format.alpaca import asked
 from viva.text.rows.format.prompt import completed
 from viva.text.rows.row import Row
@@ -22,10 +22,12 @@ class Config(Format):
     """chosen, rejected: the fields of the two answers; prompt: that of the prompt, by default `prompt`, `conversations`
     or `instruction`, whichever a row has. Each is a text, a message, a list of messages in either spelling (messages,
     sharegpt) or one of Anthropic's dialogues, "\\n\\nHuman: ...\\n\\nAssistant: ...". Without a prompt, both begin with
-    it. input, system, tools: as in alpaca and messages.
+    it. input, system, tools: as in alpaca and messages. degree: the field of a number that says how much the chosen one
+    is preferred, where an objective asks for it.
 
-    The chat template lays both out as conversations; with `plain`, texts stand as they are, as in prompt. A document is
-    the two whole, the chosen first, cut between them, and of each the answer alone is learned.
+    The chat template lays both out as conversations; with `plain`, texts stand as they are, as in prompt, and dialogues
+    are asked up to where the two part. A document is the two whole, the chosen first, cut between them, and of each the
+    answer alone is learned.
     """
 
     told_by: ClassVar = (
@@ -43,14 +45,19 @@ class Config(Format):
     system: str = "system"
     tools: str = "tools"
     plain: bool = False
+    degree: str | None = None
 
     def talks(self) -> bool:
         return not self.plain
 
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
-        drafts = [draft for row in rows for draft in self.drafts(row, tokenizer)]
-        made = encode(tokenizer, drafts)
-        return [_side_by_side(*pair) for pair in zip(made[::2], made[1::2], strict=True)]
+        rows = list(rows)
+        made = encode(tokenizer, [draft for row in rows for draft in self.drafts(row, tokenizer)])
+        pairs = zip(made[::2], made[1::2], strict=True)
+        return [_side_by_side(*pair, self._degree(row)) for pair, row in zip(pairs, rows, strict=True)]
+
+    def _degree(self, row: Row) -> float | None:
+        return None if self.degree is None else number(row, self.degree)
 
     def drafts(self, row: Row, tokenizer: Tokenizer) -> tuple[Draft, Draft]:
         """Both conversations of a row, the chosen first; refused where the answers are equal, or to other prompts."""
@@ -58,7 +65,7 @@ class Config(Format):
             must = f"{row.where} must have two answers that differ in {self.chosen!r} and {self.rejected!r}"
             raise Refusal(must, f"{str(row.data[self.chosen])[:60]!r} twice", "remove the row: it prefers nothing")
         if self.plain:
-            return self._completed(row, self.chosen, tokenizer), self._completed(row, self.rejected, tokenizer)
+            return self._completed(row, tokenizer)
         chosen, rejected = (self._whole(row, side) for side in (self.chosen, self.rejected))
         shared = self._shared(row, chosen, rejected)
         tools = _talk.tools(row, self.tools)
@@ -67,8 +74,18 @@ class Config(Format):
             _talk.answer(row, rejected, shared, tokenizer, tools, self.rejected),
         )
 
-    def _completed(self, row: Row, side: str, tokenizer: Tokenizer) -> Draft:
-        return completed(tokenizer, text(row, self._prompt(row) or PROMPTS[0]), text(row, side))
+    def _completed(self, row: Row, tokenizer: Tokenizer) -> tuple[Draft, Draft]:
+        """Both texts as they stand."""
+        where, sides = self._prompt(row), [text(row, side) for side in (self.chosen, self.rejected)]
+        if where is None and all(map(is_dialogue, sides)):
+            found = parted(*sides)
+            if found is None:
+                raise self._other_prompts(row, "the two do not part where the assistant speaks")
+            prompt, *sides = found
+        else:
+            prompt = text(row, where or PROMPTS[0])
+        chosen, rejected = (completed(tokenizer, prompt, side) for side in sides)
+        return chosen, rejected
 
     def _prompt(self, row: Row) -> str | None:
         """The field of the prompt, if the row has one."""
@@ -90,10 +107,13 @@ class Config(Format):
         shared = next((at for at in range(most) if chosen[at] != rejected[at]), most)
         ends = [talk[shared].get("role") if talk[shared:] else None for talk in (chosen, rejected)]
         if ends != ["assistant", "assistant"]:
-            must = f"{row.where} must have answers to one prompt in {self.chosen!r} and {self.rejected!r}"
             found = f"turns of {ends[0]} and {ends[1]} where the two part, after {shared} messages"
-            raise Refusal(must, found, "let both begin with the same messages, the last of them the user's")
+            raise self._other_prompts(row, found)
         return shared
+
+    def _other_prompts(self, row: Row, found: str) -> Refusal:
+        must = f"{row.where} must have answers to one prompt in {self.chosen!r} and {self.rejected!r}"
+        return Refusal(must, found, "let both begin with the same messages, the last of them the user's")
 
 
 def _joined(prompt: list[_talk.Message], answer: list[_talk.Message]) -> list[_talk.Message]:
@@ -130,6 +150,6 @@ def _dialogue(row: Row, side: str) -> list[_talk.Message]:
     return turns(words)
 
 
-def _side_by_side(chosen: Example, rejected: Example) -> Example:
-    mask = [*chosen.mask, *rejected.mask]
-    return Example([*chosen.ids, *rejected.ids], mask, chosen.bytes + rejected.bytes, cut=len(chosen.ids))
+def _side_by_side(chosen: Example, rejected: Example, degree: float | None) -> Example:
+    ids, mask = [*chosen.ids, *rejected.ids], [*chosen.mask, *rejected.mask]
+    return Example(ids, mask, chosen.bytes + rejected.bytes, cut=len(chosen.ids), label=degree)

@@ -1,0 +1,100 @@
+"""Pairs of answers as a reward model scores them."""
+
+import warnings
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from viva.base.errors import Notice, Refusal, counted, notices
+from viva.infer.together import read_together, require_fit
+from viva.infer.use import require_head
+from viva.model.whole import Whole
+from viva.text.rows.format.preference import Config as Format
+from viva.text.rows.row import Row
+from viva.text.tokens.tokenizer import Tokenizer
+
+
+@dataclass(frozen=True)
+class Side:
+    """An answer as text, without its prompt and without special tokens, and how many tokens it has."""
+
+    text: str
+    tokens: int
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """`where` the rows stand, and their answers, the chosen one first."""
+
+    where: list[str]
+    sides: list[tuple[Side, Side]]
+
+    @cached_property
+    def longer(self) -> np.ndarray:
+        """By how many tokens the chosen answer is longer, [N]."""
+        return np.array([chosen.tokens - rejected.tokens for chosen, rejected in self.sides])
+
+    def some(self, kept: np.ndarray) -> "Pairs":
+        """Those where `kept` [N] is true."""
+        at = np.flatnonzero(kept)
+        return Pairs([self.where[i] for i in at], [self.sides[i] for i in at])
+
+
+@dataclass(frozen=True)
+class Scored:
+    """`rewards` [N, 2] of the answers of `pairs`; `left_out`: how many other pairs are too long for the model."""
+
+    pairs: Pairs
+    rewards: np.ndarray
+    left_out: int = 0
+
+    @cached_property
+    def margins(self) -> np.ndarray:
+        """By how much the chosen answer is worth more, [N]."""
+        return self.rewards[:, 0] - self.rewards[:, 1]
+
+
+def read(rows: Iterable[Row], form: Format, tokenizer: Tokenizer) -> tuple[Pairs, list[list[int]]]:
+    """The pairs in `rows`, and the ids of both wholes of each, one after the other."""
+    rows, said = list(rows), Counter()
+    with notices(lambda notice: said.update([notice])):
+        examples = form.examples(rows, tokenizer)
+    for sentence in counted(said):
+        warnings.warn(Notice(sentence), stacklevel=2)
+    wholes, sides = [], []
+    for made in examples:
+        parts = [(made.ids[: made.cut], made.mask[: made.cut]), (made.ids[made.cut :], made.mask[made.cut :])]
+        answers = [[number for number, learned in zip(*part, strict=True) if learned] for part in parts]
+        wholes += [ids for ids, _ in parts]
+        sides.append(tuple(Side(tokenizer.decode(answer, skip_special=True), len(answer)) for answer in answers))
+    return Pairs([row.where for row in rows], sides), wholes
+
+
+def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row], drop: bool = False) -> Scored:
+    """What the model says of every pair.
+
+    Refused: a model without the head `regress`, rewards that are not finite or all the same, data without pairs and,
+    unless it is to `drop` these, pairs of which an answer is too long to be read with its prompt.
+    """
+    require_head(model, "regress")
+    pairs, wholes = read(rows, form, tokenizer)
+    couples = zip(wholes[::2], wholes[1::2], strict=True)
+    fits = [max(map(len, couple)) <= model.spec.context for couple in couples]
+    if drop:
+        pairs = pairs.some(np.array(fits, bool))
+        wholes = [ids for ids, fit in zip(wholes, np.repeat(fits, 2), strict=True) if fit]
+    if not pairs.where:
+        must = f"a reward model must be measured on pairs of answers of at most {model.spec.context} tokens"
+        raise Refusal(must, "none", "give rows with two answers")
+    for place, ids in zip(np.repeat(pairs.where, 2), wholes, strict=True):
+        require_fit(model, f"{place}, a prompt with its answer,", len(ids))
+    model.eval()
+    rewards = torch.cat([found.float() for found in read_together(model, wholes)]).cpu().double().numpy()
+    if np.ptp(rewards) == 0:
+        found = f"{rewards[0]:g} for all of {len(rewards):,} answers"
+        raise Refusal("a reward must tell answers apart", found, "train the model, or load an intact one")
+    return Scored(pairs, rewards.reshape(-1, 2), fits.count(False))
