@@ -103,4 +103,4 @@ def test_a_tokenizer_of_berts_roles_frames_a_text_by_them(ours):
 
 
 def test_every_format_is_known_by_a_field():
-    assert [name for name in names(FORMATS) if not variant(FORMATS, name).Config.told_by] == ["auto"]
+    assert [name for name in names(FORMATS) if not variant(FORMATS, name).Config.told_by] == ["ask", "auto"]

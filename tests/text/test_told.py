@@ -40,7 +40,7 @@ def _corpus(tmp_path, *rows):
 
 
 def test_there_is_a_row_of_every_format():
-    assert sorted([*ROWS, "auto"]) == names(FORMATS)
+    assert sorted([*ROWS, "ask", "auto"]) == names(FORMATS)
 
 
 @pytest.mark.parametrize("name", ROWS)
