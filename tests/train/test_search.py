@@ -42,12 +42,12 @@ def pretend(monkeypatch, loss, steps=4, stop=None):
         metrics.rewind(out, 0)
         for step in range(1, steps + 1):
             if stop is not None and stop(given, step):
-                return SimpleNamespace(finished=False)
+                return SimpleNamespace(finished=False, halted=False)
             record = {"step": step, "valid_loss": loss(given, step)}
             metrics.append(out, record)
             if watch(record):
-                return SimpleNamespace(finished=step == steps)
-        return SimpleNamespace(finished=True)
+                return SimpleNamespace(finished=step == steps, halted=False)
+        return SimpleNamespace(finished=True, halted=False)
 
     monkeypatch.setattr(module, "run", run)
 

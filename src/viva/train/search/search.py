@@ -142,11 +142,12 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
 
     try:
         recipe = parse(Recipe, tree, {**given, **settings, "out": str(folder)}, name=f"trial {trial.number}")
-        ended = not given_up and run(recipe, watch).finished
+        done = None if given_up else run(recipe, watch)
     except Refusal as refusal:
         trial.set_user_attr("why", str(refusal))
         trial.study.tell(trial.number, state=state.FAIL)
         return True
+    ended, given_up = done is not None and done.finished, given_up or (done is not None and done.halted)
     if not ended and not given_up:
         return False
     value, step = _best(plan, folder)
