@@ -68,8 +68,8 @@ class Vitals:
 
     def healthy(self) -> str:
         """What is hoped for, of all that is measured."""
-        hoped = "; ".join(sign.healthy for name, sign in self.signs.items() if self.measured(name))
-        return f"healthy is {hoped}"
+        hoped = ", ".join(sign.healthy for name, sign in self.signs.items() if self.measured(name))
+        return f"healthy: {hoped}"
 
     def verdict(self, name: str) -> str:
         """What became of one trouble."""

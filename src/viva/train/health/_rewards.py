@@ -1,6 +1,7 @@
 """What several troubles ask of rewards."""
 
 import math
+from statistics import fmean, variance
 
 from viva.train.health._history import History
 
@@ -19,6 +20,17 @@ def best_and_fall(history: History, name: str, window: int) -> tuple[int, float,
     """Of a metric with a standard error beside it: the number of its best block, how far the last is below that, and
     the standard error of this difference.
     """
-    values, errors = history.blocks(name, window), history.blocks(f"{name}_error", window)
+    values, errors = history.blocks(name, window), _errors(history, name, window)
     best = max(range(len(values)), key=values.__getitem__)
-    return best, values[best] - values[-1], math.hypot(errors[best], errors[-1]) / math.sqrt(window)
+    return best, values[best] - values[-1], math.hypot(errors[best], errors[-1])
+
+
+def _errors(history: History, name: str, window: int) -> list[float]:
+    """The standard error of each block's mean: by those of its values or, where that is more, by how these spread. Of a
+    few prompts either alone is 0 now and then.
+    """
+    values, errors = history[name], history[f"{name}_error"]
+    starts = range(0, len(values) - window + 1, window)
+    within = (fmean(error**2 for error in errors[at : at + window]) for at in starts)
+    between = (variance(values[at : at + window]) if window > 1 else 0.0 for at in starts)
+    return [math.sqrt(max(pair) / window) for pair in zip(within, between, strict=True)]

@@ -27,7 +27,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"at least {self.least:.0%} told right after {self.after} steps, also of what is held out"
+        return f"at least {self.least:.0%} told right after {self.after} steps, held-out ones too"
 
     def trouble(self, history: History) -> str | None:
         for name, part in PARTS.items():

@@ -19,7 +19,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"at most {self.most:.0%} of the tokens clipped"
+        return f"at most {self.most:.0%} of tokens clipped"
 
     def trouble(self, history: History) -> str | None:
         if (clipped := history.last("clip_fraction", self.window)) <= self.most:

@@ -17,7 +17,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"at most {self.most:.0%} of the replies cut"
+        return f"at most {self.most:.0%} of them cut"
 
     def trouble(self, history: History) -> str | None:
         if (cut := 1 - history.last("ended", self.window)) <= self.most:

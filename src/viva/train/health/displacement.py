@@ -29,7 +29,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"a log-probability of chosen answers that falls by at most {self.share:.0%} while the margin grows"
+        return f"log-probability of chosen answers down by at most {self.share:.0%} while the margin grows"
 
     def trouble(self, history: History) -> str | None:
         name, window = "chosen_log_prob", self.window

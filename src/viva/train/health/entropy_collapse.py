@@ -22,7 +22,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"an entropy of at least {self.share:.0%} of the first round's until the reward is near its best"
+        return f"entropy at least {self.share:.0%} of the first round's, until the reward is near its best"
 
     def trouble(self, history: History) -> str | None:
         first, last = history["entropy"][0], history.last("entropy", self.window)

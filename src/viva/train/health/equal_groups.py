@@ -22,7 +22,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"at most {self.most:.0%} of the prompts with replies all worth the same"
+        return f"at most {self.most:.0%} of prompts with replies all worth the same"
 
     def trouble(self, history: History) -> str | None:
         if (equal := history.last("equal_groups", self.window)) <= self.most or solved(history, self.window):

@@ -7,6 +7,8 @@ from pydantic import Field, PositiveInt
 from viva.train.health import Base
 from viva.train.health._history import History
 
+START = 3  # steps with a gradient: a rate far too high may tell in the second
+
 
 class Config(Base):
     """`growth`: in a run that converges the norm of the gradient stays within a few times of what it was; `least`: a
@@ -21,17 +23,18 @@ class Config(Base):
 
     @property
     def needs(self) -> int:
-        return 2 * self.window
+        return self.window + START
 
     @property
     def healthy(self) -> str:
-        return f"a norm of the gradient at most {self.growth:g} times that at the start, or {self.least:g}"
+        return f"the gradient's norm at most {self.growth:g} times the first, or {self.least:g}"
 
     def trouble(self, history: History) -> str | None:
-        first, last = history.first("norm", self.window), history.last("norm", self.window)
+        first = min([norm for norm in history["norm"] if norm][:START], default=0.0)
+        last = history.last("norm", self.window)
         if last <= max(self.growth * first, self.least):
             return None
         return (
             f"the norm of the gradient is {last:.3g} over the last {self.window} steps, more than {self.growth:g} "
-            f"times the {first:.3g} of the first; lower train.lr or train.clip"
+            f"times the {first:.3g} at the start; lower train.lr or train.clip"
         )

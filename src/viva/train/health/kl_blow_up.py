@@ -19,7 +19,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"a divergence from the reference of at most {self.most:g} nats a token"
+        return f"KL at most {self.most:g} nats a token"
 
     def trouble(self, history: History) -> str | None:
         if (kl := history.last("kl", self.window)) <= self.most:

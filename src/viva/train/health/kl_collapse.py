@@ -24,7 +24,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"one of at least {self.least:g} after {self.after} rounds"
+        return f"KL at least {self.least:g} nats a token after {self.after} rounds"
 
     def trouble(self, history: History) -> str | None:
         if (kl := abs(history.last("kl", self.window))) >= self.least:

@@ -2,7 +2,7 @@
 
 from typing import ClassVar
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from viva.train.health import Base
 from viva.train.health._history import History
@@ -10,12 +10,14 @@ from viva.train.health._history import History
 
 class Config(Base):
     """`window`: single batches differ by more than a fine-tuning gains, the means of 50 seldom do; so it is judged
-    after 100 steps.
+    after 100 steps. `fall`: the share by which it must be lower then, hardly anything: the loss of rows that come again
+    and again falls steadily at any rate.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("loss",)
 
     window: PositiveInt = 50
+    fall: float = Field(0.001, ge=0)
 
     @property
     def needs(self) -> int:
@@ -23,11 +25,11 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"a loss that is lower over the last {self.window} steps than over the first"
+        return f"the loss {self.fall:.1%} lower over the last {self.window} steps than over the first"
 
     def trouble(self, history: History) -> str | None:
         first, last = history.first("loss", self.window), history.last("loss", self.window)
-        if last < first:
+        if first - last > self.fall * abs(first):
             return None
         return (
             f"the loss does not fall: {last:.4g} over the last {self.window} steps, {first:.4g} over the first; lower "

@@ -23,7 +23,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"replies at most {self.growth:g} times as long as at the start"
+        return f"replies at most {self.growth:g} times as long as the first"
 
     def trouble(self, history: History) -> str | None:
         first, last = history.first("length", self.window), history.last("length", self.window)

@@ -24,7 +24,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"a truth that falls by at most {self.errors:g} standard errors while the reward rises"
+        return f"truth within {self.errors:g} standard errors of its best while the reward rises"
 
     def trouble(self, history: History) -> str | None:
         return self._told(history, HELD_OUT, 1) or self._told(history, ROUNDS, self.window)

@@ -21,7 +21,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"a reward at most {self.errors:g} standard errors below its best, and risen after {self.after} rounds"
+        return f"reward within {self.errors:g} standard errors of its best and risen after {self.after} rounds"
 
     def trouble(self, history: History) -> str | None:
         if len(history["reward"]) % self.window:

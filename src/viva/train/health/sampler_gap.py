@@ -21,7 +21,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"log-probabilities of sampler and trainer that differ by at most {self.most:g} nats"
+        return f"sampler and trainer within {self.most:g} nats"
 
     def trouble(self, history: History) -> str | None:
         if (gap := history.last("sampler_gap", self.window)) <= self.most:

@@ -25,7 +25,7 @@ class Config(Base):
 
     @property
     def healthy(self) -> str:
-        return f"an explained variance of at least {self.least:g} after {self.after} rounds"
+        return f"explained variance at least {self.least:g} after {self.after} rounds"
 
     def trouble(self, history: History) -> str | None:
         if (explained := history.last("explained_variance", self.window)) >= self.least:

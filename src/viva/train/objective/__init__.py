@@ -80,7 +80,7 @@ class Base(Config):
     """The base of each file's Config."""
 
     heads: ClassVar[tuple[str, ...]] = ("lm", "masked")
-    troubles: ClassVar[tuple[str, ...]] = ("loss_stuck", "loss_spike", "gradient_growth")
+    troubles: ClassVar[tuple[str, ...]] = ("loss_stuck", "loss_spike", "loss_blow_up", "gradient_growth")
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         """How documents become a batch; by default left to right, packed."""
