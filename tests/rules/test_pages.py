@@ -23,7 +23,7 @@ TABLES = dict(re.findall(r"^`viva (compare [^`]+)`\n\n((?:\|.*\n)+)", FAMILIES, 
 [SNIPPET] = re.findall(r"```python\n(.*?)```", (DOCS / "architecture.md").read_text(encoding="utf-8"), re.DOTALL)
 
 PAGES = "".join(page.read_text(encoding="utf-8") for page in (DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))))
-RUNS = re.findall(r"^viva train (recipes/.*)$", PAGES, re.MULTILINE)
+RUNS = re.findall(r"^viva train (recipes/.*)$", PAGES.replace("\\\n", ""), re.MULTILINE)  # lines that go on joined
 
 
 @pytest.mark.parametrize("words", RUNS)

@@ -4,10 +4,12 @@ import math
 
 import pytest
 import torch
+import yaml
 from pydantic import ValidationError
 
 from viva.base.choice import names, variant
 from viva.base.errors import Refusal
+from viva.cli import main
 from viva.cli.health import health as verb
 from viva.train import metrics
 from viva.train.evaluation import evaluate
@@ -188,6 +190,12 @@ def test_a_run_names_its_trouble_and_goes_on_or_stops(tmp_path, capsys):
     said = capsys.readouterr().err
     assert done.finished and said.count("trouble at step 2 (cut_replies)") == 1  # which stopped it before, and is over
     assert "healthy: the gradient's norm" in said
+
+
+def test_a_run_that_trouble_ended_has_an_exit_code(tmp_path):
+    given = policy_recipe(tmp_path, {"kind": "raft"}, **{"train.health.stop": True, "train.steps": 7})
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(given.resolved()), encoding="utf-8")
+    assert main(["train", str(tmp_path / "r.yaml")]) == 1
 
 
 def test_a_resumed_run_knows_what_it_was_in_trouble_by(tmp_path, monkeypatch):

@@ -166,6 +166,13 @@ def test_a_search_that_is_asked_to_stop_says_so(tmp_path, tree, monkeypatch, cap
     assert "stopped as asked, kept in" in capsys.readouterr().out
 
 
+def test_a_trial_that_trouble_stopped_is_a_result(tmp_path, tree):
+    given = {"train.steps": 16, "train.health.stop": True}
+    found = search(tree, given, plan({"train.lr": [1e-3, 10.0]}, sampler="grid"), tmp_path / "s")
+    assert [t.outcome for t in found] == ["done", "failed"]
+    assert found[1].why.startswith("trouble at step 8 (loss_blow_up): the loss has risen to")
+
+
 def test_a_trial_that_is_refused_is_a_result(tmp_path, tree, capsys):
     """A context longer than the model's is found only when the run begins."""
     found = search(tree, {}, plan({"train.context": [16, 64]}, sampler="grid"), tmp_path / "s")
