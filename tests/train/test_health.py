@@ -161,8 +161,9 @@ def test_what_is_healthy_is_said_of_what_is_measured():
     assert vitals.healthy() == (
         "healthy: at most 30% of tokens clipped, the loss 0.1% lower over the last 50 steps than over the first"
     )
-    assert vitals.closing() == ["no trouble seen of any kind", "too short to tell: clipping, loss_stuck"]
+    assert vitals.closing() == ["too short to tell: clipping, loss_stuck"]
     assert vitals.verdict("kl_blow_up") == "not measured"
+    assert Vitals(Health(), ["clipping"], records(clip_fraction=0.1)).closing() == ["no trouble seen of clipping"]
 
 
 def test_a_trouble_is_said_once_and_at_the_end():

@@ -6,8 +6,8 @@ from pathlib import Path
 def train(
     recipe: str, *overrides: str, dry_run: bool = False, html: Path | None = None, json: bool = False
 ) -> int | None:
-    """Train as a recipe says; the same command goes on from where a stopped run was. Exit code 1 where trouble ended it,
-    as train.health.stop asks.
+    """Train as a recipe says; the same command goes on from where a stopped run was. Exit code 1 where trouble ended
+    it, as train.health.stop asks.
 
     Example: viva train recipes/shakespeare.yaml train.lr=3e-4 data.path=my.txt
 

@@ -11,7 +11,7 @@ from viva.base.config import Config
 from viva.train.health import Base
 from viva.train.health._history import History
 
-PACKAGE = "viva.train.health"
+PACKAGE, CLEAR = "viva.train.health", "none"
 KINDS = {name: variant(PACKAGE, name).Config for name in names(PACKAGE)}
 
 
@@ -78,7 +78,7 @@ class Vitals:
         if not self.measured(name):
             return "not measured"
         sign = self.signs[name]
-        return "none" if sign.ready(self.history) else f"not judged before {sign.needs} steps"
+        return CLEAR if sign.ready(self.history) else f"not judged before {sign.needs} steps"
 
     def latest(self, name: str) -> str:
         """The means of what a trouble is told by, over its last window."""
@@ -87,10 +87,9 @@ class Vitals:
         return ", ".join(f"{metric} {self.history.last(metric, sign.window):.4g}" for metric in known) or "-"
 
     def closing(self) -> list[str]:
-        """All troubles again, or that there were none, and what was too short to tell."""
-        early = [name for name in self.signs if self.verdict(name).startswith("not judged")]
-        told = [str(trouble) for trouble in self.troubles.values()] or [f"no trouble seen of {self._looked_for()}"]
+        """All troubles again, or of what there was none, and what was too short to tell."""
+        told = [str(trouble) for trouble in self.troubles.values()]
+        clear = [name for name in self.signs if self.verdict(name) == CLEAR]
+        early = [name for name in self.signs if self.measured(name) and not self.signs[name].ready(self.history)]
+        told += [f"no trouble seen of {', '.join(clear)}"] if clear and not told else []
         return told + ([f"too short to tell: {', '.join(early)}"] if early else [])
-
-    def _looked_for(self) -> str:
-        return ", ".join(name for name in self.signs if self.verdict(name) == "none") or "any kind"
