@@ -42,12 +42,12 @@ def pretend(monkeypatch, loss, steps=4, stop=None):
         metrics.rewind(out, 0)
         for step in range(1, steps + 1):
             if stop is not None and stop(given, step):
-                return SimpleNamespace(finished=False)
+                return SimpleNamespace(finished=False, halted=False)
             record = {"step": step, "valid_loss": loss(given, step)}
             metrics.append(out, record)
             if watch(record):
-                return SimpleNamespace(finished=step == steps)
-        return SimpleNamespace(finished=True)
+                return SimpleNamespace(finished=step == steps, halted=False)
+        return SimpleNamespace(finished=True, halted=False)
 
     monkeypatch.setattr(module, "run", run)
 
@@ -164,6 +164,13 @@ def test_a_search_that_is_asked_to_stop_says_so(tmp_path, tree, monkeypatch, cap
     ]
     assert main(words) == 0
     assert "stopped as asked, kept in" in capsys.readouterr().out
+
+
+def test_a_trial_that_trouble_stopped_is_a_result(tmp_path, tree):
+    given = {"train.steps": 16, "train.health.stop": True}
+    found = search(tree, given, plan({"train.lr": [1e-3, 10.0]}, sampler="grid"), tmp_path / "s")
+    assert [t.outcome for t in found] == ["done", "failed"]
+    assert found[1].why.startswith("trouble at step 8 (loss_blow_up): the loss has risen to")
 
 
 def test_a_trial_that_is_refused_is_a_result(tmp_path, tree, capsys):

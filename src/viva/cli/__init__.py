@@ -21,6 +21,7 @@ from viva.cli import (
     doctor,
     fields,
     generate,
+    health,
     lineage,
     merge,
     quickstart,
@@ -47,7 +48,7 @@ app.command(data.app)
 app.command(reward.app)
 for verb in (average.average, back_translate.back_translate):
     app.command(verb, help_format="plaintext")
-for verb in (compare.compare, fields.fields, doctor.doctor, lineage.lineage):
+for verb in (compare.compare, fields.fields, health.health, doctor.doctor, lineage.lineage):
     app.command(verb, help_format="plaintext")
 
 

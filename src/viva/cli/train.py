@@ -6,7 +6,8 @@ from pathlib import Path
 def train(
     recipe: str, *overrides: str, dry_run: bool = False, html: Path | None = None, json: bool = False
 ) -> int | None:
-    """Train as a recipe says; the same command goes on from where a stopped run was.
+    """Train as a recipe says; the same command goes on from where a stopped run was. Exit code 1 where trouble ended
+    it, as train.health.stop asks.
 
     Example: viva train recipes/shakespeare.yaml train.lr=3e-4 data.path=my.txt
 
@@ -41,4 +42,4 @@ def train(
     done = run(given)
     if done.finished and done.writes:
         print(f"talk to it: viva chat {done.folder}" if done.talks else f'try it: viva generate {done.folder} "..."')
-    return None
+    return 1 if done.halted else None

@@ -33,13 +33,14 @@ PATIENCE = 8  # rounds that may teach nothing while one is looked at before a ru
 class Round:
     """The n replies to each of P prompts, one prompt after another, and their rewards [P, n] on the CPU; `logs`: of
     each the log-probabilities of its tokens before anything is learned, by the forward pass of training. `seed`: for
-    what else is drawn.
+    what else is drawn. `truths`, like the rewards: by the judge that is only measured.
     """
 
     replies: list[Reply]
     rewards: Tensor
     logs: list[Tensor]
     seed: int
+    truths: Tensor | None = None
 
 
 Lessons = Callable[[Round], Iterator[list[Batch]]]
@@ -70,14 +71,15 @@ class Policy:
 class Experience:
     """In place of `Data`: prompts of a step, the policy's replies, what they are worth, and the updates made of them.
 
-    `measured` is of the last round: reward, length (in tokens), ended (the share of replies that were not cut),
-    equal_groups (the share of prompts whose replies are all worth the same, of which most methods learn nothing) and
+    `measured` is of the last round: reward, reward_error (the standard error of that mean, over prompts),
+    lowest_reward and highest_reward (of a reply), length (in tokens), ended (the share of replies that were not cut),
+    equal_groups (the share of prompts whose replies are all worth the same, of which most methods learn nothing),
     sampler_gap, the largest difference between the log-probability with which the sampler drew a token and that by the
-    forward pass of training.
+    forward pass of training, and where there is a second judge, `truth`, what it says and the standard error of that.
     """
 
-    def __init__(self, prompts: Data, policy: Policy, judge: Judge, lessons: Lessons):
-        self.prompts, self.policy, self.judge, self.lessons = prompts, policy, judge, lessons
+    def __init__(self, prompts: Data, policy: Policy, judge: Judge, lessons: Lessons, truth: Judge | None = None):
+        self.prompts, self.policy, self.judge, self.lessons, self.truth = prompts, policy, judge, lessons, truth
         self.measured: dict[str, float] = {}
 
     @property
@@ -108,8 +110,8 @@ class Experience:
         with still(policy.model):
             replies = policy.rollout.drawn(policy.model, policy.tokenizer, asked, seed, policy.size)
             logs = policy.logs(replies)
-        rewards = torch.tensor(judged(self.judge, replies)).view(len(asked), -1)
-        return Round(replies, rewards, logs, seed)
+        worth = lambda judge: torch.tensor(judged(judge, replies)).view(len(asked), -1)  # noqa: E731
+        return Round(replies, worth(self.judge), logs, seed, self.truth and worth(self.truth))
 
     def held_out(self) -> dict[str, float]:
         """The rewards of the most likely replies to all prompts; the loss is minus their mean."""
@@ -118,7 +120,8 @@ class Experience:
             asked = self._prompts(self.prompts.spans)
             replies = policy.rollout.likeliest(policy.model, policy.tokenizer, asked, policy.size)
         reward = fmean(judged(self.judge, replies))
-        return {"loss": -reward, "reward": reward, **_lengths(replies)}
+        true = {} if self.truth is None else _mean("truth", torch.tensor(judged(self.truth, replies))[:, None])
+        return {"loss": -reward, "reward": reward, **true, **_lengths(replies)}
 
     def _prompts(self, spans: Iterator[Span]) -> list[Prompt]:
         return [prompt(self.prompts.documents, span.document, self.policy.tokenizer) for span in spans]
@@ -137,7 +140,9 @@ def still(model: Transformer) -> Iterator[None]:
 
 def measured(found: Round) -> dict[str, float]:
     """What `Experience` says of a round."""
-    said = {"reward": found.rewards.mean().item(), **_lengths(found.replies)}
+    said = _mean("reward", found.rewards) | _lengths(found.replies)
+    said |= {"lowest_reward": found.rewards.min().item(), "highest_reward": found.rewards.max().item()}
+    said |= {} if found.truths is None else _mean("truth", found.truths)
     if found.rewards.shape[1] > 1:
         said["equal_groups"] = (found.rewards == found.rewards[:, :1]).all(1).float().mean().item()
     gaps = [
@@ -145,6 +150,15 @@ def measured(found: Round) -> dict[str, float]:
         for reply, logs in zip(found.replies, found.logs, strict=True)
     ]
     return said | {"sampler_gap": torch.stack(gaps).max().item()}
+
+
+def _mean(name: str, values: Tensor) -> dict[str, float]:
+    """Of [P, n] values the mean and its standard error: replies to one prompt are alike, so those of prompts count, if
+    there is more than one. Of a single value there is none.
+    """
+    each = values.double().mean(1) if len(values) > 1 else values[0].double()
+    error = {f"{name}_error": (each.std() / len(each) ** 0.5).item()} if len(each) > 1 else {}
+    return {name: values.mean().item(), **error}
 
 
 def _lengths(replies: Sequence[Reply]) -> dict[str, float]:

@@ -18,6 +18,7 @@ from viva.train.objective import Objective, together
 from viva.train.optim import adamw
 from viva.train.precision import Name, Precision
 from viva.train.schedule import cosine
+from viva.train.vitals import Health
 
 LENGTHS = ("steps", "epochs", "minutes")
 
@@ -32,7 +33,8 @@ class Train(Batching):
     evaluated and saved in their place. `freeze` names parts of the model that are not trained, such as `encoder` or
     `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, `decays`
     are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates.py). `regularise`:
-    what is done in training against learning by heart, one after another.
+    what is done in training against learning by heart, one after another. `health`: by what the run is told to be in
+    trouble.
     """
 
     steps: PositiveInt | None = None
@@ -54,6 +56,7 @@ class Train(Batching):
     decays: dict[str, NonNegativeFloat] = Field(default_factory=dict)
     layer_decay: float | None = Field(None, gt=0, le=1)
     regularise: tuple[Choice("viva.train.regularise"), ...] = ()
+    health: Health = Health()
     recompute: bool = False
     compile: bool = False
     tensorboard: bool = False

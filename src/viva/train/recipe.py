@@ -17,7 +17,7 @@ from viva.text.tokens.templates import names
 from viva.train.job import Train
 from viva.train.objective import causal
 
-FILE = "recipe.yaml"
+FILE, HEALTH = "recipe.yaml", "train.health."
 TOKENIZER = "tokenizer"  # the folder, in that of the run, of a tokenizer trained for it
 
 
@@ -124,9 +124,12 @@ def claimable(recipe: Recipe) -> list[str]:
 
 
 def _differing(before: dict[str, Any], now: dict[str, Any]) -> list[str]:
-    """The leaves in which two recipes differ, with both values; where the run lies does not matter."""
+    """The leaves in which two recipes differ, with both values; where the run lies does not matter, nor by what it
+    is told to be in trouble.
+    """
     there, here = dict(leaves(before)), dict(leaves(now))
-    keys = [key for key in {**there, **here} if there.get(key) != here.get(key) and key != "out"]
+    same = lambda key: there.get(key) == here.get(key) or key == "out" or key.startswith(HEALTH)  # noqa: E731
+    keys = [key for key in {**there, **here} if not same(key)]
     return [f"{key}={here.get(key)!r} (there: {there.get(key)!r})" for key in keys]
 
 

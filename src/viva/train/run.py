@@ -22,14 +22,16 @@ from viva.train.remarks import remarks
 from viva.train.report import Report
 from viva.train.start import Parts
 from viva.train.stop import Asked
+from viva.train.vitals import Trouble, Vitals
 
 Watch = Callable[[dict[str, Any]], bool]
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run's folder, its last record, the checkpoint to use, whether it came to its end, whether it `writes` text, and
-    whether it learned to do so in conversations, so that it `talks`.
+    """A run's folder, its last record, the checkpoint to use, whether it came to its end, whether it `writes` text,
+    whether it learned to do so in conversations, so that it `talks`, and its `troubles`; `halted`: one of them ended
+    it, as `train.health.stop` asks.
 
     `metrics` is empty where it was asked to stop before the first step.
     """
@@ -40,6 +42,8 @@ class Run:
     finished: bool
     writes: bool
     talks: bool
+    troubles: tuple[Trouble, ...] = ()
+    halted: bool = False
 
 
 def run(recipe: Recipe, watch: Watch = lambda record: False) -> Run:
@@ -58,20 +62,27 @@ def _run(recipe: Recipe, out: Path, asked: Asked, watch: Watch) -> Run:
     metrics.rewind(out, state.step)
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     with Report(out, train_flops(parts.model, recipe.train.context), peak, recipe.train.tensorboard) as report:
-        report.say(*_opening(parts, job, state))
+        vitals = Vitals(recipe.train.health, recipe.objective.troubles, metrics.read(out))
+        halted = False
+        report.say(*_opening(parts, job, state), *([vitals.healthy()] if parts.begun else []))
         if hasattr(job.objective, "prepare"):
             job.objective.prepare(out, [data for data in (parts.train, parts.valid) if data], job.precision)
 
         def log(state: State, record: dict[str, Any]) -> None:
+            nonlocal halted
             report.log(state, record)
-            asked.asked |= watch(record)
+            found = vitals.see(record)
+            report.say(*([vitals.healthy()] if state.step == 1 else []), *map(str, found))
+            halted |= recipe.train.health.stop and bool(found)
+            asked.asked |= watch(record) or halted
 
         finished = fit(replace(job, log=log), state, asked)
-        report.say(_closing(out, state, finished))
+        report.say(*vitals.closing(), _closing(out, state, finished, halted))
     records = metrics.read(out)
     writes = parts.model.decoder is not None and isinstance(parts.model.head, Vocabulary)
     last, talks = records[-1] if records else {}, writes and parts.form.talks()
-    return Run(out, last, checkpoint.best(out), finished, writes, talks)
+    troubles = tuple(vitals.troubles.values())
+    return Run(out, last, checkpoint.best(out), finished, writes, talks, troubles, halted and not finished)
 
 
 def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
@@ -130,8 +141,9 @@ def _opening(parts: Parts, job: Job, state: State) -> list[str]:
     return said + remarks(parts, job, state)
 
 
-def _closing(out: Path, state: State, finished: bool) -> str:
+def _closing(out: Path, state: State, finished: bool, halted: bool) -> str:
     if not finished:
-        return f"stopped as asked after step {state.step}, saved in {out}; the same command goes on from there"
+        why = "by trouble, as train.health.stop asks," if halted else "as asked"
+        return f"stopped {why} after step {state.step}, saved in {out}; the same command goes on from there"
     best = "" if state.best is None else f", the lowest held-out loss {state.best:.3f} at step {state.best_step}"
     return f"finished after step {state.step}{best}; saved in {out}"

@@ -2,7 +2,8 @@
 
 `Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(ground)` gives a
 function of (model, batch) that returns a `Loss`. `Config.heads` are the kinds of head by which it can be learned, and
-`Config.head(form)` is the one to give a model that ends in another. An objective that learns numbers of its own beside
+`Config.head(form)` is the one to give a model that ends in another, and `Config.troubles` those that a run is
+watched for (train/health). An objective that learns numbers of its own beside
 the model's, such as a map between two widths, is a module: they are trained, saved and resumed with the model.
 """
 
@@ -79,6 +80,7 @@ class Base(Config):
     """The base of each file's Config."""
 
     heads: ClassVar[tuple[str, ...]] = ("lm", "masked")
+    troubles: ClassVar[tuple[str, ...]] = ("loss_stuck", "loss_spike", "loss_blow_up", "gradient_growth")
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         """How documents become a batch; by default left to right, packed."""

@@ -4,7 +4,7 @@
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
 from pydantic import model_validator
 from torch import Tensor, nn
@@ -33,6 +33,8 @@ class Config(Base):
     reference leave it unread. With `precompute` it reads all pairs before the first step, each once, and what it gives
     them is kept in the run's folder.
     """
+
+    troubles: ClassVar[tuple[str, ...]] = (*Base.troubles, "chance_accuracy", "displacement")
 
     loss: Choice("viva.align.preference", usual="sigmoid") = sigmoid.Config()
     reference: str | None = START

@@ -4,6 +4,7 @@ https://arxiv.org/abs/2402.01306, section 4).
 
 import warnings
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -31,6 +32,8 @@ class Config(Base):
     A batch is its own point of reference: each of its prompts is given the answer of the document before, and how much
     likelier these are than to the reference is the divergence. So a batch of 8 is not 8 batches of 1.
     """
+
+    troubles: ClassVar[tuple[str, ...]] = (*Base.troubles, "chance_accuracy")
 
     beta: float = Field(0.1, gt=0)
     desirable: float = Field(1.0, gt=0)

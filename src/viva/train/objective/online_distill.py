@@ -3,10 +3,11 @@ there (GKD, Agarwal et al. 2023, https://arxiv.org/abs/2306.13649, algorithm 1 w
 """
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from viva.train.batch import Batch
 from viva.train.experience import Lessons, Policy, Round
-from viva.train.objective import Ground, Objective, distill
+from viva.train.objective import Base, Ground, Objective, distill
 from viva.train.objective._online import Online
 from viva.train.objective.distill import Logits
 from viva.train.replies import in_parts
@@ -17,6 +18,8 @@ class Config(Online):
     that cannot say all that its teacher does keeps to what that finds likely. `reward` measures: nothing is learned of
     it.
     """
+
+    troubles: ClassVar[tuple[str, ...]] = (*Base.troubles, "reply_growth", "cut_replies", "sampler_gap")
 
     teacher: str
     logits: Logits = Logits(weight=1.0, temperature=1.0, beta=1.0)

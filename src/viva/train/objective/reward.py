@@ -31,6 +31,7 @@ class Config(Base):
     """
 
     heads: ClassVar[tuple[str, ...]] = ("regress",)
+    troubles: ClassVar[tuple[str, ...]] = (*Base.troubles, "chance_accuracy")
 
     margin: Annotated[float, Field(ge=0)] | Literal["row"] = 0.0
     votes: bool = False

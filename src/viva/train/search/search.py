@@ -142,11 +142,12 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
 
     try:
         recipe = parse(Recipe, tree, {**given, **settings, "out": str(folder)}, name=f"trial {trial.number}")
-        ended = not given_up and run(recipe, watch).finished
+        done = None if given_up else run(recipe, watch)
     except Refusal as refusal:
-        trial.set_user_attr("why", str(refusal))
-        trial.study.tell(trial.number, state=state.FAIL)
-        return True
+        return _failed(trial, str(refusal))
+    if done is not None and done.halted:
+        return _failed(trial, str(done.troubles[-1]))
+    ended = done is not None and done.finished
     if not ended and not given_up:
         return False
     value, step = _best(plan, folder)
@@ -156,6 +157,13 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
         trial.study.tell(trial.number, value)
     else:
         trial.study.tell(trial.number, state=state.PRUNED)
+    return True
+
+
+def _failed(trial: Any, why: str) -> bool:
+    """Write down that a trial failed; the search goes on."""
+    trial.set_user_attr("why", why)
+    trial.study.tell(trial.number, state=optuna().trial.TrialState.FAIL)
     return True
 
 

@@ -1,0 +1,38 @@
+"""A critic that says less of returns than their mean does (PPO)."""
+
+from typing import ClassVar
+
+from pydantic import Field, PositiveInt
+
+from viva.train.health import Base
+from viva.train.health._history import History
+from viva.train.health._rewards import solved
+
+
+class Config(Base):
+    """`least`: the share of the returns' variance that values explain, `after` so many rounds; below 0 a constant in
+    the critic's place would do better.
+    """
+
+    reads: ClassVar[tuple[str, ...]] = ("explained_variance",)
+
+    least: float = Field(0.0, le=1)
+    after: PositiveInt = 30
+
+    @property
+    def needs(self) -> int:
+        return max(self.after, self.window)
+
+    @property
+    def healthy(self) -> str:
+        return f"explained variance at least {self.least:g} after {self.after} rounds"
+
+    def trouble(self, history: History) -> str | None:
+        if (explained := history.last("explained_variance", self.window)) >= self.least:
+            return None
+        if solved(history, self.window):  # returns hardly vary then, and there is nothing to explain
+            return None
+        return (
+            f"the critic explains {explained:.2f} of the returns' variance after {len(history['explained_variance'])} "
+            f"rounds, below {self.least:g}; raise its weight or rate, or learn rewards that vary less (whiten_rewards)"
+        )
