@@ -198,20 +198,18 @@ def test_config_round_trip(pair):
 
 
 def test_states_of_every_layer(pair):
-    """What each block puts out, so that the first layer that differs is named."""
-    found: list[torch.Tensor] = []
+    """What enters the first block and what each puts out, so that the first layer that differs is named."""
     stack = pair.ours.decoder or pair.ours.encoder
-    hooks = [layer.register_forward_hook(lambda *args: found.append(args[-1])) for layer in stack.layers]
-    pair.mine(pair.x)
-    for hook in hooks:
-        hook.remove()
+    found = dict.fromkeys(range(stack.spec.layers + 1))
+    memory = {"memory": pair.ours.encode(pair.source)} if pair.both else {}
+    pair.ours.hidden(pair.x, **memory, states=found)
     states = pair.twin(**pair.read(pair.x, pair.source), output_hidden_states=True)
-    expected = states.decoder_hidden_states if pair.both else states.hidden_states
-    for layer, (mine, theirs) in enumerate(zip(found[:-1], expected[1:-1], strict=True)):
-        torch.testing.assert_close(mine, theirs, atol=ATOL, rtol=1e-5, msg=f"layer {layer}")
+    *expected, last = states.decoder_hidden_states if pair.both else states.hidden_states
+    for layer, theirs in enumerate(expected):
+        torch.testing.assert_close(found[layer], theirs, atol=ATOL, rtol=1e-5, msg=f"layer {layer}")
     shown_before_its_norm = pair.sees or pair.family.MODEL_TYPE == "clip_text_model"
-    last = found[-1] if stack.norm is None or shown_before_its_norm else stack.norm(found[-1])
-    torch.testing.assert_close(last, expected[-1], atol=ATOL, rtol=1e-5)
+    last = stack.norm(last) if stack.norm is not None and shown_before_its_norm else last
+    torch.testing.assert_close(found[len(expected)], last, atol=ATOL, rtol=1e-5)
 
 
 def test_attention_weights(pair):

@@ -57,7 +57,12 @@ class Stack(nn.Module):
         segments: Tensor | None = None,
         recall: Recall | None = None,
         weights: dict[str, Tensor] | None = None,
+        states: dict[int, Tensor] | None = None,
     ) -> Tensor:
+        """`states` takes those of the layers that are keys of it: 0 what enters the first block, i what leaves block
+        i, counted from 1, of the last one what leaves the stack.
+        """
+        kept = {} if states is None else states
         real = layout.real if self.over_batch else None
         x = self.entry(x, layout, segments, real)
         tables = [scheme and scheme.table(layout) for scheme in self.first]
@@ -68,12 +73,17 @@ class Stack(nn.Module):
         if again and self.over_batch:
             raise Refusal("blocks that are recomputed must leave no trace", "batchnorm", "set recompute to false")
         for i in range(len(self.schemes)):
+            if i in kept:
+                kept[i] = x
             layer = self.layers[i // self.spec.share]
             x = checkpoint(layer, x, flow, i, use_reentrant=False) if again else layer(x, flow, i)
         if self.norm is not None:
             (norm,) = told(real, self.norm)
             x = norm(x)
-        return self.dropout(x)
+        x = self.dropout(x)
+        if len(self.schemes) in kept:
+            kept[len(self.schemes)] = x
+        return x
 
 
 def _place(attention: Attention | None) -> tuple | None:

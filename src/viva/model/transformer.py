@@ -63,11 +63,13 @@ class Transformer(Whole):
         segments: Tensor | None = None,
         recall: Recall | None = None,
         weights: dict[str, Tensor] | None = None,
+        states: dict[int, Tensor] | None = None,
     ) -> Tensor:
         """The last layer's states [B, T, E]: the decoder's where there is one, which reads on from `memory`.
 
         Without a layout each row is one document that follows what is cached or recalled. A cache keeps what it has
-        once read of a memory: another one given later is not looked at.
+        once read of a memory: another one given later is not looked at. The keys of `weights` and `states` say of which
+        layers these are kept (`Stack`).
         """
         x = self.embedding(ids)
         layout = _laid(x, layout, weights, cache, recall)
@@ -77,9 +79,9 @@ class Transformer(Whole):
             require_crossing(self, memory, len(x))
         if self.decoder is None:
             require_whole_text(cache)
-            return self.encoder(x, layout, segments=segments, weights=weights)
+            return self.encoder(x, layout, segments=segments, weights=weights, states=states)
         read = x.shape[1] if cache is None else taken_in(layout, cache, len(x))
-        x = self.decoder(x, layout, cache, memory, segments, recall, weights)
+        x = self.decoder(x, layout, cache, memory, segments, recall, weights, states)
         for kept in (cache, recall):
             if kept is not None:
                 kept.advance(read)

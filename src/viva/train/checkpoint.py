@@ -19,6 +19,7 @@ from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.job import Job, State
 
 OPTIMIZER, TRAINING = "optimizer.safetensors", "training.json"
+OBJECTIVE = "objective.safetensors"  # of an objective that learns something beside the model
 
 
 def place(run: Path, step: int) -> Path:
@@ -34,6 +35,8 @@ def save(job: Job, state: State, made: Config | Adapter, tokenizer: Tokenizer, n
     def training_state(new: Path) -> None:
         tensors, plain = _split(job.optimizer)
         save_file(tensors, new / OPTIMIZER)
+        if own := _own(job):
+            save_file(own, new / OBJECTIVE)
         facts = {"state": asdict(state), "optimizer": plain, "precision": job.precision.name}
         facts["scaler"] = job.precision.scaler.state_dict()
         facts["products"] = product.choices() if job.precision.device == "cpu" else {}
@@ -113,6 +116,8 @@ def restore(path: Path, job: Job) -> State:
     said = facts(path)
     product.adopt(said.get("products", {}))
     _join(job.optimizer, load_file(path / OPTIMIZER), said["optimizer"], path)
+    if _own(job):
+        job.objective.load_state_dict(load_file(path / OBJECTIVE))
     if job.precision.scaler.is_enabled():
         job.precision.scaler.load_state_dict(said["scaler"])
     return State(**said["state"])
@@ -122,6 +127,11 @@ def clean(run: Path) -> None:
     """Delete what a killed run left half written."""
     for leftover in (*run.glob("checkpoints/.step-*"), *run.glob("tokens/.*"), *run.glob(".tokenizer.*")):
         shutil.rmtree(leftover)
+
+
+def _own(job: Job) -> dict[str, torch.Tensor]:
+    """What the objective learns beside the model."""
+    return job.objective.state_dict() if isinstance(job.objective, torch.nn.Module) else {}
 
 
 def _all(run: Path) -> list[Path]:

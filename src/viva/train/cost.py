@@ -19,8 +19,8 @@ def cost(job: Job, tokens: int) -> Cost:
     flops = train_flops(job.model, job.train.context)
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     least = flops * tokens / (peak * 1e9)
-    trained = [parameter for parameter in job.model.parameters() if parameter.requires_grad]
-    models = [job.model, *getattr(job.objective, "others", ())]
+    trained = [parameter for parameter in job.learned.parameters() if parameter.requires_grad]
+    models = [job.learned, *getattr(job.objective, "others", ())]
     weights = sum(_bytes(parameter) for model in models for parameter in model.parameters())
     memory = {"weights": weights, "gradients": sum(map(_bytes, trained))}
     memory["activations"] = activations(job)

@@ -12,7 +12,7 @@ from torch import nn
 from viva.base.choice import Choice
 from viva.train.data import Batching, Data
 from viva.train.experience import Experience
-from viva.train.objective import Objective
+from viva.train.objective import Objective, together
 from viva.train.optim import adamw
 from viva.train.precision import Name, Precision
 from viva.train.schedule import cosine
@@ -90,3 +90,8 @@ class Job:
     seed: int = 0
     save: Callable[[State], object] = lambda state: None
     log: Callable[[State, dict[str, Any]], None] = lambda state, record: None
+
+    @property
+    def learned(self) -> nn.Module:
+        """The model, and what the objective learns beside it."""
+        return together(self.model, self.objective)

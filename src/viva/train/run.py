@@ -12,7 +12,7 @@ from viva.train import checkpoint, metrics, start
 from viva.train.flops import train_flops
 from viva.train.job import Job, State
 from viva.train.loop import fit
-from viva.train.objective import Ground
+from viva.train.objective import Ground, together
 from viva.train.precision import Precision
 from viva.train.recipe import Recipe, claim
 from viva.train.remarks import remarks
@@ -70,13 +70,14 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     before = checkpoint.facts(parts.begun) if parts.begun else None
     precision = Precision(before["precision"] if before else train.precision, device)
     ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
-    data, valid = recipe.objective.drawn(parts.train, parts.valid, ground, precision)
+    objective = recipe.objective.build(ground)
+    data, valid = recipe.objective.drawn(parts.train, parts.valid, replace(ground, objective=objective), precision)
     job = Job(
         folder=out,
         model=model,
-        optimizer=train.optim.build(model),
+        optimizer=train.optim.build(together(model, objective)),
         data=data,
-        objective=recipe.objective.build(ground),
+        objective=objective,
         precision=precision,
         train=train,
         valid=valid,

@@ -66,18 +66,18 @@ def backward(job: Job, step: int, batches: list[Batch], count: int, before: int 
         forget(job.model)
         sums.update({"loss": loss.sum.item(), **loss.metrics})
     if not math.isfinite(sums["loss"]):
-        guard.refuse_loss(job.folder, job.model, step, batches, sums["loss"])
+        guard.refuse_loss(job.folder, job.learned, step, batches, sums["loss"])
     return {name: value / count for name, value in sums.items()}
 
 
 def _finite_gradient(job: Job, step: int, batches: list[Batch]) -> float:
     """The global norm of the gradient, which is clipped to `train.clip` (Pascanu et al. 2013, algorithm 1)."""
     job.precision.unscale(job.optimizer)
-    norm = guard.total_norm(job.model.parameters())
+    norm = guard.total_norm(job.learned.parameters())
     if not norm.isfinite() and not job.precision.may_overflow:
-        guard.refuse_gradient(job.folder, job.model, step, batches, norm.item())
+        guard.refuse_gradient(job.folder, job.learned, step, batches, norm.item())
     if 0 < job.train.clip < norm:
-        torch.nn.utils.clip_grads_with_norm_(job.model.parameters(), job.train.clip, norm)
+        torch.nn.utils.clip_grads_with_norm_(job.learned.parameters(), job.train.clip, norm)
     return norm.item()
 
 

@@ -2,7 +2,8 @@
 
 `Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(ground)` gives a
 function of (model, batch) that returns a `Loss`. `Config.heads` are the kinds of head by which it can be learned, and
-`Config.head(form)` is the one to give a model that ends in another.
+`Config.head(form)` is the one to give a model that ends in another. An objective that learns numbers of its own beside
+the model's, such as a map between two widths, is a module: they are trained, saved and resumed with the model.
 """
 
 from collections.abc import Callable
@@ -49,16 +50,31 @@ Drawn = tuple[Data | Experience, Data | Experience | None]
 Objective = Callable[[nn.Module, Batch], Loss]
 
 
+def together(model: nn.Module, objective: Objective) -> nn.Module:
+    """All that a run trains: the parts of the model under their own names, and an objective that is a module."""
+    if not isinstance(objective, nn.Module):
+        return model
+    whole = nn.Module()
+    for name, part in model.named_children():
+        whole.add_module(name, part)
+    for name, parameter in model.named_parameters(recurse=False):
+        whole.register_parameter(name, parameter)
+    whole.add_module("objective", objective)
+    return whole
+
+
 @dataclass(frozen=True)
 class Ground:
     """What an objective stands on: the documents to be learned, the tokenizer they were made with, the model at the
-    start, and `parent`, the folder or the hub's id that its first weights came from; None of a new model.
+    start, and `parent`, the folder or the hub's id that its first weights came from; None of a new model. `objective`
+    is what was built on it, for lessons that are made with what it has learned.
     """
 
     documents: Documents
     tokenizer: Tokenizer
     model: Transformer
     parent: str | None = None
+    objective: Objective | None = None
 
 
 class Base(Config):

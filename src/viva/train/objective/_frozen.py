@@ -19,13 +19,15 @@ class Frozen:
     Refused at once: a tokenizer with other ids than the learner's, START where the run began from nothing.
     """
 
-    def __init__(self, name: str, ground: Ground, what: str):
-        """`what` it is to the objective, in sentences."""
+    def __init__(self, name: str, ground: Ground, what: str, rows: bool = True):
+        """`what` it is to the objective, in sentences; with `rows` its table must have as many as the learner's, those
+        that no token has among them.
+        """
         self.device = next(ground.model.parameters()).device
         self.path = checkpoint.located(_place(name, ground, what))
         theirs, vocabulary = Tokenizer.load(self.path), folder.architecture(self.path).vocab
         adapter.require_ids(theirs, ground.tokenizer, f"{what} {self.path}")
-        if vocabulary != ground.model.spec.vocab:
+        if rows and vocabulary != ground.model.spec.vocab:
             must = f"{what} {self.path} must have a vocabulary of {ground.model.spec.vocab}, as the model that learns"
             raise Refusal(must, vocabulary, "use a model of the same vocabulary")
         self._model: Transformer | None = None
