@@ -96,10 +96,10 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     before = checkpoint.facts(parts.begun) if parts.begun else None
     precision = Precision(before["precision"] if before else train.precision, device)
     ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
-    data, valid = recipe.objective.drawn(parts.train, parts.valid, ground, precision)
     objective, regularised = recipe.objective.build(ground), None
     for each in train.regularise:
         regularised = each.wrap(regularised or objective, ground)
+    data, valid = recipe.objective.drawn(parts.train, parts.valid, replace(ground, objective=objective), precision)
     optimizer = train.optim.build(together(model, objective))
     rates.apportion(optimizer, model, train.rates, train.decays, train.layer_decay)
     job = Job(
