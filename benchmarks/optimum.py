@@ -89,7 +89,7 @@ def main() -> None:
                 paths[method] = walk(toy, method, METHODS[method])
                 print(line(toy, method, METHODS[method], paths[method]), flush=True)
             found[name] = toy, paths
-    draw(found)
+            draw(found)
 
 
 if __name__ == "__main__":

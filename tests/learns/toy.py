@@ -34,20 +34,23 @@ from viva.train.step import update
 
 PROMPT = "?"
 BETA = 0.5
-MODEL = {"kind": "llama", "width": 64, "layers": 2, "heads": 2, "context": 16}
+SIZES = {"width": 64, "layers": 1, "heads": 2, "context": 16}
 FP32 = Precision("fp32", "cpu")
 
 
 @dataclass(frozen=True)
 class Toy:
-    """What is asked, in `place`: the `answers` with how often each is given, the `reward`, how many tokens
-    a reply may have, and `beta`.
+    """What is asked, in `place`: the `answers` with how often each is given, the `reward`, how many tokens a
+    reply may have, the `family` of the model, how many times as many steps it is taught, at a rate so much lower, and
+    `beta`.
     """
 
     place: Path
     answers: dict[str, int]
     reward: Sum
     longest: int
+    family: str = "llama"
+    slower: int = 1
     beta: float = BETA
 
     @cached_property
@@ -57,10 +60,10 @@ class Toy:
         random.Random(0).shuffle(rows)
         made = {
             "tokenizer": {"kind": "char", "byte_fallback": False},
-            "model": MODEL,
+            "model": SIZES | {"kind": self.family},
             "data": self.file("answers", rows),
         }
-        return run(parse(Recipe, self.recipe("begin", {"steps": 200, "batch": 64, "lr": 3e-3}) | made)).checkpoint
+        return run(parse(Recipe, self.recipe("begin", {"steps": 150, "batch": 64, "lr": 1e-2}) | made)).checkpoint
 
     def file(self, name: str, rows: list[dict]) -> dict:
         """The corpus of these rows."""
@@ -82,7 +85,8 @@ class Toy:
             rollout = {"max_new_tokens": self.longest, "replies": method.replies}
             made["objective"] = method.objective | {"reward": tagged(self.reward), "rollout": rollout}
             made |= {"data": self.file(out, [{"prompt": PROMPT}]), "format": {"kind": "ask", "plain": True}}
-        recipe = parse(Recipe, self.recipe(out, method.train) | made)
+        slower = {"steps": method.train["steps"] * self.slower, "lr": method.train["lr"] / self.slower}
+        recipe = parse(Recipe, self.recipe(out, method.train | slower) | made)
         where = claim(recipe)
         job, state = assembled(recipe, where, parts(recipe, where))
         state.steps = recipe.train.steps
@@ -211,7 +215,9 @@ def spelling(place: Path) -> Toy:
     """Three letters of a, b, c, of which the worth is in several places: a pair of one letter, the last, the first."""
     words = ["".join(letters) for letters in product("abc", repeat=3)]
     draw = random.Random(1)
-    return Toy(place, {word: draw.randint(2, 12) for word in words}, _worth({"aa": 1.5, "c$": 1, "^b": 0.5}), 4)
+    return Toy(
+        place, {word: draw.randint(2, 12) for word in words}, _worth({"aa": 1.5, "c$": 1, "^b": 0.5}), 4, "gpt2", 3
+    )
 
 
 def _worth(found: dict[str, float]) -> Sum:
@@ -221,7 +227,7 @@ def _worth(found: dict[str, float]) -> Sum:
 
 
 def _of_pairs(loss: dict, known: Known = Toy.best) -> Method:
-    train = {"steps": 300, "batch": 64, "lr": 3e-4}
+    train = {"steps": 400, "batch": 64, "lr": 2e-4}
     return Method({"kind": "dpo", "loss": loss, "precompute": True}, train, pairs=20000, known=known)
 
 
@@ -232,12 +238,13 @@ def _of_replies(objective: dict, known: Known = Toy.best, replies: int = 32, **t
 DPO, TAU = {"kind": "sigmoid", "beta": BETA}, BETA / 5
 GRPO = {"kind": "grpo", "beta": BETA, "average": "constant"}
 METHODS = {
-    "dpo": _of_pairs(DPO),
-    "ipo": _of_pairs({"kind": "ipo", "beta": TAU, "mean": False}, lambda toy: toy.best(TAU, toy.beats())),
     "online_dpo": _of_replies({"kind": "online_dpo", "loss": DPO, "judge": "bradley_terry"}),
-    "ppo": _of_replies({"kind": "ppo", "beta": BETA, "epochs": 2, "lam": 1.0}),
+    # at the best policy all advantages are noise, which whitening would make as large as ever
+    "ppo": _of_replies({"kind": "ppo", "beta": BETA, "epochs": 2, "lam": 1.0, "whiten_advantages": False}),
     "grpo": _of_replies(GRPO | {"estimator": "k2"}, lambda toy: None),
     "dr_grpo": _of_replies(GRPO | {"estimator": "k2", "advantage": {"kind": "group", "scaled": False}}),
     "rloo": _of_replies(GRPO | {"estimator": "k1", "penalty": "reward", "advantage": "rloo"}),
-    "raft": _of_replies({"kind": "raft"}, lambda toy: None, replies=4, steps=24, batch=256, lr=4e-4),
+    "raft": _of_replies({"kind": "raft"}, lambda toy: None, replies=4, steps=14, batch=256, lr=8e-4),
+    "dpo": _of_pairs(DPO),
+    "ipo": _of_pairs({"kind": "ipo", "beta": TAU, "mean": False}, lambda toy: toy.best(TAU, toy.beats())),
 }
