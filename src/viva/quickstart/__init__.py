@@ -71,8 +71,9 @@ def trained(plan: stages.Plan, out: Path, clock: Clock) -> dict[str, Run]:
     for name, recipe in stages.recipes(plan, out).items():
         if name == "preferences":
             with clock.during("pairs"):
-                tasks = pairs.asked(plan.preferences, seed=2)
-                pairs.write(Path(recipe["data"]["path"]), pairs.pairs(api.load(recipe["init"]), tasks, REPLIES, seed=0))
+                tasks = pairs.tasks_to_ask(plan.preferences, seed=2)
+                said = pairs.sampled(api.load(recipe["init"]), tasks, REPLIES, seed=0)
+                pairs.write(Path(recipe["data"]["path"]), pairs.pairs(tasks, said))
         with clock.during(name):
             runs[name] = train(parse(Recipe, recipe))
         if not runs[name].finished:

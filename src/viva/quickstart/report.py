@@ -59,11 +59,12 @@ def rendered(found: Findings) -> str:
             *_bits(found),
             "\n![loss of pretraining](base/loss.png)",
             "\n## Exact match on held-out Python tasks\n",
-            "The operands of these tasks were never seen in training. The base model is asked at an interpreter's prompt",
-            "(`>>> expression`), the others in conversation; only the interpreter's very reply counts.\n",
-            *_stages(found),
-            "\nThe interval is Wilson's, of 95 %. Gained are tasks that were wrong after the stage before and are right",
-            "now, lost the other way round; p is how likely such a difference is by chance (McNemar's exact test).",
+            "The operands of these tasks were never seen in training. The base model is asked at an interpreter's",
+            "prompt (`>>> expression`), the others in conversation; only the interpreter's very reply counts.\n",
+            *stages(found.scores, found.runs),
+            "\nThe interval is Wilson's, of 95 %. Gained are tasks that were wrong after the stage before and are",
+            "right now, lost the other way round; p is how likely such a difference is by chance (McNemar's exact",
+            "test).",
             f"`viva chat` opens the last model in `{found.runs['reward'].folder}`, and any other in its folder.\n",
             *_matches(found),
             "\n![loss of tuning](tuned/loss.png)",
@@ -87,23 +88,16 @@ def _bits(found: Findings) -> list[str]:
     return table("compressor", "bits a byte", rows=[(name, f"{bits:.3f}") for name, bits in rows])
 
 
-def _stages(found: Findings) -> list[str]:
-    """A row for each stage, beside the one before."""
+def stages(scores: dict[str, Score], runs: dict[str, Run]) -> list[str]:
+    """A table with a row for each stage, which is compared with the one before."""
     changes = [("", "", "")]
-    for before, after in pairwise(found.scores.values()):
+    for before, after in pairwise(scores.values()):
         change = Paired.of(before.right, after.right)
         changes.append((str(change.gained), str(change.lost), f"{change.p:.2g}"))
-    rows = [
-        (
-            name,
-            METHODS[name],
-            f"{score.share:.1%}",
-            "{:.1%} to {:.1%}".format(*score.interval),
-            *change,
-            str(found.runs[name].folder),
-        )
-        for (name, score), change in zip(found.scores.items(), changes, strict=True)
-    ]
+    rows = []
+    for (name, score), change in zip(scores.items(), changes, strict=True):
+        interval = "{:.1%} to {:.1%}".format(*score.interval)
+        rows.append((name, METHODS[name], f"{score.share:.1%}", interval, *change, str(runs[name].folder)))
     return table("stage", "by", "exact match", "interval", "gained", "lost", "p", "folder", rows=rows)
 
 
