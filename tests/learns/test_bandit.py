@@ -73,18 +73,33 @@ def test_all_answers_are_as_likely_at_first(begin):
         {"kind": "grpo", "epochs": 2, "minibatches": 2},
         {"kind": "raft", "least": 1.0},
         {"kind": "online_dpo"},
+        {"kind": "ppo", "beta": 0.0},
+        {
+            "kind": "ppo",
+            "beta": 0.0,
+            "critic": {"own": True},
+            "whiten_rewards": True,
+            "whiten_advantages": False,
+            "stop": 0.05,
+        },
     ],
-    ids=["grpo", "dr_grpo", "rloo", "reinforce_pp", "epochs", "raft", "online_dpo"],
+    ids=["grpo", "dr_grpo", "rloo", "reinforce_pp", "epochs", "raft", "online_dpo", "ppo", "ppo_own"],
 )
 def test_the_best_policy_is_found(begin, objective, request):
     model, tokenizer = taught(begin, request.node.callspec.id, objective)
     assert right(model, tokenizer) >= 0.95
 
 
-@pytest.mark.parametrize("estimator", ["k1", "k2"])
-def test_a_policy_that_is_held_is_the_known_compromise(begin, estimator):
+@pytest.mark.parametrize(
+    "objective",
+    [
+        {"kind": "grpo", "advantage": "rloo", "average": "constant", "estimator": "k1", "penalty": "reward"},
+        {"kind": "grpo", "advantage": "rloo", "average": "constant", "estimator": "k2"},
+        {"kind": "ppo", "epochs": 2, "lam": 1.0, "whiten_advantages": False},
+    ],
+    ids=["k1", "k2", "ppo_held"],
+)
+def test_a_policy_that_is_held_is_the_known_compromise(begin, objective, request):
     """The best policy is p_ref exp(r / beta) / Z: with beta 1/2, e^2 / (e^2 + 3) = 0.711 for the right answer."""
-    held = {"advantage": "rloo", "average": "constant", "beta": 0.5, "estimator": estimator}
-    penalty = "reward" if estimator == "k1" else "loss"
-    model, tokenizer = taught(begin, estimator, {"kind": "grpo", "penalty": penalty} | held)
+    model, tokenizer = taught(begin, request.node.callspec.id, objective | {"beta": 0.5})
     assert right(model, tokenizer) == pytest.approx(math.exp(2) / (math.exp(2) + 3), abs=0.08)

@@ -6,7 +6,7 @@ function of the seed, the step and the weights.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from statistics import fmean
 
 import torch
@@ -33,13 +33,14 @@ PATIENCE = 8  # rounds that may teach nothing while one is looked at before a ru
 class Round:
     """The n replies to each of P prompts, one prompt after another, and their rewards [P, n] on the CPU; `logs`: of
     each the log-probabilities of its tokens before anything is learned, by the forward pass of training. `seed`: for
-    what else is drawn.
+    what else is drawn. `measured`: of the round, to which lessons may add.
     """
 
     replies: list[Reply]
     rewards: Tensor
     logs: list[Tensor]
     seed: int
+    measured: dict[str, float] = field(default_factory=dict)
 
 
 Lessons = Callable[[Round], Iterator[list[Batch]]]
@@ -88,7 +89,7 @@ class Experience:
     def updates(self, step: int) -> Iterator[list[Batch]]:
         """The micro-batches of each update of a round; the next is made after the one before was learned."""
         found = self.round(step)
-        self.measured = measured(found)
+        self.measured = found.measured
         yield from self.lessons(found)
 
     def micro_batches(self, step: int) -> list[Batch]:
@@ -109,7 +110,9 @@ class Experience:
             replies = policy.rollout.drawn(policy.model, policy.tokenizer, asked, seed, policy.size)
             logs = policy.logs(replies)
         rewards = torch.tensor(judged(self.judge, replies)).view(len(asked), -1)
-        return Round(replies, rewards, logs, seed)
+        found = Round(replies, rewards, logs, seed)
+        found.measured.update(measured(found))
+        return found
 
     def held_out(self) -> dict[str, float]:
         """The rewards of the most likely replies to all prompts; the loss is minus their mean."""

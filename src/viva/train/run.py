@@ -85,8 +85,8 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
     before = checkpoint.facts(parts.begun) if parts.begun else None
     precision = Precision(before["precision"] if before else train.precision, device)
     ground = Ground(parts.train.documents, parts.tokenizer, model, parts.parent)
-    data, valid = recipe.objective.drawn(parts.train, parts.valid, ground, precision)
     objective = regularised = recipe.objective.build(ground)
+    data, valid = recipe.objective.drawn(parts.train, parts.valid, replace(ground, objective=objective), precision)
     for each in train.regularise:
         regularised = each.wrap(regularised, ground)
     optimizer = train.optim.build(together(model, objective))

@@ -66,13 +66,15 @@ def together(model: nn.Module, objective: Objective) -> nn.Module:
 @dataclass(frozen=True)
 class Ground:
     """What an objective stands on: the documents to be learned, the tokenizer they were made with, the model at the
-    start, and `parent`, the folder or the hub's id that its first weights came from; None of a new model.
+    start, and `parent`, the folder or the hub's id that its first weights came from; None of a new model. `objective`
+    is what was built on it, for lessons that are made with what it has learned.
     """
 
     documents: Documents
     tokenizer: Tokenizer
     model: Transformer
     parent: str | None = None
+    objective: Objective | None = None
 
 
 class Base(Config):

@@ -2,14 +2,16 @@
 https://arxiv.org/abs/2402.04792, algorithm 1).
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Self
+from typing import Literal, Self
 
 from pydantic import model_validator
 
 from viva.align.preference import sigmoid
 from viva.base.choice import Choice
+from viva.base.seed import stream
 from viva.train.batch import Batch
 from viva.train.experience import Lessons, Policy, Round
 from viva.train.objective import Ground, Objective, dpo
@@ -18,10 +20,16 @@ from viva.train.replies import in_parts
 
 
 class Config(Online):
-    """`loss` and `reference`: as of the objective dpo. Prompts whose replies are all worth the same teach nothing."""
+    """`loss` and `reference`: as of the objective dpo. The `judge` prefers the best reply to the worst (`best`); prompts
+    whose replies are all worth the same teach nothing then. Or replies are taken two by two, and of rewards r_1 and r_2
+    the first is preferred with the probability s(r_1 - r_2), s the logistic function (`bradley_terry`; Rafailov et al.
+    2023, equation 1): only so is the best policy of the loss `sigmoid` p_ref exp(r / beta) / Z; under the other judge
+    it is to give the best reply alone.
+    """
 
     loss: Choice("viva.align.preference", usual="sigmoid") = sigmoid.Config()
     reference: str | None = dpo.START
+    judge: Literal["best", "bradley_terry"] = "best"
 
     @model_validator(mode="after")
     def _two_at_least(self) -> Self:
@@ -31,13 +39,8 @@ class Config(Online):
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
         def lessons(found: Round) -> Iterator[list[Batch]]:
-            n = found.rewards.shape[1]
-            pairs = [
-                found.replies[prompt * n + place]
-                for prompt, rewards in enumerate(found.rewards)
-                if rewards.max() > rewards.min()
-                for place in (int(rewards.argmax()), int(rewards.argmin()))
-            ]
+            judge = _best_and_worst if self.judge == "best" else _two_by_two
+            pairs = [found.replies[number] for number in judge(found)]
             if pairs:
                 size = policy.size // 2 * 2  # no pair is parted
                 yield [replace(part, answers=len(part.lengths[0]) // 2) for part in in_parts(pairs, size, policy.pad)]
@@ -47,3 +50,29 @@ class Config(Online):
     def build(self, ground: Ground | None = None) -> Objective:
         """The loss of the pairs, with what dpo measures of them."""
         return dpo.Config(loss=self.loss, reference=self.reference).build(ground)
+
+
+def _best_and_worst(found: Round) -> list[int]:
+    """The numbers of the replies of each pair, the preferred first."""
+    n = found.rewards.shape[1]
+    return [
+        prompt * n + place
+        for prompt, rewards in enumerate(found.rewards)
+        if rewards.max() > rewards.min()
+        for place in (int(rewards.argmax()), int(rewards.argmin()))
+    ]
+
+
+def _two_by_two(found: Round) -> list[int]:
+    """The same, of the first and the second reply to a prompt, the third and the fourth, and so on; of equal replies
+    neither is preferred.
+    """
+    draw, n = stream(found.seed, "judge"), found.rewards.shape[1]
+    pairs = []
+    for prompt, rewards in enumerate(found.rewards.tolist()):
+        for at in range(0, n - 1, 2):
+            is_first = draw.random() < 1 / (1 + math.exp(rewards[at + 1] - rewards[at]))
+            one, other = (prompt * n + place for place in ((at, at + 1) if is_first else (at + 1, at)))
+            if found.replies[one].ids != found.replies[other].ids:
+                pairs += [one, other]
+    return pairs
