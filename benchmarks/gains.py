@@ -49,6 +49,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "online dpo": play({"kind": "online_dpo", **ROLLOUT}, lr=2e-4),
     "grpo": play(GRPO, lr=5e-4),
     "rloo": play(GRPO | FROM_REWARD | {"advantage": "rloo", "average": "constant"}, lr=5e-4),
+    "ppo": play({"kind": "ppo", "epochs": 2, "minibatches": 2, "beta": 0.01, **ROLLOUT}, lr=5e-4),
     "reinforce++": play(GRPO | FROM_REWARD | {"advantage": "reinforce_pp", "average": "token"}, lr=5e-4),
 }
 FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}

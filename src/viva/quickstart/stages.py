@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 # Of the time; the rest goes to training the tokenizer, reading the text, drawing answers and measuring the models.
-PRETRAINING, TUNING, REWARD = 0.25, 0.46, 0.12
+PRETRAINING, TUNING, REWARD = 0.25, 0.51, 0.07
 
-PAIRS = "pairs.jsonl"
+STAGES = ("pretraining", "tuning", "preferences", "reward")
+PAIRS = "pairs.jsonl"  # in the folder of the run that learns from them
 
 
 @dataclass(frozen=True)
 class Plan:
     """How large the job is: how long each stage is, the model, the text and the share of it that is held out, the
-    vocabulary, tasks to tune on, tasks of whose answers `preferences` are made, held-out tasks asked of each family."""
+    vocabulary, tasks to tune on, tasks from whose replies `preferences` are made, `prompts` for replies to be judged,
+    held-out tasks asked of each family."""
 
     lengths: dict[str, dict[str, float]]
     model: dict[str, Any]
@@ -26,6 +28,7 @@ class Plan:
     vocab: int
     tasks: int
     preferences: int
+    prompts: int
     asked: int
 
 
@@ -34,37 +37,30 @@ def plan(minutes: float, fast: bool) -> Plan:
     if fast:
         some = {"kind": "files", "path": str(Path(sysconfig.get_path("stdlib")) / "asyncio" / "*.py")}
         model = {"kind": "llama", "width": 64, "layers": 2, "heads": 2, "context": 256}
-        lengths = {"pretraining": {"steps": 20}, "tuning": {"steps": 20}, "preferences": {"steps": 4}}
-        return Plan(
-            lengths | {"reward": {"steps": 2}}, model, some, valid=0.15, vocab=512, tasks=1000, preferences=30, asked=2
-        )
+        lengths = {name: {"steps": steps} for name, steps in zip(STAGES, (20, 20, 4, 2), strict=True)}
+        sizes = {"vocab": 512, "tasks": 1000, "preferences": 30, "prompts": 1000, "asked": 2}
+        return Plan(lengths, model, some, valid=0.15, **sizes)
     model = {"kind": "llama", "width": 128, "layers": 4, "heads": 4, "context": 512}
-    lengths = {
-        "pretraining": {"minutes": minutes * PRETRAINING},
-        "tuning": {"minutes": minutes * TUNING},
-        "preferences": {"epochs": 1},
-        "reward": {"minutes": minutes * REWARD},
-    }
-    return Plan(
-        lengths,
-        model,
-        {"kind": "python"},
-        valid=0.03,
-        vocab=2048,
-        tasks=round(20_000 * minutes),
-        preferences=round(400 * minutes),
-        asked=50,
+    shares = (
+        {"minutes": minutes * PRETRAINING},
+        {"minutes": minutes * TUNING},
+        {"epochs": 1},
+        {"minutes": minutes * REWARD},
     )
+    sizes = {"vocab": 2048, "tasks": round(20_000 * minutes), "preferences": round(400 * minutes), "asked": 50}
+    lengths = dict(zip(STAGES, shares, strict=True))
+    return Plan(lengths, model, {"kind": "python"}, valid=0.03, prompts=1000 + round(2000 * minutes), **sizes)
 
 
 def recipes(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
     """Each stage's, in order; each goes on from the run before it, and the last has the folder `out` itself."""
-    return {
-        "pretraining": pretraining(plan, out / "base"),
-        "tuning": tuning(plan, out / "base", out / "tuned"),
-        "preferences": preferences(plan, out / "tuned", out / "preferred"),
-        "reward": reward(plan, out / "preferred", out),
-    }
+    made = (
+        pretraining(plan, out / "base"),
+        tuning(plan, out / "base", out / "tuned"),
+        preferences(plan, out / "tuned", out / "preferred"),
+        reward(plan, out / "preferred", out),
+    )
+    return dict(zip(STAGES, made, strict=True))
 
 
 def pretraining(plan: Plan, out: Path) -> dict[str, Any]:
@@ -92,7 +88,7 @@ def tuning(plan: Plan, base: Path, out: Path) -> dict[str, Any]:
 
 
 def preferences(plan: Plan, tuned: Path, out: Path) -> dict[str, Any]:
-    """DPO on the pairs that quickstart/pairs.py makes of the tuned model's own mistakes."""
+    """DPO on the pairs that quickstart/pairs.py makes of the tuned model's own replies."""
     return {
         "out": str(out),
         "init": str(tuned),
@@ -100,7 +96,7 @@ def preferences(plan: Plan, tuned: Path, out: Path) -> dict[str, Any]:
         "format": {"kind": "preference"},
         "valid": 0.0,
         "objective": {"kind": "dpo"},
-        "train": aligning(plan, batch=16, lr=2e-4) | plan.lengths["preferences"],
+        "train": aligning(plan, batch=32, lr=2e-5) | plan.lengths["preferences"],
     }
 
 
@@ -109,11 +105,11 @@ def reward(plan: Plan, preferred: Path, out: Path) -> dict[str, Any]:
     return {
         "out": str(out),
         "init": str(preferred),
-        "data": {"kind": "tasks", "count": plan.tasks, "seed": 1},
+        "data": {"kind": "tasks", "count": plan.prompts, "seed": 1},
         "format": {"kind": "messages"},
         "valid": 0.01,
         "objective": {"kind": "grpo", "reward": "interpreter", "rollout": {"replies": 8, "max_new_tokens": 24}},
-        "train": aligning(plan, batch=64, lr=2e-4) | plan.lengths["reward"],
+        "train": aligning(plan, batch=64, lr=5e-5) | plan.lengths["reward"],
     }
 
 
