@@ -88,14 +88,16 @@ def tuning(plan: Plan, base: Path, out: Path) -> dict[str, Any]:
 
 
 def preferences(plan: Plan, tuned: Path, out: Path) -> dict[str, Any]:
-    """DPO on the pairs that quickstart/pairs.py makes of the tuned model's own replies."""
+    """DPO on the pairs that quickstart/pairs.py makes of the tuned model's own replies. An answer has a few tokens: at
+    the usual beta of 0.1 nothing would hold its log-probability, which falls with that of the mistake.
+    """
     return {
         "out": str(out),
         "init": str(tuned),
         "data": {"kind": "files", "path": str(out / PAIRS)},
         "format": {"kind": "preference"},
         "valid": 0.0,
-        "objective": {"kind": "dpo"},
+        "objective": {"kind": "dpo", "loss": {"kind": "sigmoid", "beta": 1.0}},
         "train": aligning(plan, batch=32, lr=2e-5) | plan.lengths["preferences"],
     }
 
