@@ -8,22 +8,12 @@ direction would be if both were as good.
 """
 
 import argparse
-from math import comb
 
 import viva
-from viva.evaluate.exact_match import as_chat, replies
+from viva.evaluate.exact_match import Score, as_chat, exact_match
+from viva.evaluate.paired import Paired
 from viva.quickstart import held_out_tasks
-
-
-def sign_test(better: int, worse: int) -> float:
-    """The two-sided p-value of so many differences in one direction and in the other.
-
-    >>> sign_test(9, 1)
-    0.021484375
-    """
-    n = better + worse
-    tail = sum(comb(n, k) for k in range(max(better, worse), n + 1)) / 2**n
-    return min(1.0, 2 * tail)
+from viva.text.rows.tasks import Task
 
 
 def main() -> None:
@@ -33,23 +23,23 @@ def main() -> None:
     parser.add_argument("--each", type=int, default=50, help="tasks of each family")
     given = parser.parse_args()
     tasks = held_out_tasks(given.each)
-    first = right(given.before, tasks)
-    print(f"{given.before}: {sum(first) / len(tasks):.1%} of {len(tasks)} held-out tasks")
+    first = score(given.before, tasks)
+    print(f"{given.before}: {told(first)} of {len(tasks)} held-out tasks")
     for name in given.after:
-        found = right(name, tasks)
-        better = sum(b and not a for a, b in zip(first, found, strict=True))
-        worse = sum(a and not b for a, b in zip(first, found, strict=True))
-        p = sign_test(better, worse)
-        print(f"{name}: {sum(found) / len(tasks):.1%}, {better} gained, {worse} lost, p = {p:.2g}")
+        found = score(name, tasks)
+        change = Paired.of(first.right, found.right)
+        print(f"{name}: {told(found)}, {change.gained} gained, {change.lost} lost, p = {change.p:.2g}")
 
 
-def right(name: str, tasks: list) -> list[bool]:
-    """Whether each task is answered right."""
+def score(name: str, tasks: list[Task]) -> Score:
+    """Which of the tasks a model answers right."""
     model = viva.load(name)
-    return [
-        said == task.answer
-        for task, said in zip(tasks, replies(model.model, model.tokenizer, tasks, as_chat), strict=True)
-    ]
+    return exact_match(model.model, model.tokenizer, tasks, as_chat)
+
+
+def told(found: Score) -> str:
+    """The share and its interval."""
+    return f"{found.share:.1%} ({{:.1%}} to {{:.1%}})".format(*found.interval)
 
 
 if __name__ == "__main__":

@@ -20,7 +20,8 @@ def test_only_the_very_answer_counts(monkeypatch):
     score = exact_match.exact_match(None, None, tasks(), exact_match.as_chat)
     assert score.share == pytest.approx(1 / 3)
     assert (score.of("add"), score.of("order")) == (0.5, 0.0)
-    assert score.asked == {"add": 2, "order": 1}
+    assert score.asked == {"add": 2, "order": 1} and score.right == (True, False, False)
+    assert score.interval == pytest.approx((0.0615, 0.7923), abs=1e-4)  # Wilson's of 1 of 3
 
 
 def test_bits_a_byte_are_the_compressed_size():

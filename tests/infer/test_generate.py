@@ -89,6 +89,27 @@ def test_a_batch_equals_its_rows_alone(model, given, rows):
     assert len({len(reply) for reply in together}) > 2
 
 
+@pytest.mark.parametrize("family", ["llama", "transfo_xl", "bart"])
+def test_what_rows_share_is_read_once(family, monkeypatch):
+    """Three replies to each of four prompts: four rows are read, and each reply is the one it would get alone."""
+    made = model_of(variant("viva.model.arch", family).TINY, noise=0.2)
+    asked = [PROMPTS[i] for i in (0, 1, 3, 5) for _ in range(3)]
+    prompts, sources = ([[3]] * 12, asked) if made.spec.encoder else (asked, None)
+    sampling = Sampling(temperature=1, max_new_tokens=12, seed=4, repetition_penalty=1.2)
+    read, hidden = [], made.hidden
+    monkeypatch.setattr(made, "hidden", lambda ids, *rest, **more: read.append(len(ids)) or hidden(ids, *rest, **more))
+    together = generate_batch(made, prompts, sampling, frozenset({9, 18, 27}), sources=sources)
+    # what recalls reads prompts of one length at a time: [7] of length 1, [1, 60, 33] with [5, 9, 2], and the last
+    assert read[0] == (1 if family == "transfo_xl" else 4)
+    for row, prompt in enumerate(prompts):
+        decoding = Decoding(made, {row: prompt}, sampling, sources and {row: sources[row]})
+        alone = [decoding.step()[0]]
+        while alone[-1] not in (9, 18, 27) and len(alone) < 12:
+            alone += decoding.step()
+        assert together[row] == alone
+    assert len({tuple(reply) for reply in together}) > 6
+
+
 def test_sampler_and_trainer_agree_on_log_probabilities():
     """On weights of an ordinary size; log-probabilities near -4, where neighbouring fp32 numbers are 5e-7 apart."""
     model = model_of(llama.TINY, noise=0.05)

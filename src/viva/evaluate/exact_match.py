@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from viva.evaluate.paired import wilson
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
 from viva.model.transformer import Transformer
@@ -18,19 +19,30 @@ Ask = Callable[[Tokenizer, Task], list[int]]  # the prompt's ids
 
 @dataclass(frozen=True)
 class Score:
-    """Right replies and all replies, by family of tasks."""
+    """Of each task its family, and whether it was answered right."""
 
-    right: Counter
-    asked: Counter
+    families: tuple[str, ...]
+    right: tuple[bool, ...]
 
     @property
     def share(self) -> float:
         """Of all tasks."""
-        return self.right.total() / self.asked.total()
+        return sum(self.right) / len(self.right)
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """That of the share, with 95 % confidence."""
+        return wilson(sum(self.right), len(self.right))
+
+    @property
+    def asked(self) -> Counter:
+        """How many tasks of each family."""
+        return Counter(self.families)
 
     def of(self, family: str) -> float:
-        """Of one family's tasks."""
-        return self.right[family] / self.asked[family]
+        """The share of one family's tasks."""
+        right = sum(each for name, each in zip(self.families, self.right, strict=True) if name == family)
+        return right / self.asked[family]
 
 
 def as_chat(tokenizer: Tokenizer, task: Task) -> list[int]:
@@ -52,7 +64,7 @@ def replies(model: Transformer, tokenizer: Tokenizer, tasks: Sequence[Task], ask
 
 
 def exact_match(model: Transformer, tokenizer: Tokenizer, tasks: Sequence[Task], ask: Ask) -> Score:
-    """How many of the tasks are answered right."""
+    """Which of the tasks are answered right."""
     said = replies(model, tokenizer, tasks, ask)
-    right = Counter(task.family for task, reply in zip(tasks, said, strict=True) if reply == task.answer)
-    return Score(right, Counter(task.family for task in tasks))
+    right = tuple(reply == task.answer for task, reply in zip(tasks, said, strict=True))
+    return Score(tuple(task.family for task in tasks), right)

@@ -17,7 +17,8 @@ from viva.model.transformer import Transformer
 
 
 class Decoding:
-    """The prompts, by number, that are being continued; of a model with an encoder, each with what that reads.
+    """The prompts, by number, that are being continued; of a model with an encoder, each with what that reads. What
+    several rows share, as n replies to a prompt do, is read once, and each gets what is kept of it.
 
     `rows`: the numbers still alive, in the order of the batch. `limit`: how many tokens each may get. `logits` [B, V]:
     what the last tokens were drawn from, before any filter.
@@ -35,11 +36,15 @@ class Decoding:
         self.rows = list(prompts)
         self.limit = {row: limit(model, prompt, sampling) for row, prompt in prompts.items()}
         self.made = 0
-        self._ids = [torch.tensor(prompt, device=self._weight.device) for prompt in prompts.values()]
-        memory = None if sources is None else read(model, [sources[row] for row in prompts])
+        asked = [(tuple(prompts[row]), tuple(sources[row] if sources else ())) for row in self.rows]
+        once = {each: place for place, each in enumerate(dict.fromkeys(asked))}
+        self._places = [once[each] for each in asked]
+        self._prompts = [torch.tensor(prompt, device=self._weight.device) for prompt, _ in once]
+        memory = None if sources is None else read(model, [list(source) for _, source in once])
         self._reader = reader(model, memory, sampling.prefix)
         self._uniform = uniforms(sampling.seed, self.rows, max(self.limit.values())).to(self._weight.device)
-        self._seen = _seen(self._ids, model.spec.vocab) if sampling.repetition_penalty != 1 else None
+        penalised = sampling.repetition_penalty != 1
+        self._seen = _seen(self._prompts, model.spec.vocab)[self._places] if penalised else None
         self._tokens: Tensor | None = None  # [B, 1]: drawn, not yet read by the model
 
     @property
@@ -63,8 +68,13 @@ class Decoding:
         return found
 
     def _first(self) -> Tensor:
-        sizes = zip(self.rows, self._ids, strict=True)
-        return self._reader.first(self._ids, max(len(ids) + self.limit[row] - 1 for row, ids in sizes))
+        """What the first token of each row is drawn from."""
+        rows = zip(self.rows, self._places, strict=True)
+        capacity = max(len(self._prompts[place]) + self.limit[row] - 1 for row, place in rows)
+        states = self._reader.first(self._prompts, capacity)
+        if len(self._prompts) < len(self.rows):
+            self._reader.pick(self._places)
+        return states[self._places]
 
     def filled(self, row: int) -> bool:
         """Whether `row` ends, or ended, because the model's context is full."""

@@ -124,7 +124,7 @@ class Contiguous:
                 elif len(rows) == buffer.shape[0]:
                     buffer[:, :, :end] = buffer[at, :, :end]
                 else:
-                    buffers[layer] = torch.zeros_like(buffer[:1]).repeat(len(rows), 1, 1, 1)
+                    buffers[layer] = buffer.new_zeros(len(rows), *buffer.shape[1:])
                     buffers[layer][:, :, :end] = buffer[at, :, :end]
         self._take_rest(rows)
 

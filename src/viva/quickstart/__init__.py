@@ -1,6 +1,7 @@
 """The main job: a language model from nothing, on this machine, from Python's own text.
 
-Tokenizer, pretraining, tuning on tasks that the interpreter answers, measurement before and after, a folder, a report.
+Tokenizer, pretraining, tuning on tasks that the interpreter answers, alignment by what the interpreter says of the
+model's own answers, measurement of every stage, a folder, a report.
 """
 
 import sys
@@ -16,7 +17,7 @@ from viva.base.files import write_text
 from viva.base.seed import stream
 from viva.evaluate import compressor
 from viva.evaluate.exact_match import as_chat, as_interpreter, exact_match, replies
-from viva.quickstart import stages
+from viva.quickstart import pairs, stages
 from viva.quickstart.report import Findings, rendered
 from viva.text.rows.split import split
 from viva.text.rows.tasks import FAMILIES, Task, task
@@ -25,6 +26,7 @@ from viva.train.run import Run
 from viva.train.run import run as train
 
 REPORT = "report.md"
+REPLIES = 4  # to each task of which a preference may be made
 CONVERSATION = (
     "What is the value of `12 + 7`?",
     "`sorted([3, 1, 2])` 的值是多少?",
@@ -46,44 +48,58 @@ class Clock:
 
 
 def run(minutes: float = 5.0, fast: bool = False, out: Path = Path("runs/quickstart")) -> None:
-    """Do the main job in about `minutes` of compute, or in well under one if `fast`, and write `out`/report.md.
+    """Do the main job in about `minutes` of compute, and write `out`/report.md; if `fast`, everything once.
 
-    The tuned model is the run `out` itself, the base model the run `out`/base.
+    The last stage is the run `out` itself, those before it are the runs in `out`/base, `out`/tuned and `out`/preferred.
     """
     plan, clock = stages.plan(minutes, fast), Clock()
-    with clock.during("tokenizer and pretraining"):
-        base = train(parse(Recipe, stages.pretraining(plan, out / "base")))
-    if not base.finished:
+    runs = trained(plan, out, clock)
+    if not all(each.finished for each in runs.values()):
         return  # asked to stop; what was said there tells how to go on
-    with clock.during("tuning"):
-        tuned = train(parse(Recipe, stages.tuning(plan, base.checkpoint, out)))
-    if not tuned.finished:
-        return
     with clock.during("evaluation"):
-        findings = measured(plan, base, tuned, clock)
+        findings = measured(plan, runs, clock)
     write_text(out / REPORT, rendered(findings))
     print(
-        f"\n{findings.summary}\n\nThe whole report: {out / REPORT}\nTalk to the model: viva chat {out}", file=sys.stderr
+        f"\n{findings.summary}\n\nThe whole report: {out / REPORT}\nTalk to the last model: viva chat {out}",
+        file=sys.stderr,
     )
 
 
-def measured(plan: stages.Plan, base: Run, tuned: Run, clock: Clock) -> Findings:
-    """Everything the report says, from the two runs."""
-    recipe = parse(Recipe, stages.pretraining(plan, base.folder))
+def trained(plan: stages.Plan, out: Path, clock: Clock) -> dict[str, Run]:
+    """Each stage's run, up to the first that was asked to stop."""
+    runs: dict[str, Run] = {}
+    for name, recipe in stages.recipes(plan, out).items():
+        if name == "preferences":
+            with clock.during("pairs"):
+                tasks = pairs.tasks_to_ask(plan.preferences, seed=2)
+                said = pairs.sampled(api.load(recipe["init"]), tasks, REPLIES, seed=0)
+                pairs.write(Path(recipe["data"]["path"]), pairs.pairs(tasks, said))
+        with clock.during(name):
+            runs[name] = train(parse(Recipe, recipe))
+        if not runs[name].finished:
+            break
+    return runs
+
+
+def measured(plan: stages.Plan, runs: dict[str, Run], clock: Clock) -> Findings:
+    """Everything the report says, from the runs."""
+    recipe = parse(Recipe, stages.pretraining(plan, runs["pretraining"].folder))
     held_out = [row.data["text"] for row in split(recipe.data.rows(), "valid", recipe.valid)]
     tasks = held_out_tasks(plan.asked)
-    before, after = api.load(base.folder), api.load(tuned.folder)
+    models = {name: api.load(each.folder) for name, each in runs.items()}
+    base, last = models["pretraining"], models["reward"]
     return Findings(
-        base=base,
-        tuned=tuned,
+        runs=runs,
+        scores={
+            name: exact_match(model.model, model.tokenizer, tasks, as_interpreter if model is base else as_chat)
+            for name, model in models.items()
+        },
         documents=len(held_out),
         bytes=sum(len(text.encode()) for text in held_out),
         compressors=compressor.bits_per_byte(held_out),
-        before=exact_match(before.model, before.tokenizer, tasks, as_interpreter),
-        after=exact_match(after.model, after.tokenizer, tasks, as_chat),
-        samples=list(zip(tasks[: len(FAMILIES)], answers(after, tasks[: len(FAMILIES)]), strict=True)),
-        dialogues=[(said, after.chat([{"role": "user", "content": said}], temperature=0.0)) for said in CONVERSATION],
-        continuation=before.generate("def ", temperature=0.8, top_p=0.95, max_new_tokens=120, seed=0),
+        samples=list(zip(tasks[: len(FAMILIES)], answers(last, tasks[: len(FAMILIES)]), strict=True)),
+        dialogues=[(said, last.chat([{"role": "user", "content": said}], temperature=0.0)) for said in CONVERSATION],
+        continuation=base.generate("def ", temperature=0.8, top_p=0.95, max_new_tokens=120, seed=0),
         seconds=clock.seconds,
     )
 

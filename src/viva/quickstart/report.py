@@ -1,39 +1,50 @@
 """What the main job found, as Markdown."""
 
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 
 from viva.base.markdown import table
 from viva.evaluate.exact_match import Score
+from viva.evaluate.paired import Paired
 from viva.text.rows.tasks import Task
 from viva.train import metrics
 from viva.train.run import Run
 
+METHODS = {
+    "pretraining": "next-token prediction",
+    "tuning": "supervised tuning",
+    "preferences": "DPO: the right answer rather than the model's own wrong one",
+    "reward": "GRPO: the interpreter judges what the model tries",
+}
+
 
 @dataclass(frozen=True)
 class Findings:
-    """Numbers and texts as they came. `samples`: a task of each family and what the tuned model replied."""
+    """Numbers and texts as they came. `runs` and `scores`: of each stage, in order; `samples`: a task of each family
+    and what the last model replied."""
 
-    base: Run
-    tuned: Run
+    runs: dict[str, Run]
+    scores: dict[str, Score]
     documents: int
     bytes: int
     compressors: dict[str, float]
-    before: Score
-    after: Score
     samples: list[tuple[Task, str]]
     dialogues: list[tuple[str, str]]
     continuation: str
     seconds: dict[str, float]
 
     @property
+    def bits(self) -> float:
+        """Of the base model, a byte of held-out text."""
+        return self.runs["pretraining"].metrics["valid_bits_per_byte"]
+
+    @property
     def summary(self) -> str:
         """The result in two sentences."""
         beside = ", ".join(f"{name} {bits:.3f}" for name, bits in self.compressors.items())
-        return (
-            f"Held-out Python: {self.base.metrics['valid_bits_per_byte']:.3f} bits a byte ({beside}).\n"
-            f"Held-out tasks: {self.after.share:.1%} exact match after tuning, {self.before.share:.1%} before."
-        )
+        stages = ", ".join(f"{score.share:.1%} after {name}" for name, score in self.scores.items())
+        return f"Held-out Python: {self.bits:.3f} bits a byte ({beside}).\nHeld-out tasks, exact match: {stages}."
 
 
 def rendered(found: Findings) -> str:
@@ -48,13 +59,18 @@ def rendered(found: Findings) -> str:
             *_bits(found),
             "\n![loss of pretraining](base/loss.png)",
             "\n## Exact match on held-out Python tasks\n",
-            "The operands of these tasks were never seen in tuning. The base model is asked at an interpreter's prompt",
-            "(`>>> expression`), the tuned one in conversation; only the interpreter's very reply counts.\n",
+            "The operands of these tasks were never seen in training. The base model is asked at an interpreter's",
+            "prompt (`>>> expression`), the others in conversation; only the interpreter's very reply counts.\n",
+            *stages(found.scores, found.runs),
+            "\nThe interval is Wilson's, of 95 %. Gained are tasks that were wrong after the stage before and are",
+            "right now, lost the other way round; p is how likely such a difference is by chance (McNemar's exact",
+            "test).",
+            f"`viva chat` opens the last model in `{found.runs['reward'].folder}`, and any other in its folder.\n",
             *_matches(found),
-            "\n![loss of tuning](loss.png)",
+            "\n![loss of tuning](tuned/loss.png)",
             "\n## Time\n",
             *_times(found),
-            "\n## What the tuned model says\n",
+            "\n## What the last model says\n",
             "A task of each family, not chosen:\n",
             *table(
                 "question", "reply", "Python", rows=[(t.question, f"`{r}`", f"`{t.answer}`") for t, r in found.samples]
@@ -68,24 +84,37 @@ def rendered(found: Findings) -> str:
 
 
 def _bits(found: Findings) -> list[str]:
-    model = {"the model": found.base.metrics["valid_bits_per_byte"]}
-    return table("compressor", "bits a byte", rows=[(k, f"{v:.3f}") for k, v in {**model, **found.compressors}.items()])
+    rows = {"the model": found.bits, **found.compressors}.items()
+    return table("compressor", "bits a byte", rows=[(name, f"{bits:.3f}") for name, bits in rows])
+
+
+def stages(scores: dict[str, Score], runs: dict[str, Run]) -> list[str]:
+    """A table with a row for each stage, which is compared with the one before."""
+    changes = [("", "", "")]
+    for before, after in pairwise(scores.values()):
+        change = Paired.of(before.right, after.right)
+        changes.append((str(change.gained), str(change.lost), f"{change.p:.2g}"))
+    rows = []
+    for (name, score), change in zip(scores.items(), changes, strict=True):
+        interval = "{:.1%} to {:.1%}".format(*score.interval)
+        rows.append((name, METHODS[name], f"{score.share:.1%}", interval, *change, str(runs[name].folder)))
+    return table("stage", "by", "exact match", "interval", "gained", "lost", "p", "folder", rows=rows)
 
 
 def _matches(found: Findings) -> list[str]:
-    rows = [
-        (name, f"{found.before.of(name):.0%}", f"{found.after.of(name):.0%}", str(asked))
-        for name, asked in found.after.asked.items()
-    ]
-    total = ("**all**", f"{found.before.share:.1%}", f"{found.after.share:.1%}", str(found.after.asked.total()))
-    return table("family", "base", "tuned", "asked", rows=[*rows, total])
+    """A row for each family of tasks, a column for each stage."""
+    scores = list(found.scores.values())
+    asked = scores[0].asked
+    rows = [(name, *(f"{score.of(name):.0%}" for score in scores), str(count)) for name, count in asked.items()]
+    total = ("**all**", *(f"{score.share:.1%}" for score in scores), str(asked.total()))
+    return table("family", *found.scores, "asked", rows=[*rows, total])
 
 
 def _times(found: Findings) -> list[str]:
     rows = [(part, f"{seconds:.0f} s") for part, seconds in found.seconds.items()]
-    for name, run in {"pretraining": found.base, "tuning": found.tuned}.items():
-        speeds = [record["tokens_per_s"] for record in metrics.read(run.folder)]
-        tokens = sum(record["tokens"] for record in metrics.read(run.folder))
+    for name, run in found.runs.items():
+        records = metrics.read(run.folder)
+        speeds, tokens = [record["tokens_per_s"] for record in records], sum(record["tokens"] for record in records)
         rows.append((f"{name}, {len(speeds)} steps, {tokens:,} tokens", f"{median(speeds):,.0f} tokens/s"))
     return table("part", "", rows=rows)
 

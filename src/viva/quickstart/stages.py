@@ -1,4 +1,4 @@
-"""The two runs of the main job as recipes: what is trained, on what, for how long.
+"""The runs of the main job as recipes: what is trained, on what, for how long.
 
 Sizes, rates and shares of the time were chosen by trying; docs/results.md says what was tried.
 """
@@ -8,22 +8,27 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Of the time; the rest goes to training the tokenizer, reading the text and measuring the model.
-PRETRAINING, TUNING = 0.25, 0.58
+# Of the time; the rest goes to training the tokenizer, reading the text, drawing answers and measuring the models.
+PRETRAINING, TUNING, REWARD = 0.25, 0.51, 0.07
+
+STAGES = ("pretraining", "tuning", "preferences", "reward")
+PAIRS = "pairs.jsonl"  # in the folder of the run that learns from them
 
 
 @dataclass(frozen=True)
 class Plan:
-    """How large the job is: minutes for each stage, the model, the text and the share of it that is held
-    out, the vocabulary, tasks to tune on, held-out tasks asked of each family."""
+    """How large the job is: how long each stage is, the model, the text and the share of it that is held out, the
+    vocabulary, tasks to tune on, tasks from whose replies `preferences` are made, `prompts` for replies to be judged,
+    held-out tasks asked of each family."""
 
-    pretraining: dict[str, Any]
-    tuning: dict[str, Any]
+    lengths: dict[str, dict[str, float]]
     model: dict[str, Any]
     data: dict[str, Any]
     valid: float
     vocab: int
     tasks: int
+    preferences: int
+    prompts: int
     asked: int
 
 
@@ -32,18 +37,30 @@ def plan(minutes: float, fast: bool) -> Plan:
     if fast:
         some = {"kind": "files", "path": str(Path(sysconfig.get_path("stdlib")) / "asyncio" / "*.py")}
         model = {"kind": "llama", "width": 64, "layers": 2, "heads": 2, "context": 256}
-        return Plan({"steps": 20}, {"steps": 20}, model, some, valid=0.15, vocab=512, tasks=1000, asked=2)
+        lengths = {name: {"steps": steps} for name, steps in zip(STAGES, (20, 20, 4, 2), strict=True)}
+        sizes = {"vocab": 512, "tasks": 1000, "preferences": 30, "prompts": 1000, "asked": 2}
+        return Plan(lengths, model, some, valid=0.15, **sizes)
     model = {"kind": "llama", "width": 128, "layers": 4, "heads": 4, "context": 512}
-    return Plan(
+    shares = (
         {"minutes": minutes * PRETRAINING},
         {"minutes": minutes * TUNING},
-        model,
-        {"kind": "python"},
-        valid=0.03,
-        vocab=2048,
-        tasks=round(20_000 * minutes),
-        asked=50,
+        {"epochs": 1},
+        {"minutes": minutes * REWARD},
     )
+    sizes = {"vocab": 2048, "tasks": round(20_000 * minutes), "preferences": round(400 * minutes), "asked": 50}
+    lengths = dict(zip(STAGES, shares, strict=True))
+    return Plan(lengths, model, {"kind": "python"}, valid=0.03, prompts=1000 + round(2000 * minutes), **sizes)
+
+
+def recipes(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
+    """Each stage's, in order; each goes on from the run before it, and the last has the folder `out` itself."""
+    made = (
+        pretraining(plan, out / "base"),
+        tuning(plan, out / "base", out / "tuned"),
+        preferences(plan, out / "tuned", out / "preferred"),
+        reward(plan, out / "preferred", out),
+    )
+    return dict(zip(STAGES, made, strict=True))
 
 
 def pretraining(plan: Plan, out: Path) -> dict[str, Any]:
@@ -54,7 +71,7 @@ def pretraining(plan: Plan, out: Path) -> dict[str, Any]:
         "model": plan.model,
         "data": plan.data,
         "valid": plan.valid,
-        "train": training(plan, lr=0.006, tables=1.0, decay=0.4) | plan.pretraining,
+        "train": training(plan, lr=0.006, tables=1.0, decay=0.4) | plan.lengths["pretraining"],
     }
 
 
@@ -66,13 +83,41 @@ def tuning(plan: Plan, base: Path, out: Path) -> dict[str, Any]:
         "data": {"kind": "tasks", "count": plan.tasks},
         "format": {"kind": "messages"},
         "valid": 0.01,
-        "train": training(plan, lr=0.01, tables=0.3, decay=0.8) | plan.tuning,
+        "train": training(plan, lr=0.01, tables=0.3, decay=0.8) | plan.lengths["tuning"],
+    }
+
+
+def preferences(plan: Plan, tuned: Path, out: Path) -> dict[str, Any]:
+    """DPO on the pairs that quickstart/pairs.py makes of the tuned model's own replies. An answer has a few tokens: at
+    the usual beta of 0.1 nothing would hold its log-probability, which falls with that of the mistake.
+    """
+    return {
+        "out": str(out),
+        "init": str(tuned),
+        "data": {"kind": "files", "path": str(out / PAIRS)},
+        "format": {"kind": "preference"},
+        "valid": 0.0,
+        "objective": {"kind": "dpo", "loss": {"kind": "sigmoid", "beta": 1.0}},
+        "train": aligning(plan, batch=32, lr=2e-5) | plan.lengths["preferences"],
+    }
+
+
+def reward(plan: Plan, preferred: Path, out: Path) -> dict[str, Any]:
+    """GRPO on replies to other tasks, with the interpreter as the judge."""
+    return {
+        "out": str(out),
+        "init": str(preferred),
+        "data": {"kind": "tasks", "count": plan.prompts, "seed": 1},
+        "format": {"kind": "messages"},
+        "valid": 0.01,
+        "objective": {"kind": "grpo", "reward": "interpreter", "rollout": {"replies": 8, "max_new_tokens": 24}},
+        "train": aligning(plan, batch=64, lr=5e-5) | plan.lengths["reward"],
     }
 
 
 def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, Any]:
-    """What the two have in common. `tables`: the embeddings' rate as a multiple of `lr`; `decay`: the share of the
-    steps in which rates fall. A model this small runs as fast in fp32, and then with the same rounding everywhere.
+    """What the first two have in common. `tables`: the embeddings' rate as a multiple of `lr`; `decay`: the share of
+    the steps in which rates fall. A model this small runs as fast in fp32, and then with the same rounding everywhere.
     """
     return {
         "batch": 8,
@@ -81,4 +126,15 @@ def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, An
         "precision": "fp32",
         "optim": {"kind": "muon", "others": tables},
         "schedule": {"kind": "wsd", "warmup": 10, "decay": decay},
+    }
+
+
+def aligning(plan: Plan, batch: int, lr: float) -> dict[str, Any]:
+    """What the last two have in common: `batch` pairs, or prompts, a step."""
+    return {
+        "batch": batch,
+        "context": plan.model["context"],
+        "lr": lr,
+        "precision": "fp32",
+        "schedule": {"kind": "wsd", "warmup": 2, "decay": 0.5},
     }

@@ -1,0 +1,143 @@
+"""What each way to align gains in the same time: held-out exact match of one tuned model before and after.
+
+    OMP_NUM_THREADS=1 python benchmarks/gains.py RUN --out OUT [--minutes 3] [--each 50] [--only grpo dpo]
+
+RUN answers Python tasks, as `viva quickstart` makes it. Every method goes on from it for so many minutes, and what
+it draws is part of them: methods of preferences, and rejection sampling, learn from replies that RUN gave before their
+first step. The interpreter judges; no method sees a held-out operand. Then the same held-out tasks are asked of all,
+`each` of a family: Wilson's interval of 95 %, tasks gained and lost, McNemar's exact test. OUT/gains.md has the table.
+"""
+
+import argparse
+import time
+from pathlib import Path
+from typing import Any
+
+import viva
+from viva.base.files import write_text
+from viva.base.markdown import table
+from viva.evaluate.exact_match import Score, as_chat, exact_match
+from viva.evaluate.paired import Paired
+from viva.quickstart import held_out_tasks, pairs
+from viva.train import metrics
+
+TASKS = {"data": {"kind": "tasks", "count": 12_000, "seed": 1}, "format": {"kind": "messages"}}
+ROLLOUT = {"reward": "interpreter", "rollout": {"replies": 4, "max_new_tokens": 24}}
+GRPO = {"kind": "grpo", **ROLLOUT}
+FROM_REWARD = {"beta": 0.01, "penalty": "reward", "estimator": "k1"}
+TRAIN = {
+    "context": 256,
+    "precision": "fp32",
+    "optim": {"kind": "muon", "others": 0.3},
+    "schedule": {"kind": "wsd", "warmup": 5, "decay": 0.8},
+}
+
+
+def prefer(loss: dict[str, Any], lr: float) -> dict[str, Any]:
+    """Pairs of an answer and a mistake. An answer has some three tokens: at the usual beta of 0.1 nothing would hold
+    its log-probability, which falls with that of the mistake.
+    """
+    return {"rows": "pairs", "objective": {"kind": "dpo", "loss": loss}, "train": {"batch": 32, "lr": lr}}
+
+
+def play(objective: dict[str, Any], lr: float) -> dict[str, Any]:
+    """Rounds of replies of its own to 128 prompts."""
+    return {**TASKS, "objective": objective, "train": {"batch": 128, "lr": lr}}
+
+
+METHODS: dict[str, dict[str, Any]] = {
+    "continued tuning": {"data": {**TASKS["data"], "count": 50_000}, "format": TASKS["format"], "train": {"lr": 5e-3}},
+    "rejection sampling": {"rows": "right", "train": {"batch": 8, "lr": 2e-3}},
+    "raft": play({"kind": "raft", "least": 1.0, **ROLLOUT}, lr=1e-3),
+    "dpo": prefer({"kind": "sigmoid", "beta": 1.0}, lr=5e-4),
+    "ipo": prefer({"kind": "ipo", "beta": 0.5}, lr=5e-4),
+    "orpo": prefer({"kind": "orpo", "weight": 0.5}, lr=2e-3),
+    "simpo": prefer({"kind": "simpo"}, lr=2e-4),
+    "kto": {"rows": "judged", "objective": {"kind": "kto", "beta": 1.0}, "train": {"batch": 64, "lr": 5e-4}},
+    "online dpo": play({"kind": "online_dpo", "loss": {"kind": "sigmoid", "beta": 1.0}, **ROLLOUT}, lr=5e-4),
+    "grpo": play(GRPO, lr=5e-4),
+    "rloo": play(GRPO | FROM_REWARD | {"advantage": "rloo", "average": "constant"}, lr=5e-4),
+    "reinforce++": play(GRPO | FROM_REWARD | {"advantage": "reinforce_pp", "average": "token"}, lr=5e-4),
+    "ppo": play({"kind": "ppo", "epochs": 2, "minibatches": 2, "beta": 0.01, **ROLLOUT}, lr=5e-4),
+}
+FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
+
+
+def rows(name: str, tasks: list, said: list[list[str]]) -> list[dict[str, Any]]:
+    """What RUN's replies become: a right answer and a mistake, replies with a label, or one right reply."""
+    both = list(zip(tasks, said, strict=True))
+    if name == "pairs":
+        return pairs.pairs(tasks, said)
+    if name == "judged":
+        return [
+            {"prompt": task.question, "completion": text, "label": text == task.answer}
+            for task, texts in both
+            for text in dict.fromkeys(texts)
+        ]
+    return [
+        {"messages": [{"role": "user", "content": task.question}, {"role": "assistant", "content": task.answer}]}
+        for task, texts in both
+        if task.answer in texts
+    ]
+
+
+def drawn(name: str, start: str, count: int, file: Path) -> float:
+    """Write these rows of replies to `count` tasks; the seconds that took."""
+    begun = time.perf_counter()
+    tasks = pairs.tasks_to_ask(count, seed=2)
+    pairs.write(file, rows(name, tasks, pairs.sampled(viva.load(start), tasks, 4, seed=0)))
+    return time.perf_counter() - begun
+
+
+def learned(name: str, method: dict[str, Any], given: argparse.Namespace) -> float:
+    """Train by a method, in its folder; the seconds it took, drawing included."""
+    out, recipe = Path(given.out) / name, dict(method)
+    spent = 0.0
+    if kept := recipe.pop("rows", None):
+        file = out / "rows.jsonl"
+        spent = drawn(kept, given.run, given.tasks, file)
+        recipe |= {"data": {"kind": "files", "path": str(file)}, "format": {"kind": FORMATS[kept]}}
+    left = max(given.minutes - spent / 60, 0.1)
+    train = TRAIN | recipe["train"] | {"minutes": left}
+    viva.train({**recipe, "out": str(out), "init": given.run, "valid": 0.0, "train": train})
+    return spent + sum(record["seconds"] for record in metrics.read(out))
+
+
+def score(name: str, tasks: list) -> Score:
+    model = viva.load(name)
+    return exact_match(model.model, model.tokenizer, tasks, as_chat)
+
+
+def line(name: str, before: Score, after: Score, minutes: float, steps: int) -> list[str]:
+    change, points = Paired.of(before.right, after.right), 100 * (after.share - before.share)
+    share, interval = f"{after.share:.1%}", "{:.1%} to {:.1%}".format(*after.interval)
+    tested = [str(change.gained), str(change.lost), f"{change.p:.2g}"]
+    return [name, share, interval, f"{points:+.1f}", *tested, f"{minutes:.1f}", str(steps), f"{points / minutes:+.1f}"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run")
+    parser.add_argument("--out", required=True)
+    parser.add_argument("--minutes", type=float, default=3.0, help="of each method")
+    parser.add_argument("--each", type=int, default=50, help="held-out tasks of each family")
+    parser.add_argument("--tasks", type=int, default=12_000, help="of which four replies each are drawn for rows")
+    parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
+    given = parser.parse_args()
+    asked = held_out_tasks(given.each)
+    before = score(given.run, asked)
+    interval = "{:.1%} to {:.1%}".format(*before.interval)
+    found = [["(before)", f"{before.share:.1%}", interval, *[""] * 7]]
+    for name in given.only:
+        minutes = learned(name, METHODS[name], given) / 60
+        steps = len(metrics.read(Path(given.out) / name))
+        found.append(line(name, before, score(f"{given.out}/{name}", asked), minutes, steps))
+        print(" | ".join(found[-1]), flush=True)
+    head = ("method", "exact match", "interval", "points", "gained", "lost", "p", "minutes", "steps", "points a minute")
+    report = "\n".join(table(*head, rows=found))
+    write_text(Path(given.out) / "gains.md", report + "\n")
+    print(report)
+
+
+if __name__ == "__main__":
+    main()
