@@ -31,7 +31,7 @@ def test_no_policy_is_better_than_the_best(toy):
 
 @pytest.mark.parametrize("name", ["online_dpo", "ppo", "dr_grpo", "rloo"])
 def test_a_policy_comes_to_the_best(toy, name):
-    method = replace(METHODS[name], train=METHODS[name].train | {"steps": 30})
+    method = replace(METHODS[name], train=METHODS[name].train | {"steps": 45})
     *_, last = toy.taught(name, method)
     assert toy.reached(last) >= 0.95 and divergence(last, method.known(toy)) < 0.05
 

@@ -33,8 +33,6 @@ def sampled(model: api.LanguageModel, tasks: Sequence[Task], replies: int, seed:
 def pairs(tasks: Sequence[Task], said: Sequence[Sequence[str]]) -> list[dict[str, str]]:
     """Rows of the format `preference`: the right answer and the first wrong reply, for each task of whose replies some
     are right and some wrong; where that is none, as of a model that is never right, for each with a wrong reply.
-
-    Pairs of tasks at which the model always fails would teach it to say the contrary of what it believes.
     """
     rows = [(_pair(asked, texts), asked.answer in texts) for asked, texts in zip(tasks, said, strict=True)]
     return [row for row, known in rows if row and known] or [row for row, _ in rows if row]

@@ -1,6 +1,7 @@
 """The runs of the main job as recipes: what is trained, on what, for how long.
 
-Sizes, rates and shares of the time were chosen by trying; docs/results.md says what was tried.
+Sizes, rates and shares of the time of pretraining and tuning were chosen by trying; docs/results.md says what was
+tried. Those of the two stages behind them are cautious guesses.
 """
 
 import sysconfig
