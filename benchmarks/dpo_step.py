@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import rounds
+import steps
 
 LAYERS, WIDTH, HEADS, HIDDEN, VOCAB, T, PAIRS = 4, 256, 4, 688, 8192, 256, 8
 LR, BETA = 1e-5, 0.1
@@ -49,34 +50,19 @@ def viva(folder: Path):
     from types import SimpleNamespace
 
     from viva.align.preference import sigmoid
-    from viva.base import machine
     from viva.model import folder as checkpoint
     from viva.train.batch import Batch
     from viva.train.loss import IGNORE
     from viva.train.objective._reference import Reference
     from viva.train.objective.dpo import Preference
-    from viva.train.optim import adamw
 
-    machine.keep_freed_memory()  # as every run does
     model, frozen = (checkpoint.load(folder).model for _ in range(2))
-    optimizer = adamw.Config(weight_decay=0.0).build(model.train())
-    for group in optimizer.param_groups:
-        group["lr"] = LR
     sides = [(prompt, answer) for prompt, *answers in pairs() for answer in answers]
     ids = [torch.tensor(prompt + answer[:-1]) for prompt, answer in sides]
     targets = [torch.tensor([IGNORE] * (len(prompt) - 1) + answer) for prompt, answer in sides]
     batch = Batch(torch.cat(ids)[None], torch.cat(targets)[None], (tuple(map(len, ids)),), answers=PAIRS)
     reference = Reference(SimpleNamespace(model=frozen.requires_grad_(False).eval()))
-    objective = Preference(sigmoid.Config(beta=BETA), reference)
-
-    def turn() -> float:
-        loss = objective(model, batch)
-        (loss.sum / loss.count).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.sum.item() / loss.count
-
-    return turn, turn()
+    return steps.ours(model, Preference(sigmoid.Config(beta=BETA), reference), batch, LR)
 
 
 def padded(device: str = "cpu") -> dict[str, torch.Tensor]:

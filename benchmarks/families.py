@@ -20,6 +20,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 import rounds
+import steps
 
 VOCAB, T, B, AT_ONCE = 8192, 256, 16, 32
 LR, SHARE = 1e-5, 0.15
@@ -48,14 +49,10 @@ def guessed() -> Tensor:
 
 
 def viva(name: str, folder: Path):
-    from viva.base import machine
     from viva.model import folder as checkpoint
     from viva.train.batch import Batch, Source
     from viva.train.objective import causal, masked, seq2seq
-    from viva.train.optim import adamw
 
-    machine.keep_freed_memory()  # as every run does
-    model = checkpoint.load(folder).model.train()
     ids, rows = text(0), ((T,),) * B
     following = torch.cat((ids[:, 1:], torch.full((B, 1), -100)), 1)
     objective, batch = {
@@ -63,18 +60,7 @@ def viva(name: str, folder: Path):
         "gpt2": (causal.Config(), Batch(ids, following, rows)),
         "t5": (seq2seq.Config(), Batch(ids, following, rows, Source(text(1), rows))),
     }[name]
-    loss_of, optimizer = objective.build(), adamw.Config(weight_decay=0.0).build(model)
-    for group in optimizer.param_groups:
-        group["lr"] = LR
-
-    def turn() -> float:
-        loss = loss_of(model, batch)
-        (loss.sum / loss.count).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.sum.item() / loss.count
-
-    return turn, turn()
+    return steps.ours(checkpoint.load(folder).model, objective.build(), batch, LR)
 
 
 def transformers(name: str, folder: Path):

@@ -15,6 +15,7 @@ from pathlib import Path
 import torch
 
 import rounds
+import steps
 
 LAYERS, WIDTH, HEADS, VOCAB, T, B = 4, 256, 4, 8192, 256, 8
 RANK, ALPHA, LR = 16, 32, 1e-4
@@ -57,29 +58,13 @@ def rows() -> tuple[torch.Tensor, torch.Tensor]:
 
 def viva(folder: Path, threads: int):
     import viva as public
-    from viva.base import machine
     from viva.train.batch import Batch
     from viva.train.objective.causal import Config
-    from viva.train.optim import adamw
 
     torch.set_num_threads(threads)
-    machine.keep_freed_memory()  # as every run does
-    model = public.load(folder / "base", adapter=folder / "adapter").model.train()
-    optimizer = adamw.Config(weight_decay=0.0).build(model)
-    for group in optimizer.param_groups:
-        group["lr"] = LR
+    model = public.load(folder / "base", adapter=folder / "adapter").model
     ids, targets = rows()
-    batch = Batch(ids, targets, ((T,),) * B)
-    objective = Config().build()
-
-    def turn() -> float:
-        loss = objective(model, batch)
-        (loss.sum / loss.count).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.sum.item() / loss.count
-
-    return turn, turn()
+    return steps.ours(model, Config().build(), Batch(ids, targets, ((T,),) * B), LR)
 
 
 def peft(folder: Path, threads: int):

@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 import rounds
+import steps
 
 LAYERS, WIDTH, HEADS, HIDDEN, VOCAB, T, B = 8, 512, 8, 1376, 8192, 512, 8
 LR = 1e-5
@@ -52,18 +53,11 @@ def uneven_documents() -> list[list[int]]:
 
 
 def viva(folder: Path, texts: list[list[int]]):
-    from viva.base import machine
     from viva.model import folder as checkpoint
     from viva.text.cache.pack import pack, spans
     from viva.train.batch import Batch
     from viva.train.objective.causal import Config
-    from viva.train.optim import adamw
 
-    machine.keep_freed_memory()  # as every run does
-    model = checkpoint.load(folder).model.train()
-    optimizer = adamw.Config(weight_decay=0.0).build(model)
-    for group in optimizer.param_groups:
-        group["lr"] = LR
     rows = pack(spans([len(text) for text in texts], T)[0], T, seed=0)
     ids, targets = torch.zeros(len(rows), T, dtype=torch.long), torch.full((len(rows), T), -100)
     for b, row in enumerate(rows):
@@ -73,16 +67,7 @@ def viva(folder: Path, texts: list[list[int]]):
             ids[b, at : at + length], targets[b, at : at + length] = text[:-1], text[1:]
             at += length
     batch = Batch(ids, targets, tuple(tuple(span.length for span in row) for row in rows))
-    objective = Config().build()
-
-    def turn() -> float:
-        loss = objective(model, batch)
-        (loss.sum / loss.count).backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.sum.item() / loss.count
-
-    return turn, turn()
+    return steps.ours(checkpoint.load(folder).model, Config().build(), batch, LR)
 
 
 def padded(texts: list[list[int]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
