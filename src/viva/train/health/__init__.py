@@ -39,3 +39,13 @@ class Base(Config):
     def trouble(self, history: History) -> str | None:
         """What is wrong, and what to do."""
         raise NotImplementedError
+
+
+class Later(Base):
+    """The base of those that are judged only once a run is `after` so many records old."""
+
+    after: PositiveInt
+
+    @property
+    def needs(self) -> int:
+        return max(self.after, self.window)

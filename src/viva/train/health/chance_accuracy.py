@@ -4,13 +4,13 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from viva.train.health import Base
+from viva.train.health import Later
 from viva.train.health._history import History
 
 PARTS = {"accuracy": "of those trained on", "valid_accuracy": "of those held out"}
 
 
-class Config(Base):
+class Config(Later):
     """`least`: the share told right, over the last `window` steps and at an evaluation, once there were `after` steps;
     a coin tells half, and 0.52 leaves room for its luck.
     """
@@ -20,10 +20,6 @@ class Config(Base):
     window: PositiveInt = 20
     least: float = Field(0.52, gt=0, lt=1)
     after: PositiveInt = 50
-
-    @property
-    def needs(self) -> int:
-        return max(self.after, self.window)
 
     @property
     def healthy(self) -> str:

@@ -4,11 +4,11 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from viva.train.health import Base
+from viva.train.health import Later
 from viva.train.health._history import History
 
 
-class Config(Base):
+class Config(Later):
     """`least`: nats a token, `after` so many rounds; with k3, 1e-5 is a change of log-probabilities by 0.0045, hardly
     above what bfloat16 rounds away.
     """
@@ -17,10 +17,6 @@ class Config(Base):
 
     least: float = Field(1e-5, ge=0)
     after: PositiveInt = 30
-
-    @property
-    def needs(self) -> int:
-        return max(self.after, self.window)
 
     @property
     def healthy(self) -> str:

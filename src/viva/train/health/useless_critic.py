@@ -4,12 +4,12 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from viva.train.health import Base
+from viva.train.health import Later
 from viva.train.health._history import History
 from viva.train.health._rewards import solved
 
 
-class Config(Base):
+class Config(Later):
     """`least`: the share of the returns' variance that values explain, `after` so many rounds; below 0 a constant in
     the critic's place would do better.
     """
@@ -18,10 +18,6 @@ class Config(Base):
 
     least: float = Field(0.0, le=1)
     after: PositiveInt = 30
-
-    @property
-    def needs(self) -> int:
-        return max(self.after, self.window)
 
     @property
     def healthy(self) -> str:
