@@ -12,7 +12,7 @@ from viva.cli import told
 from viva.train import checkpoint, metrics, start
 from viva.train.preview import preview
 from viva.train.recipe import Recipe, claim
-from viva.train.run import assembled
+from viva.train.run import assembled, run
 
 WORDS = ("the", "a", "cat", "dog", "sees", "hears", "likes", "big", "small", "red", "old", "and", "never")
 
@@ -68,3 +68,12 @@ def stop_after(monkeypatch, step):
             os.kill(os.getpid(), signal.SIGTERM)
 
     monkeypatch.setattr(metrics, "append", append_and_stop)
+
+
+def straight_and_resumed(monkeypatch, made):
+    """The run of the recipe made("straight"), and that of made("resumed"), stopped after 3 steps and gone on with."""
+    straight = run(made("straight"))
+    with monkeypatch.context() as patch:
+        stop_after(patch, 3)
+        assert not run(made("resumed")).finished
+    return straight, run(made("resumed"))

@@ -14,7 +14,7 @@ from viva.train import checkpoint, metrics
 from viva.train.flops import train_flops
 from viva.train.run import run
 
-from .runs import job, recipe, stop_after, weights
+from .runs import job, recipe, stop_after, straight_and_resumed, weights
 
 LORA = {"kind": "lora", "rank": 2, "targets": ["attention.q", "ffn.up"], "dropout": 0.1}
 
@@ -60,12 +60,8 @@ def test_the_base_is_bit_for_bit_what_it_was(place):
     ids=["lora", "qlora", "other"],
 )
 def test_a_stopped_run_goes_on_to_the_same_bits(place, monkeypatch, changes, request):
-    whole, halves = (tuned(place, changes, out=f"{name}-{request.node.callspec.id}") for name in ("whole", "halves"))
-    whole = run(whole)
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        assert not run(halves).finished
-    halves = run(halves)
+    made = lambda name: tuned(place, changes, out=f"{name}-{request.node.callspec.id}")  # noqa: E731
+    whole, halves = straight_and_resumed(monkeypatch, made)
     for file in (adapter.FILE, checkpoint.OPTIMIZER):
         one, other = load_file(whole.checkpoint / file), load_file(halves.checkpoint / file)
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)

@@ -9,10 +9,9 @@ from viva.model.init import initialise
 from viva.train import checkpoint
 from viva.train.optim import adamw, muon
 from viva.train.rates import apportion, by_depth
-from viva.train.run import run
 from viva.train.step import update
 
-from .runs import job, recipe, stop_after, weights
+from .runs import job, recipe, straight_and_resumed, weights
 from .test_optim import steps
 from .tiny import Tiny
 
@@ -97,11 +96,7 @@ def test_a_run_steps_its_parts_at_their_rates_and_resumes_with_them(tmp_path, mo
     rates = {"embedding.weight": 1 / 8, "decoder.layers.0.ffn.down.weight": 1 / 4,
              "decoder.layers.1.ffn.down.weight": 1 / 2, "decoder.norm.weight": 0.25}  # fmt: skip
     assert {name: moved[name] / 1e-2 for name in rates} == pytest.approx(rates, rel=1e-2)
-    straight = run(recipe(tmp_path, changes, "straight"))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        run(recipe(tmp_path, changes, "resumed"))
-    resumed = run(recipe(tmp_path, changes, "resumed"))
+    straight, resumed = straight_and_resumed(monkeypatch, lambda out: recipe(tmp_path, changes, out))
     left, right = weights(straight.folder, 6), weights(resumed.folder, 6)
     assert all(torch.equal(left[name], right[name]) for name in left)
     scales = {group["scale"] for group in checkpoint.facts(checkpoint.place(resumed.folder, 6))["optimizer"]}

@@ -15,7 +15,7 @@ from viva.train.regularise import mixout, neftune, r_drop
 from viva.train.run import run
 from viva.train.step import update
 
-from .runs import job, recipe, stop_after, weights
+from .runs import job, recipe, straight_and_resumed, weights
 from .test_classify import changes as classifier
 from .test_classify import lines
 
@@ -180,11 +180,7 @@ def test_a_regularised_run_resumes_bit_for_bit(tmp_path, pretrained, monkeypatch
     """Back from the middle, mixout still goes back to where the run began, not to the checkpoint it goes on from."""
     given = [{"kind": "neftune", "alpha": 5}, {"kind": "mixout", "p": 0.5}]
     changes = pretrained | {"train.regularise": given}
-    straight = run(recipe(tmp_path, changes, "straight"))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        run(recipe(tmp_path, changes, "resumed"))
-    resumed = run(recipe(tmp_path, changes, "resumed"))
+    straight, resumed = straight_and_resumed(monkeypatch, lambda out: recipe(tmp_path, changes, out))
     left, right = weights(straight.folder, 6), weights(resumed.folder, 6)
     assert all(torch.equal(left[name], right[name]) for name in left)
     assert set(left) == set(weights(tmp_path / "first", 2))
@@ -194,11 +190,7 @@ def test_a_regularised_run_resumes_bit_for_bit(tmp_path, pretrained, monkeypatch
 def test_r_drop_resumes_bit_for_bit(tmp_path, monkeypatch):
     lines(tmp_path, SAME)
     changes = classifier("bert") | {"model.dropout": 0.1, "train.regularise": ["r_drop"], "train.steps": 6}
-    straight = run(recipe(tmp_path, changes, "straight"))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        run(recipe(tmp_path, changes, "resumed"))
-    resumed = run(recipe(tmp_path, changes, "resumed"))
+    straight, resumed = straight_and_resumed(monkeypatch, lambda out: recipe(tmp_path, changes, out))
     left, right = weights(straight.folder, 6), weights(resumed.folder, 6)
     assert all(torch.equal(left[name], right[name]) for name in left)
     records = [json.loads(line) for line in (resumed.folder / "metrics.jsonl").read_text().splitlines()]

@@ -14,7 +14,7 @@ from viva.train.flops import train_flops
 from viva.train.recipe import claim
 from viva.train.run import run
 
-from .runs import job, recipe, stop_after, weights
+from .runs import job, recipe, straight_and_resumed, weights
 
 KINDS = {
     "prompt": {"kind": "prompt", "length": 4},
@@ -57,12 +57,7 @@ def test_a_run_trains_virtual_tokens_alone(place, kind):
 
 @pytest.mark.parametrize("kind", ["lstm", "prefix"])
 def test_a_stopped_run_goes_on_to_the_same_bits(place, monkeypatch, kind):
-    whole, halves = (tuned(place, kind, out=f"{name}-{kind}") for name in ("whole", "halves"))
-    whole = run(whole)
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        assert not run(halves).finished
-    halves = run(halves)
+    whole, halves = straight_and_resumed(monkeypatch, lambda name: tuned(place, kind, out=f"{name}-{kind}"))
     for file in (adapter.FILE, checkpoint.OPTIMIZER):
         one, other = load_file(whole.checkpoint / file), load_file(halves.checkpoint / file)
         assert one.keys() == other.keys() and all(torch.equal(one[name], other[name]) for name in one)
