@@ -10,7 +10,7 @@ from viva.train.evaluation import evaluate
 from viva.train.run import run
 from viva.train.step import update
 
-from .runs import job, recipe, stop_after, weights
+from .runs import job, recipe, straight_and_resumed, weights
 
 EMA = {"train.ema": 0.8}
 
@@ -37,11 +37,8 @@ def test_it_is_what_torch_averages(tmp_path):
 def test_a_checkpoint_holds_the_average_and_goes_on_with_the_weights(tmp_path, monkeypatch):
     """Killed and resumed, both are those of the run that was not; what is loaded is the average."""
     plain = run(recipe(tmp_path, {}, "plain"))
-    straight = run(recipe(tmp_path, EMA, "straight"))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        run(recipe(tmp_path, EMA, "resumed"))
-    resumed = run(recipe(tmp_path, EMA, "resumed"))
+    made = lambda out: recipe(tmp_path, EMA, out)  # noqa: E731
+    straight, resumed = straight_and_resumed(monkeypatch, made)
     for file in ("model.safetensors", checkpoint.WEIGHTS):
         left, right = weights(straight.folder, 6, file), weights(resumed.folder, 6, file)
         assert left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)

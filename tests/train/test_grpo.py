@@ -17,7 +17,7 @@ from viva.train.run import run
 from viva.train.step import update
 
 from .playing import policy_job, policy_recipe, replies, tiny
-from .runs import stop_after, weights
+from .runs import straight_and_resumed, weights
 
 SIZES = (3, 1, 5, 2, 4, 4)
 LONGEST = 6
@@ -174,11 +174,8 @@ def test_killed_and_resumed_bit_for_bit(tmp_path, monkeypatch):
     begin = run(policy_recipe(tmp_path, {"kind": "grpo"}, "begin", **{"train.steps": 1})).checkpoint
     objective = {"kind": "grpo", "epochs": 2, "minibatches": 2, "beta": 0.1, "advantage": "rloo"}
     more = {"model": None, "tokenizer": None, "init": str(begin)}
-    straight = run(policy_recipe(tmp_path, objective, "straight", **more))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        assert not run(policy_recipe(tmp_path, objective, "parts", **more)).finished
-    resumed = run(policy_recipe(tmp_path, objective, "parts", **more))
+    made = lambda out: policy_recipe(tmp_path, objective, out, **more)  # noqa: E731
+    straight, resumed = straight_and_resumed(monkeypatch, made)
     assert resumed.finished
     whole, parts = weights(straight.folder, 6), weights(resumed.folder, 6)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)

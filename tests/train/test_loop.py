@@ -16,7 +16,7 @@ from viva.train.run import run
 from viva.train.step import update
 from viva.train.stop import Asked
 
-from .runs import job, recipe, stop_after, weights
+from .runs import job, recipe, stop_after, straight_and_resumed, weights
 
 
 def differing(left, right):
@@ -75,11 +75,8 @@ def test_a_run_with_scheduled_sampling_resumes_bit_for_bit(tmp_path, monkeypatch
         "tokenizer": {"vocab_size": 300, "mask": True},
         "objective": {"kind": "denoise", "sampled": 0.9},
     }
-    straight = run(recipe(tmp_path, changes, "straight"))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        run(recipe(tmp_path, changes, "resumed"))
-    resumed = run(recipe(tmp_path, changes, "resumed"))
+    made = lambda out: recipe(tmp_path, changes, out)  # noqa: E731
+    straight, resumed = straight_and_resumed(monkeypatch, made)
     assert not differing(weights(straight.folder, 6), weights(resumed.folder, 6))
 
 

@@ -9,7 +9,7 @@ from viva.train.run import run
 from viva.train.step import update
 
 from .playing import changes, policy_job, policy_recipe
-from .runs import recipe, stop_after, weights
+from .runs import recipe, straight_and_resumed, weights
 
 WIDE = {"kind": "llama", "width": 32, "layers": 2, "heads": 2, "kv_heads": 1, "hidden": 48, "context": 32}
 
@@ -57,11 +57,8 @@ def test_a_student_comes_to_answer_as_its_teacher_does(tmp_path):
 
 def test_stopped_and_resumed_bit_for_bit(tmp_path, monkeypatch):
     objective, more = taught(tmp_path), {"tokenizer": str(tmp_path / "teacher")}
-    straight = run(policy_recipe(tmp_path, objective, "straight", **more))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        assert not run(policy_recipe(tmp_path, objective, "parts", **more)).finished
-    resumed = run(policy_recipe(tmp_path, objective, "parts", **more))
+    made = lambda out: policy_recipe(tmp_path, objective, out, **more)  # noqa: E731
+    straight, resumed = straight_and_resumed(monkeypatch, made)
     whole, parts = weights(straight.folder, 6), weights(resumed.folder, 6)
     assert all(torch.equal(whole[name], parts[name]) for name in whole)
     left, right = ([(r["soft"], r["length"]) for r in metrics.read(one.folder)] for one in (straight, resumed))

@@ -15,7 +15,7 @@ from viva.train.run import run
 from viva.train.step import update
 
 from .playing import policy_job, policy_recipe, replies, tiny
-from .runs import stop_after, weights
+from .runs import straight_and_resumed, weights
 
 SIZES = (3, 1, 5, 2, 4, 4)
 OWN = {"kind": "ppo", "critic": {"own": True}, "adaptive": {"target": 0.01}, "whiten_rewards": True, "minibatches": 2}
@@ -199,11 +199,8 @@ def test_a_round_stops_where_the_policy_has_moved_too_far(tmp_path, begun):
 
 
 def test_a_stopped_run_goes_on_bit_for_bit(tmp_path, monkeypatch, begun):
-    straight = run(policy_recipe(tmp_path, OWN, "straight", **begun))
-    with monkeypatch.context() as patch:
-        stop_after(patch, 3)
-        assert not run(policy_recipe(tmp_path, OWN, "parts", **begun)).finished
-    resumed = run(policy_recipe(tmp_path, OWN, "parts", **begun))
+    made = lambda out: policy_recipe(tmp_path, OWN, out, **begun)  # noqa: E731
+    straight, resumed = straight_and_resumed(monkeypatch, made)
     for file in ("model.safetensors", "objective.safetensors", "optimizer.safetensors"):
         whole, parts = weights(straight.folder, 6, file), weights(resumed.folder, 6, file)
         assert whole.keys() == parts.keys() and all(torch.equal(whole[name], parts[name]) for name in whole)
