@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from viva.align.preference import Answers
 from viva.train.batch import Batch
 from viva.train.loss.log_probs import log_probs, through_log_probs
+from viva.train.replies import states
 
 EVERY = slice(None)
 
@@ -42,8 +43,8 @@ class Spoken:
 def told(model: nn.Module, batch: Batch, spoken: Spoken) -> Tensor:
     """The log-probability of each document's learned tokens, [documents] in nats, without gradient."""
     with torch.no_grad():
-        head, states = model.head, _states(model, batch, spoken)
-        return spoken.answers(log_probs(states, model.head_weight, spoken.targets, head.bias, head.cap)).logs
+        head, hidden = model.head, states(model, batch)
+        return spoken.answers(log_probs(hidden, model.head_weight, spoken.targets, head.bias, head.cap)).logs
 
 
 def through(
@@ -52,11 +53,5 @@ def through(
     """The sum of `loss(group, log-probabilities)` over groups of learned tokens, and the log-probability of each of
     these tokens, [n], without gradient (`through_log_probs`).
     """
-    head, states = model.head, _states(model, batch, spoken)
-    return through_log_probs(states, model.head_weight, spoken.targets, groups, loss, head.bias, head.cap)
-
-
-def _states(model: nn.Module, batch: Batch, spoken: Spoken) -> Tensor:
-    """What the head multiplies, of the places where a learned token is predicted, [n, E]: the others never reach it."""
-    hidden = model.hidden(batch.ids, batch.layout)
-    return model.head.states(hidden.flatten(0, -2)[spoken.learned])
+    head, hidden = model.head, states(model, batch)
+    return through_log_probs(hidden, model.head_weight, spoken.targets, groups, loss, head.bias, head.cap)
