@@ -16,11 +16,8 @@ EVERY = slice(None)
 
 @dataclass(frozen=True)
 class Spoken:
-    """The learned tokens of a batch, document after document: which of all they are [B * T], what they are [n], and of
-    each document how many.
-    """
+    """The learned tokens of a batch, document after document: what they are [n], and of each document how many."""
 
-    learned: Tensor
     targets: Tensor
     lengths: tuple[int, ...]
 
@@ -29,7 +26,7 @@ class Spoken:
         learned = batch.targets >= 0
         rows = zip(learned, batch.lengths, strict=True)
         counts = [part.sum() for row, lengths in rows for part in row[: sum(lengths)].split(lengths)]
-        return cls(learned.flatten(), batch.targets[learned], tuple(torch.stack(counts).tolist()))
+        return cls(batch.targets[learned], tuple(torch.stack(counts).tolist()))
 
     def answers(self, logs: Tensor, reference: Tensor | None = None, some: slice = EVERY) -> Answers:
         """What the log-probabilities of tokens come to for `some` of the documents, whose tokens these are; `reference`
