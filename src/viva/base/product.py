@@ -5,6 +5,10 @@ also carries oneDNN, which does not. Which of the two is faster here is measured
 first large enough for it to matter; a resumed run keeps what it began with.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -24,6 +28,8 @@ def product(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
     Values alone: whoever needs gradients calls it inside an autograd.Function.
     """
+    if ROWWISE.get() and exact(x):
+        return alone(x, weight, bias)
     few = x.numel() <= FEW * weight.shape[1]
     if x.numel() * weight.shape[0] >= LARGE[few] and ours(x):
         return KERNELS[fastest(few).name](x, weight, bias)
@@ -44,6 +50,34 @@ def onednn(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 KERNELS = {"BLAS": functional.linear}
 if hasattr(torch.ops.mkldnn, "_linear_pointwise"):  # absent from a torch built without oneDNN
     KERNELS["oneDNN"] = onednn
+
+
+ROWWISE: ContextVar[bool] = ContextVar("rowwise", default=False)
+
+
+@contextmanager
+def rowwise() -> Iterator[None]:
+    """In it a row of a product has the same bits whatever rows stand beside it, where `exact` says so."""
+    before = ROWWISE.set(True)
+    try:
+        yield
+    finally:
+        ROWWISE.reset(before)
+
+
+def exact(x: Tensor) -> bool:
+    """Whether rows of `x` can be multiplied each as if it were alone: fp32 on a CPU, by oneDNN."""
+    return ours(x) and "oneDNN" in KERNELS
+
+
+def alone(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """As `product`, each row on its own: oneDNN's kernel for two rows or more adds up every number of the result in one
+    order, however many they are (tests/base/test_rowwise.py). It has another one for one row, which is so read twice.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    if len(rows) == 1:
+        return onednn(rows.expand(2, -1).contiguous(), weight, bias)[:1].view(*x.shape[:-1], -1)
+    return onednn(x, weight, bias)
 
 
 CHOSEN: dict[str, measure.Verdict] = {}  # of this process, by "few" and "many"

@@ -61,11 +61,13 @@ class Attention(nn.Module):
         if placed is not None:
             q, k = self.score.turned(q, k, placed)
         q, k, v = (y.transpose(1, 2) for y in (q, k, v))  # [B, H or G, T, D]
+        how = self._how(flow, layer, "", placed)
         if flow.cache is not None:
             if self.linear:
                 return self._out(self._summed(q, k, v, flow, layer))
+            if flow.cache.ragged:
+                return self._out(flow.cache.attend(layer, q, k, v, self._mask(flow.layout.mask), how))
             k, v = flow.cache.update(layer, k, v)
-        how = self._how(flow, layer, "", placed)
         return self._out(self._attend(q, k, v, flow, how))
 
     def across(self, x: Tensor, flow: Flow, layer: int) -> Tensor:

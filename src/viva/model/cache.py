@@ -11,8 +11,13 @@ from viva.model.spec import Spec
 
 
 class Cache(Protocol):
-    """What attention needs of a cache: where the next tokens go, and all keys and values once they are there."""
+    """What attention needs of a cache: where the next tokens go, and all keys and values once they are there.
 
+    One that is `ragged` holds documents that each go on from a place of their own, and attends them itself, by
+    `attend(layer, q, k, v, mask, how)`.
+    """
+
+    ragged: bool
     held: int | Tensor  # tokens of each row: one number while rows are equally long, else [B]
     rows: int | None  # how many it keeps; None where any may come
     across: dict[int, tuple[Tensor, Tensor]]  # for each layer the keys and values [B, G, S, D] of what it attends to
@@ -48,6 +53,8 @@ class Contiguous:
     A layer of linear attention has two sums in their place, whose size does not depend on the capacity; one without
     self-attention has nothing to keep.
     """
+
+    ragged = False
 
     def __init__(self, spec: Spec, B: int, capacity: int, dtype: torch.dtype, device: torch.device | str = "cpu"):
         require_left_to_right(spec)

@@ -21,7 +21,7 @@ class Layout:
     T in all, or None when a row is one document; what `padding` counts of the last ones is empty room. `aligned`:
     whether every row begins at the same slot. `mask`: who sees whom, in place of what the model says (causal, or
     everything); it hides keys, but which tokens are real `documents` alone say. `whole`: rows are attended as they lie,
-    not document by document.
+    not document by document. `before`: how many tokens of each document of the one row are cached, where documents go on.
     """
 
     places: Tensor
@@ -32,6 +32,7 @@ class Layout:
     mask: Mask | None = None
     whole: bool = False
     padding: tuple[bool, ...] = ()
+    before: tuple[int, ...] = ()
 
     @property
     def split(self) -> bool:
@@ -68,10 +69,11 @@ class Layout:
 
     @property
     def ends(self) -> Tensor:
-        """[B or 1, T]: for each token the length of its document, or of its row with what is cached."""
+        """[B or 1, T]: for each token the length of its document, or of its row, with what is cached."""
         if self.documents is None:
             return (self.positions[:, -1:] + 1).expand_as(self.positions)
-        rows = [torch.tensor(row).repeat_interleave(torch.tensor(row)) for row in self.documents]
+        before = torch.tensor(self.before or 0)
+        rows = [(before + torch.tensor(row)).repeat_interleave(torch.tensor(row)) for row in self.documents]
         return torch.stack(rows).to(self.positions.device)
 
     @property
@@ -135,6 +137,14 @@ class Layout:
         positions = flat.view(len(documents), T).to(device)
         real = [n for row, pad in zip(documents, padding, strict=True) for n in (row[:-1] if pad else row)]
         return Layout(places.to(device), positions, max(real, default=1), documents, mask=mask, padding=padding)
+
+    @staticmethod
+    def continued(lengths: tuple[int, ...], before: tuple[int, ...], device: torch.device | str = "cpu") -> "Layout":
+        """One row of documents that each go on behind tokens of their own: so many new ones behind so many cached."""
+        spans = zip(before, lengths, strict=True)
+        positions = torch.cat([torch.arange(start, start + n) for start, n in spans])[None].to(device)
+        end = max(start + n for start, n in zip(before, lengths, strict=True))
+        return Layout(positions, positions, end, (lengths,), aligned=False, padding=(False,), before=before)
 
 
 def _filled(row: tuple[int, ...], T: int) -> tuple[int, ...]:

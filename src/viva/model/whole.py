@@ -116,6 +116,8 @@ def chosen_layers(layers: Sequence[str | int] | None, known: list[str]) -> list[
 
 def require_behind(layout: Layout, cache: Cache) -> None:
     """Refuse a layout that does not begin where the cache ends."""
+    if cache.ragged:  # it lays out what is read itself
+        return
     first = layout.places[:, 0]
     if not bool((first == cache.held).all()):
         held = cache.held if isinstance(cache.held, int) else cache.held.tolist()
@@ -127,7 +129,7 @@ def taken_in(layout: Layout, cache: Cache, B: int) -> int | Tensor:
     """How many tokens of each of B rows the cache takes in."""
     if cache.rows not in (None, B):  # one row would be written into all
         raise Refusal("a cache must be of the rows that are read", f"{cache.rows} beside {B}", "make one for these")
-    if layout.documents is None:
+    if layout.documents is None or cache.ragged:
         return layout.places.shape[1]
     if not isinstance(cache.held, int) or cache.held:
         found, fix = f"{cache.held} tokens cached", "leave the layout out"

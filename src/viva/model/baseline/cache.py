@@ -14,6 +14,8 @@ class Kept:
     the encoder's keys and values.
     """
 
+    ragged = False
+
     def __init__(self, spec: Config):
         require_left_to_right(spec)
         self.held: int | Tensor = 0

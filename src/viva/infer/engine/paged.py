@@ -1,0 +1,113 @@
+"""Keys and values of many requests in the blocks of one pool, and attention over them (Kwon et al. 2023)."""
+
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from viva.infer.engine.blocks import Blocks
+from viva.infer.engine.schedule import Work
+from viva.model.attend import Weighing, alike
+from viva.model.layout import Layout
+from viva.model.mask import Mask
+from viva.model.position import Placed
+from viva.model.spec import Spec
+
+
+class Pool:
+    """For each layer the keys and the values [slots, G, D] of all blocks; slot s of block b is number b size + s."""
+
+    def __init__(self, spec: Spec, blocks: Blocks, dtype: torch.dtype, device: torch.device | str):
+        self.size, self.device = blocks.size, torch.device(device)
+        self.sizes = alike.sizes(self.device.type)
+        heads = [spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)]
+        shapes = [(blocks.count * blocks.size, a.kv_heads, a.head_dim) for a in heads]
+        # zeros: a slot that nothing was written to is hidden by weight 0, and 0 x NaN is NaN
+        self.keys, self.values = ([torch.zeros(s, dtype=dtype, device=device) for s in shapes] for _ in range(2))
+
+    def slots(self, table: list[int], start: int, end: int) -> np.ndarray:
+        """The numbers of the slots of tokens `start` to `end`, those beyond the table of block 0."""
+        blocks = np.zeros(-(-end // self.size), np.int64)
+        held = table[: len(blocks)]
+        blocks[: len(held)] = held
+        return (blocks[:, None] * self.size + np.arange(self.size)).ravel()[start:end]
+
+    def clear(self, blocks: list[int]) -> None:
+        """Zeros into these blocks, whatever stands there."""
+        at = torch.from_numpy(self.slots(blocks, 0, len(blocks) * self.size)).to(self.device)
+        for kept in (*self.keys, *self.values):
+            kept[at] = 0
+
+
+class Group:
+    """Requests of which equally many tokens are read, in equal room for keys: B rows of T queries and S keys."""
+
+    def __init__(self, pool: Pool, work: list[Work], starts: list[int], T: int, S: int):
+        before = [each.request.computed for each in work]
+        at = np.concatenate([np.arange(start, start + T) for start in starts])
+        slots = np.concatenate([pool.slots(each.request.table, 0, S) for each in work])
+        self.B, self.T, self.S = len(work), T, S
+        self.at, self.slots = (torch.from_numpy(x).to(pool.device) for x in (at, slots))
+        start = torch.tensor(before, device=pool.device)
+        self.places = start[:, None] + torch.arange(T, device=pool.device)
+        # positions are told of as many queries as attention fills up to, and of all room for keys
+        self.layout = replace(Layout.one_document(T + -T % alike.ROWS, start), end=S)
+        self._allowed: dict[Mask, Tensor] = {}
+        self._tables: dict[int, object] = {}
+
+    def allowed(self, mask: Mask) -> Tensor:
+        """[B, T, S]: what each query may see, the same in every layer with this mask."""
+        if mask not in self._allowed:
+            keys = torch.arange(self.S, device=self.at.device)
+            self._allowed[mask] = mask.allows(self.places, keys)
+        return self._allowed[mask]
+
+    def placed(self, placed: Placed | None) -> Placed | None:
+        """The scheme of positions with its table for these rows."""
+        if placed is None or not placed.scheme.biased:
+            return None
+        scheme = placed.scheme
+        if id(scheme) not in self._tables:
+            self._tables[id(scheme)] = scheme.table(self.layout)
+        return Placed(scheme, self._tables[id(scheme)])
+
+
+class Reading:
+    """A pass over new tokens [1, N] of several requests, laid end to end: what `model.hidden` takes as its cache."""
+
+    ragged = True
+    rows, held = None, 0
+
+    def __init__(self, pool: Pool, work: list[Work]):
+        self.pool, self.across = pool, {}
+        spans = [(each.request.computed, each.request.computed + each.tokens) for each in work]
+        written = [pool.slots(each.request.table, *span) for each, span in zip(work, spans, strict=True)]
+        self.written = torch.from_numpy(np.concatenate(written)).to(pool.device)
+        lengths = tuple(each.tokens for each in work)
+        self.layout = Layout.continued(lengths, tuple(start for start, _ in spans), pool.device)
+        starts = np.cumsum((0, *lengths[:-1])).tolist()
+        groups: dict[tuple[int, int], list[int]] = {}
+        for i, (start, end) in enumerate(spans):
+            groups.setdefault((end - start, alike.room(end, pool.sizes)), []).append(i)
+        self.groups = [
+            Group(pool, [work[i] for i in at], [starts[i] for i in at], *shape) for shape, at in groups.items()
+        ]
+
+    def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Mask, how: Weighing) -> Tensor:
+        """q [1, H, N, D], k and v [1, G, N, D] of the new tokens -> [1, H, N, D], each over its own request's."""
+        keys, values = self.pool.keys[layer], self.pool.values[layer]
+        for kept, new in ((keys, k), (values, v)):
+            kept.index_copy_(0, self.written, new[0].transpose(0, 1))
+        q = q[0].transpose(0, 1)  # [N, H, D]
+        out = torch.empty_like(q)
+        for group in self.groups:
+            rows = q[group.at].unflatten(0, (group.B, group.T)).transpose(1, 2)
+            seen = (kept[group.slots].unflatten(0, (group.B, group.S)).transpose(1, 2) for kept in (keys, values))
+            told = how._replace(placed=group.placed(how.placed))
+            read = alike.attend(rows, *seen, group.allowed(mask), told)
+            out[group.at] = read.transpose(1, 2).flatten(0, 1)
+        return out.transpose(0, 1)[None]
+
+    def advance(self, T: int) -> None:
+        """Requests count what they hold themselves."""

@@ -1,0 +1,127 @@
+"""What is read in the next step: one token of each request that writes, and of prompts as much as there is room for.
+
+Continuous batching (Yu et al. 2022, Orca) with prompts in chunks beside it (Agrawal et al. 2023,
+https://arxiv.org/abs/2308.16369). No torch: the state is passed in, and changed.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from viva.infer.engine.blocks import Blocks
+from viva.infer.engine.request import Request
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`rows`: requests at once. `tokens`: read in a step, by all together. `chunk`: of one request."""
+
+    rows: int = 64
+    tokens: int = 512
+    chunk: int = 256
+
+
+@dataclass
+class State:
+    """Requests in the order in which they came: those that wait and those that run, which hold blocks."""
+
+    blocks: Blocks
+    waiting: deque[Request] = field(default_factory=deque)
+    running: list[Request] = field(default_factory=list)
+
+    def drop(self, request: Request) -> None:
+        """Let go of a request, wherever it stands."""
+        if request in self.running:
+            self.running.remove(request)
+        else:
+            self.waiting.remove(request)
+        request.release(self.blocks)
+
+
+@dataclass(frozen=True)
+class Work:
+    """So many tokens of a request, from the first that is not in the cache; `scored` of the last ones tell the next."""
+
+    request: Request
+    tokens: int
+    scored: int
+
+
+@dataclass
+class Step:
+    """The work of a step, and the requests that had to give up their blocks for it."""
+
+    work: list[Work] = field(default_factory=list)
+    preempted: list[Request] = field(default_factory=list)
+
+
+def plan(state: State, limits: Limits) -> Step:
+    """Requests that run come first, in their order; one without a block for its next tokens takes those of the request
+    that came last, which waits again. Then requests that wait begin, in their order, as far as there is room.
+    """
+    step, room = Step(), limits.tokens
+    for request in list(state.running):
+        if request in state.running and room:
+            room -= _run(state, request, min(room, limits.chunk), step)
+    while state.waiting and room and len(state.running) < limits.rows and not step.preempted:
+        if not _may_begin(state.waiting[0]):
+            break
+        request = state.waiting.popleft()
+        request.resume(state.blocks)
+        state.running.append(request)
+        took = _begin(state, request, min(room, limits.chunk), step)
+        if not took:
+            break
+        room -= took
+    return step
+
+
+def _may_begin(request: Request) -> bool:
+    """Whether the prompt that it shares with a leader is read, or will not be."""
+    return request.leader is None or request.leader.ended or bool(request.leader.tokens)
+
+
+def _work(request: Request, room: int) -> Work:
+    left = request.known - request.computed
+    if left > room:
+        return Work(request, room, 0)
+    request.draft = request.draft[: room - left]
+    return Work(request, left + len(request.draft), 1 + len(request.draft))
+
+
+def _run(state: State, request: Request, room: int, step: Step) -> int:
+    """Work for one that runs, blocks taken from those that came later where there is need; how many tokens it reads."""
+    work = _work(request, room)
+    while not _hold(state.blocks, request, work):
+        if request.draft:  # a guess is worth no block of another's
+            request.draft = []
+            work = _work(request, room)
+            continue
+        last = state.running.pop()
+        last.release(state.blocks)
+        state.waiting.appendleft(last)
+        step.preempted.append(last)
+        if last is request:
+            return 0
+    step.work.append(work)
+    return work.tokens
+
+
+def _begin(state: State, request: Request, room: int, step: Step) -> int:
+    """Work for one that has just begun; where there are no blocks for it, it waits again."""
+    work = _work(request, room)
+    if _hold(state.blocks, request, work):
+        step.work.append(work)
+        return work.tokens
+    state.running.remove(request)
+    request.release(state.blocks)
+    state.waiting.appendleft(request)
+    return 0
+
+
+def _hold(blocks: Blocks, request: Request, work: Work) -> bool:
+    """Whether the request holds, or could take, blocks for its work."""
+    taken = blocks.take(max(0, blocks.needed(request.computed + work.tokens) - len(request.table)))
+    if taken is None:
+        return False
+    request.table.extend(taken)
+    return True
