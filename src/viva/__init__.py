@@ -7,10 +7,12 @@ if TYPE_CHECKING:
     from viva import train
     from viva.api import LanguageModel, load, load_tokenizer
     from viva.base.errors import Notice, Refusal
+    from viva.serve.engine import Engine
 
-__all__ = ["LanguageModel", "Notice", "Refusal", "load", "load_tokenizer", "train"]
+__all__ = ["Engine", "LanguageModel", "Notice", "Refusal", "load", "load_tokenizer", "train"]
 
 WHERE = {
+    "Engine": "viva.serve.engine",
     "LanguageModel": "viva.api",
     "load": "viva.api",
     "load_tokenizer": "viva.api",

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2] / "src" / "viva"
-RUNGS = ["base", "text", "model", "infer", "align", "train", "evaluate", "api", "quickstart", "cli"]
+RUNGS = ["base", "text", "model", "infer", "align", "train", "evaluate", "api", "serve", "quickstart", "cli"]
 ROOMS = ["tokens", "talk", "rows", "cache", "preflight"]  # of text
 FILES = sorted(ROOT.rglob("*.py"))
 

@@ -94,3 +94,19 @@ def keep_freed_memory() -> None:
 def memory() -> int:
     """The physical memory of this machine in bytes."""
     return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+
+
+def free(on: str) -> int:
+    """The memory of device `on` that can be taken now, in bytes: of a CPU what the kernel says is available (Linux), or
+    all there is.
+    """
+    if on == "cuda":
+        import torch
+
+        return torch.cuda.mem_get_info()[0]
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            told = next(line for line in lines if line.startswith("MemAvailable:"))
+    except (OSError, StopIteration):
+        return memory()
+    return 1024 * int(told.split()[1])

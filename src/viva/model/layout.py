@@ -21,7 +21,7 @@ class Layout:
     T in all, or None when a row is one document; what `padding` counts of the last ones is empty room. `aligned`:
     whether every row begins at the same slot. `mask`: who sees whom, in place of what the model says (causal, or
     everything); it hides keys, but which tokens are real `documents` alone say. `whole`: rows are attended as they lie,
-    not document by document. `before`: how many tokens of each document of the one row are cached, where documents go on.
+    not document by document. `before`: how many tokens of each document of the one row are cached, where they go on.
     """
 
     places: Tensor

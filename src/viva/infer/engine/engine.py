@@ -102,7 +102,9 @@ class Core:
         ends = (frozenset() if asked.go_on else own) | frozenset(asked.stop_ids)
         for what, ids in (("stop_ids", asked.stop_ids), ("logit_bias", asked.logit_bias)):
             if beyond := [token for token in ids if token >= vocab]:
-                raise Refusal(f"{what} must be ids below {vocab}", beyond, "use the tokenizer that belongs to the model")
+                raise Refusal(
+                    f"{what} must be ids below {vocab}", beyond, "use the tokenizer that belongs to the model"
+                )
         seed = secrets.randbits(63) if asked.seed is None else asked.seed
         numbers, leader = [], None
         for stream in range(asked.n):
@@ -140,7 +142,7 @@ class Core:
             mine = [each for each in work if each.request.model == name]
             try:
                 made += self._written(mine, self._read(self.models[name], mine))
-            except Exception:  # noqa: BLE001 - whatever it was, requests that it is not about go on
+            except Exception:
                 made += [delta for each in mine for delta in self._by_itself(each)]
         return made
 
@@ -148,7 +150,7 @@ class Core:
         """The work of one request that could not be done with that of others."""
         try:
             return self._written([work], self._read(self.models[work.request.model], [work]))
-        except Exception as error:  # noqa: BLE001
+        except Exception as error:
             return [self._failed(work.request, f"{type(error).__name__}: {error}")]
 
     def run(self) -> Iterator[Delta]:

@@ -35,7 +35,9 @@ class Drawing:
     bias: Tensor | None = None
 
     @staticmethod
-    def of(request: Request, asked: Asked, stops: frozenset[int], seed: int, stream: int, vocab: int, device) -> "Drawing":
+    def of(
+        request: Request, asked: Asked, stops: frozenset[int], seed: int, stream: int, vocab: int, device
+    ) -> "Drawing":
         made = Drawing(asked, stops, stream, vocab)
         if asked.temperature:
             made.uniform = uniforms(seed, [stream], request.limit)[0].tolist()

@@ -25,7 +25,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, how: Weighing) -> T
     biased = scheme is not None and scheme.biased
     fused = how.score.fused(q, k) if how.keep is None and not (biased and scheme.valued) else None
     if fused is None:
-        q, allowed = _filled(q), _filled(allowed[..., None], True)[..., 0]
+        q, allowed = _filled(q), _filled(allowed, True)
         return written.attend(q, grouped(k, H), grouped(v, H), allowed[:, None], how)[:, :, :T]
     bias = torch.zeros_like(allowed, dtype=q.dtype).masked_fill_(~allowed, -torch.inf)[:, None]
     if biased:
@@ -68,4 +68,3 @@ def _same(q: Tensor, k: Tensor, v: Tensor, size: int, seen: int) -> bool:
     mask = torch.zeros(KEYS).masked_fill_(torch.arange(KEYS) >= seen, -torch.inf).expand(1, 1, q.shape[2], -1)
     whole = scaled_dot_product_attention(q, k, v, mask)
     return torch.equal(whole, scaled_dot_product_attention(q, k[:, :, :size], v[:, :, :size], mask[..., :size]))
-

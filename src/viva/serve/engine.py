@@ -1,0 +1,238 @@
+"""An engine: the core with a thread of its own, for callers of any kind."""
+
+import asyncio
+import queue
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from viva import api
+from viva.api import LanguageModel, Prompt
+from viva.base.config import parse
+from viva.base.errors import Refusal
+from viva.infer.engine.asked import Asked
+from viva.infer.engine.engine import Core, Delta, Finish
+from viva.infer.engine.pick import Picked
+from viva.infer.engine.schedule import Limits
+from viva.serve import memory
+
+Put = Callable[[Delta], None]
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A whole reply: its text, its tokens as they were drawn, and why it ended."""
+
+    text: str
+    picked: tuple[Picked, ...]
+    finish: Finish
+    prompt_tokens: int
+
+    @property
+    def tokens(self) -> list[int]:
+        return [picked.token for picked in self.picked]
+
+
+class Engine:
+    """A model, and adapters of it, for many callers at a time: `with viva.Engine("runs/quickstart") as engine: ...`
+
+    `adapters` are folders by the names under which requests ask for them. `tokens` is the room for keys and values;
+    left out, what memory holds (`plan`). A request's fields are those of `infer.engine.asked.Asked`; adapter="name" is
+    one more. The reply to it does not depend on the others.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel | str | Path,
+        adapters: Mapping[str, str | Path] | None = None,
+        *,
+        tokens: int | None = None,
+        block: int = 16,
+        rows: int = 64,
+        step: int = 512,
+        chunk: int = 256,
+    ):
+        self.model = model if isinstance(model, LanguageModel) else api.load(model)
+        self.models = {"": self.model}
+        for name, folder in (adapters or {}).items():
+            self.models[name] = self.model.with_adapter(folder)
+        limits = Limits(rows, step, chunk)
+        self.plan = memory.plan(self.model.model, limits, tokens)
+        models = {name: loaded.model for name, loaded in self.models.items()}
+        self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits)
+        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._puts: dict[int, Put] = {}
+        self._thread = threading.Thread(target=self._loop, name="viva engine", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> "Engine":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether requests are worked on."""
+        return self._thread.is_alive()
+
+    def ids(self, prompt: Prompt | list[int], tools: list[dict] | None = None, adapter: str = "") -> list[int]:
+        """What the model reads of a prompt: a text, messages, or ids as they are."""
+        if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
+            return prompt
+        return self._loaded(adapter).ids(prompt, tools)
+
+    def submit(self, ids: list[int], asked: Asked, put: Put, adapter: str = "") -> "Future[list[int]]":
+        """Ask for replies to a prompt; their numbers come when the request is taken in, or the refusal of it. `put` is
+        then called with each delta, from the engine's thread: it must not wait.
+        """
+        told: Future[list[int]] = Future()
+
+        def take() -> None:
+            try:
+                numbers = self.core.add(ids, asked, adapter)
+            except Exception as error:
+                told.set_exception(error)
+                return
+            self._puts |= dict.fromkeys(numbers, put)
+            told.set_result(numbers)
+
+        self._send(take)
+        return told
+
+    def cancel(self, numbers: Sequence[int]) -> None:
+        """Nobody waits for these replies any more; their blocks are free before the next step."""
+
+        def forget() -> None:
+            for number in numbers:
+                self.core.drop(number)
+                self._puts.pop(number, None)
+
+        self._send(forget)
+
+    def deltas(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[Delta]:
+        """The steps of one reply as they come. An iterator that is closed before its end takes the request back."""
+        chosen = parse(Asked, asked, name="asked")
+        come: queue.SimpleQueue[Delta] = queue.SimpleQueue()
+        numbers = self.submit(self.ids(prompt, adapter=adapter), chosen, come.put, adapter).result()
+        open_ = set(numbers)
+        try:
+            while open_:
+                delta = come.get()
+                open_ -= {delta.number} if delta.finish else set()
+                yield delta
+        finally:
+            if open_:
+                self.cancel(sorted(open_))
+
+    def stream(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[str]:
+        """The text of one reply in pieces of whole characters."""
+        for delta in self.deltas(prompt, adapter, **asked):
+            _raise(delta)
+            if delta.text:
+                yield delta.text
+
+    def generate(self, prompts: Sequence[Prompt | list[int]], adapter: str = "", **asked: Any) -> list[Reply]:
+        """The replies to many prompts, `n` to each, in their order; each prompt has a stream of the seed of its own
+        request, so that equal prompts are given equal replies where there is a seed.
+        """
+        chosen = parse(Asked, asked, name="asked")
+        read = [self.ids(prompt, adapter=adapter) for prompt in prompts]
+        come: queue.SimpleQueue[Delta] = queue.SimpleQueue()
+        taken = [self.submit(ids, chosen, come.put, adapter) for ids in read]
+        numbers = [number for future in taken for number in future.result()]
+        gathered = {number: _Gathered() for number in numbers}
+        for _ in numbers:
+            while True:
+                delta = come.get()
+                _raise(delta)
+                gathered[delta.number].take(delta)
+                if delta.finish:
+                    break
+        lengths = [len(ids) for ids in read for _ in range(chosen.n)]
+        return [gathered[number].reply(length) for number, length in zip(numbers, lengths, strict=True)]
+
+    async def adeltas(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> AsyncIterator[Delta]:
+        """As `deltas`, for asyncio."""
+        chosen = parse(Asked, asked, name="asked")
+        loop, come = asyncio.get_running_loop(), asyncio.Queue()
+        put = lambda delta: loop.call_soon_threadsafe(come.put_nowait, delta)  # noqa: E731
+        taken = self.submit(self.ids(prompt, adapter=adapter), chosen, put, adapter)
+        open_ = set(await asyncio.wrap_future(taken))
+        try:
+            while open_:
+                delta = await come.get()
+                open_ -= {delta.number} if delta.finish else set()
+                yield delta
+        finally:
+            if open_:
+                self.cancel(sorted(open_))
+
+    def close(self) -> None:
+        """Stop; requests that are not done end with an error."""
+        if self.alive:
+            self._inbox.put(None)
+            self._thread.join()
+
+    def _loaded(self, adapter: str) -> LanguageModel:
+        if adapter not in self.models:
+            raise Refusal("an adapter must be one that is loaded", repr(adapter), f"use one of {sorted(self.models)}")
+        return self.models[adapter]
+
+    def _send(self, command: Callable[[], None]) -> None:
+        if not self.alive:
+            raise Refusal("an engine must be open to be asked", "one that is closed", "make another")
+        self._inbox.put(command)
+
+    def _loop(self) -> None:
+        """Commands first, then a step; sleep where there is neither."""
+        why = "the engine was closed"
+        try:
+            while self._obey():
+                for delta in self.core.step():
+                    put = self._puts.pop(delta.number, None) if delta.finish else self._puts.get(delta.number)
+                    if put is not None:
+                        put(delta)
+        except BaseException as error:
+            why = f"the engine broke: {type(error).__name__}: {error}"
+            raise
+        finally:
+            for number, put in self._puts.items():
+                put(Delta(number, "", None, "error", why))
+            self._puts.clear()
+
+    def _obey(self) -> bool:
+        """Do all that was sent, waiting for something where there is nothing else to do; False where it is to end."""
+        while True:
+            try:
+                command = self._inbox.get(block=self.core.idle)
+            except queue.Empty:
+                return True
+            if command is None:
+                return False
+            command()
+
+
+class _Gathered:
+    """The deltas of one reply, put together."""
+
+    def __init__(self):
+        self.text: list[str] = []
+        self.picked: list[Picked] = []
+
+    def take(self, delta: Delta) -> None:
+        self.text.append(delta.text)
+        self.finish = delta.finish
+        if delta.picked is not None:
+            self.picked.append(delta.picked)
+
+    def reply(self, prompt_tokens: int) -> Reply:
+        return Reply("".join(self.text), tuple(self.picked), self.finish, prompt_tokens)
+
+
+def _raise(delta: Delta) -> None:
+    if delta.finish == "error":
+        raise RuntimeError(f"request {delta.number} failed: {delta.error}")
