@@ -36,7 +36,7 @@ def _at(p: Tensor, uniform: Tensor) -> Tensor:
     sums = parts.sum(-1, dtype=torch.float64)
     ends = sums.cumsum(-1)
     sought = uniform[:, None] * ends[:, -1:]  # below the last end, since uniform is below 1
-    part = torch.searchsorted(ends, sought, right=True).clamp_(max=ends.shape[-1] - 1)  # NaN lies beyond all
+    part = torch.searchsorted(ends, sought, right=True).clamp_(max=ends.shape[-1] - 1)  # NaN is beyond all
     inside = parts.gather(1, part[..., None].expand(-1, -1, PART))[:, 0].double().cumsum(-1)
     # sums in another order may differ by a rounding: the last place with a probability is as far as it goes
     last = torch.searchsorted(inside, inside[:, -1:].contiguous())
