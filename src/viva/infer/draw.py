@@ -28,7 +28,7 @@ def draw(logits: Tensor, sampling: Sampling, uniform: Tensor, seen: Tensor | Non
 
 
 def _at(p: Tensor, uniform: Tensor) -> Tensor:
-    """The first place of each row of p [B, V] at which the sum so far exceeds the share `uniform` of the whole, in fp64.
+    """The first place of each row of p [B, V] at which the sum exceeds the share `uniform` of the whole, in fp64.
 
     Sums of parts of PART say in which part that is, so that one alone is looked at number by number.
     """
