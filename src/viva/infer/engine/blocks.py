@@ -37,6 +37,11 @@ class Blocks:
         return len(self._free) + len(self._idle)
 
     @property
+    def idle(self) -> int:
+        """How many are held by none and may be found again."""
+        return len(self._idle)
+
+    @property
     def used(self) -> int:
         """How many are held."""
         return self.count - 1 - self.available
