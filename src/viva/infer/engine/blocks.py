@@ -70,6 +70,11 @@ class Blocks:
             found.append(block)
         return found
 
+    def share(self, blocks: Sequence[int]) -> None:
+        """One holder more of each, which somebody holds already."""
+        for block in blocks:
+            self._holders[block] += 1
+
     def name(self, block: int, key: bytes) -> None:
         """Say what a full block holds, so that it is found; where another one holds the same, that is found."""
         if block not in self._key and key not in self._found:
