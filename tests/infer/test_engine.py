@@ -1,4 +1,4 @@
-"""The engine: replies are those of one-by-one generation and of transformers, and to the bit the same in any company."""
+"""The engine: replies are those of one-by-one generation and of transformers, to the bit the same in any company."""
 
 import random
 from dataclasses import replace
@@ -6,8 +6,8 @@ from dataclasses import replace
 import pytest
 import torch
 import transformers
-from serving import greedy, ran, random_model, random_prompts, roomy, tiny
 
+from infer.serving import greedy, ran, random_model, random_prompts, roomy, tiny
 from viva.base.choice import names, variant
 from viva.base.errors import Notice, Refusal
 from viva.infer.engine.asked import Asked
