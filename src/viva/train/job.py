@@ -31,8 +31,8 @@ class Train(Batching):
     evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
     a second forward for memory (Chen et al. 2016). `ema`: the decay of a moving average of the weights, which is
     evaluated and saved in their place. `freeze` names parts of the model that are not trained, such as `encoder` or
-    `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, `decays`
-    are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates.py). `regularise`:
+    `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, also of
+    what the objective learns, such as `objective.critic`; `decays` are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates.py). `regularise`:
     what is done in training against learning by heart, one after another. `health`: by what the run is told to be in
     trouble.
     """
