@@ -114,6 +114,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         valid=valid,
         seed=recipe.seed,
         average=Average(model, train.ema) if train.ema is not None else None,
+        beside=ground.beside,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
     if parts.added:
