@@ -12,8 +12,8 @@ from viva.train.flops import train_flops
 from viva.train.job import Job
 from viva.train.step import backward, learned
 
-TIMED = 2  # passes that are timed; the faster counts
-PATIENCE = 60.0  # seconds that a step may take at the machine's peak to be timed
+TIMED = 2  # steps that are timed; the faster counts
+PATIENCE = 60.0  # seconds that a step may take at the machine's peak to be timed, or to be timed again
 
 
 def cost(job: Job, tokens: int) -> Cost:
@@ -67,14 +67,17 @@ def remembered(job: Job) -> int:
 
 
 def seconds(job: Job) -> float:
-    """How long forward and backward passes of a step take; its update of the weights is not among them."""
-    batches = [batch.to(job.precision.device) for batch in job.data.micro_batches(0)]
+    """How long a step takes with its batches or, of a policy, the replies of its round, and with the forward and
+    backward passes of all that is learned of them; updates of the weights are not among it.
+    """
     times = []
-    for _ in range(TIMED):
+    while len(times) < TIMED and sum(times) < PATIENCE:
         start = time.perf_counter()
-        backward(job, 0, batches, learned(batches, 0))
+        for given in job.data.updates(0):
+            batches = [batch.to(job.precision.device) for batch in given]
+            backward(job, 0, batches, learned(batches, 0))
+            job.optimizer.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - start)
-        job.optimizer.zero_grad(set_to_none=True)
     return min(times)
 
 
