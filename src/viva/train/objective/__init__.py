@@ -31,11 +31,14 @@ from viva.train.reading import Reading
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum over `count` targets, for the loop to divide by the count of all batches; `metrics` are sums too."""
+    """A sum over `count` targets, for the loop to divide by the count of all batches; `metrics` are sums too. Of words
+    alone, `hidden`: the states [B, T, E] by which those of the batch's targets were told.
+    """
 
     sum: Tensor
     count: int
     metrics: dict[str, float] = field(default_factory=dict)
+    hidden: Tensor | None = None
 
 
 def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
