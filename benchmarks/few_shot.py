@@ -1,13 +1,13 @@
 """Classes told by a few examples: what each way reaches with 8, 16 and 64 examples a class.
 
     python benchmarks/few_shot.py --data DIR --encoder FOLDER [--shots 8 16 64] [--seeds 3] [--test 400]
-        [--minutes 3] [--frozen]
+        [--minutes 3] [--frozen] [--sets sst2 ag_news]
 
 DIR holds the folders sst2 and ag_news, FOLDER is a sentence encoder such as all-MiniLM-L6-v2. From its vectors: the
 nearest prototype, logistic regression, and both again after contrastive tuning on pairs of the examples (SetFit;
 PAIRS of them at most, so fewer than the paper's 20 of a kind for each row). Beside them the encoder tuned whole with a
 head for classes, as usual; `--frozen` leaves out what trains. For a cloze and examples in context a small masked model
-and a small decoder are pretrained for `--minutes` each on the unlabelled training texts of both sets (0 leaves them
+and a small decoder are pretrained for `--minutes` each on the unlabelled training texts of the sets (0 leaves them
 out): they show what the calls do, not what large models reach. Accuracy on the first `--test` test rows, the mean over
 the seeds that draw the examples and its 95 % interval by Student's t.
 """
@@ -64,6 +64,9 @@ def ag_news(data: Path) -> Set:
             return [(f"{title}. {text}", list(AG)[int(label) - 1]) for label, title, text in csv.reader(file)]
 
     return Set(read("train"), read("test"), "{word} news: {text}", "{text} topic: {word}\n", AG)
+
+
+SETS = {"sst2": sst2, "ag_news": ag_news}
 
 
 def drawn(rows: Rows, shots: int, seed: int) -> Rows:
@@ -150,8 +153,9 @@ def main() -> None:
     asked.add_argument("--test", type=int, default=400)
     asked.add_argument("--minutes", type=float, default=3)
     asked.add_argument("--frozen", action="store_true")
+    asked.add_argument("--sets", nargs="+", choices=SETS, default=list(SETS))
     given = asked.parse_args()
-    sets = {"sst2": sst2(given.data), "ag_news": ag_news(given.data)}
+    sets = {name: SETS[name](given.data) for name in given.sets}
     with tempfile.TemporaryDirectory() as made:
         place, models = Path(made), {"encoder": viva.load(given.encoder)}
         for kind in ("bert", "llama") if given.minutes else ():

@@ -18,6 +18,8 @@ FOLDERS = {
     "objective": "viva.train.objective",
     "optim": "viva.train.optim",
     "schedule": "viva.train.schedule",
+    "sampler": "viva.train.search.sampler",
+    "pruner": "viva.train.search.pruner",
 }
 KINDS = [(section, kind) for section, folder in FOLDERS.items() for kind in names(folder)]
 
@@ -34,6 +36,8 @@ def test_the_recipe_and_its_sections(viva):
     assert row(out, "valid") == ["number, at least 0, below 1", "0.02"]
     assert row(out, "optim") == ["one of adam, adamw, muon, rmsprop, sgd"]
     assert row(out, "cross") == ["the fields of Attention"]
+    assert row(out, "sampler") == ["one of grid, random, tpe"]
+    assert row(out, "search") == ["the fields of Plan"]
     scores = "one of additive, bilinear, cosine, dot, linear"
     assert row(out, "attention") == [f"{scores}; or the fields of Weights; or the fields of Attention"]
 
@@ -53,6 +57,14 @@ def test_the_recipe_and_its_sections(viva):
     ("encoder", "entry", ["the fields of Entry", "Entry"]),
     ("tokenizer byte_bpe", "digits", ["single or three or any", "single", "how many digits a token may hold"]),
     ("head", "none", ["No head: the states themselves."]),
+    ("sampler tpe", "startup", ["whole number, at least 0", "10"]),
+    ("pruner halving", "factor", ["whole number, at least 2", "4"]),
+    ("sampler", "random", ["Settings drawn independently (Bergstra and Bengio 2012)."]),
+    ("pruner", "none", ["Every trial comes to its end."]),
+    ("search", "goal", ["min or max", "min"]),
+    ("search", "space", ["by name: the fields of Range or list of any value, in number at least 1", "must be given"]),
+    ("train", "rates", ["by name: number, above 0", "none"]),
+    ("space", "log", ["true or false", "false"]),
 ])  # fmt: skip
 def test_a_field_with_its_type_and_default(viva, words, field, cells):
     code, out, err = viva("fields", *words.split())

@@ -9,12 +9,14 @@ from viva.infer.sampling import Sampling
 from viva.model import adapt
 from viva.model.adapt import p_tuning, prefix, prompt
 from viva.model.arch import bert, gemma2, gpt2, llama, qwen2_moe, rnn, t5, transfo_xl, vit
+from viva.model.ffn import moe
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.mask.causal import Causal
 from viva.model.mask.prefix import Prefix
+from viva.model.norm import batchnorm
 
-FAMILIES = {"llama": llama, "gpt2": gpt2, "gemma2": gemma2, "bert": bert, "t5": t5}
+FAMILIES = {"llama": llama, "gpt2": gpt2, "gemma2": gemma2, "bert": bert, "t5": t5, "qwen2_moe": qwen2_moe}
 KINDS = {
     "prompt": prompt.Config(length=3),
     "lstm": p_tuning.Config(length=3, hidden=6),
@@ -65,7 +67,7 @@ def test_a_prompt_that_begins_as_words_computes_as_behind_them(family):
     close(scores(model, IDS), expected)
 
 
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "qwen2_moe"])
 def test_a_prefix_that_begins_as_words_computes_as_behind_them(family):
     """Left to right, what is read before is no more than its keys and values."""
     plain, model = tiny(FAMILIES[family]), tiny(FAMILIES[family])
@@ -130,7 +132,7 @@ def test_side_by_side_gradients_are_those_of_documents_alone(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2"])
+@pytest.mark.parametrize("family", ["llama", "gpt2", "gemma2", "qwen2_moe"])
 def test_what_is_written_on_a_cache_is_what_the_whole_text_says(kind, family):
     model = tuned(KINDS[kind], FAMILIES[family])
     prompts = [[3, 4, 5], [6, 7, 8, 9, 10, 11], [12]]
@@ -228,6 +230,27 @@ def test_weights_are_shown_with_those_of_virtual_tokens():
     close(shown.sum(-1), torch.ones(shown.shape[:3]))
 
 
+@pytest.mark.parametrize("lengths", [((6, 8),), ((6, 8), (5,))], ids=["full", "padded"])
+def test_experts_are_balanced_over_the_text_alone(lengths):
+    """That of words and text, each document behind its words, of which the choices at the words are left out."""
+    plain, model = tiny(qwen2_moe).train(), tiny(qwen2_moe)
+    adapt.attach(model, prompt.Config(length=3, text="so"), encode=lambda text: WORDS)
+    model.train()
+    rows = torch.cat((IDS, IDS.flip(1)))[: len(lengths)]
+    layout = Layout.packed(lengths, 14)
+    model(rows, layout)
+    found = moe.auxiliary(model, layout)["balance"]
+    routed = []  # of each layer: what each text alone is routed to behind the words
+    for row, documents in zip(rows, lengths, strict=True):
+        for part in row[: sum(documents)].split(documents):
+            plain(torch.tensor([[*WORDS, *part.tolist()]]))
+            routed.append([module.routed.pop() for module in plain.modules() if isinstance(module, moe.MoE)])
+    p, choices = (torch.cat([kept[which][0, 3:] for part in routed for kept in part]) for which in (0, 1))
+    config = qwen2_moe.TINY
+    share = torch.stack([(choices == expert).sum() / len(p) for expert in range(p.shape[1])])
+    close(found / config.balance, p.shape[1] * (share * p.mean(0)).sum())
+
+
 @pytest.mark.parametrize("kind", ["prompt", "prefix"])
 def test_a_mask_of_places_is_refused(kind):
     model = tuned(KINDS[kind])
@@ -244,13 +267,27 @@ def test_a_mask_of_places_is_refused(kind):
         (KINDS["prompt"], rnn, "must read whole texts by blocks .* but found one without blocks"),
         (KINDS["prefix"], rnn, "must read whole texts by blocks .* but found one without blocks"),
         (KINDS["prompt"], vit, "must read whole texts by blocks .* but found images"),
-        (KINDS["prefix"], qwen2_moe, "must not be counted among a batch's, but found a model with experts"),
         (prompt.Config(length=64), llama, "must leave room for a text, but found 64 beside a context of 64"),
     ],
 )
 def test_models_before_whose_texts_nothing_can_stand_are_refused(config, family, message):
     with pytest.raises(Refusal, match=message):
         adapt.attach(tiny(family), config)
+
+
+@pytest.mark.parametrize(
+    "family, part, message",
+    [
+        (llama, {"norm": batchnorm.Config()}, "must not be counted among a batch's, but found a model with norms over"),
+        (t5, {"ffn": moe.Config(hidden=8)}, "which rows experts have read .* but found experts in a model with an enc"),
+    ],
+)
+def test_blocks_that_look_at_the_whole_batch_are_refused(family, part, message):
+    spec = family.TINY.spec()
+    block = spec.decoder.blocks[0].model_copy(update=part)
+    spec = spec.model_copy(update={"decoder": spec.decoder.model_copy(update={"blocks": (block,)})})
+    with pytest.raises(Refusal, match=message):
+        adapt.attach(initialise(spec.build()), KINDS["prompt"])
 
 
 def test_a_layer_that_keeps_no_keys_is_refused():

@@ -1,19 +1,21 @@
 """What documents ask, and what rounds teach: best of n, preferences between a policy's own replies, nothing at all."""
 
 import json
+import time
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+from viva.align.rollout import Rollout
 from viva.base.errors import Refusal
 from viva.text.cache.documents import build
 from viva.text.rows.corpus import files
 from viva.text.rows.format import ask, messages
 from viva.text.talk import chat
 from viva.text.tokens.learn import byte_bpe
-from viva.train import metrics
+from viva.train import cost, metrics
 from viva.train.evaluation import evaluate
 from viva.train.experience import Round
 from viva.train.objective import online_dpo, raft
@@ -75,6 +77,25 @@ def test_text_without_prompts_is_refused(tmp_path):
         policy_job(
             tmp_path, {"kind": "raft"}, data={"kind": "files", "path": str(tmp_path / "data.jsonl")}, format="text"
         )
+
+
+def test_a_step_takes_as_long_as_its_whole_round(tmp_path, monkeypatch):
+    """Told by a record, with the share of drawing replies, and by a dry run."""
+    drawn = Rollout.drawn
+
+    def slowly(*given):
+        time.sleep(0.4)
+        return drawn(*given)
+
+    monkeypatch.setattr(Rollout, "drawn", slowly)
+    [record, _] = metrics.read(run(policy_recipe(tmp_path, {"kind": "grpo"}, **{"train.steps": 2})).folder)
+    assert 0.4 < record["sampling_seconds"] < record["seconds"]
+    assert record["sampling_share"] == pytest.approx(record["sampling_seconds"] / record["seconds"])
+    work, _ = policy_job(tmp_path, {"kind": "ppo", "epochs": 2, "beta": 0}, "dry")
+    made, passes = [], work.objective.forward
+    monkeypatch.setattr(work.objective, "forward", lambda *given: made.append(passes(*given)) or made[-1])
+    assert 0.4 < cost.seconds(work) < 2
+    assert len(made) == 2 * cost.TIMED  # of each round both updates
 
 
 def given_round(rewards):

@@ -191,6 +191,16 @@ def test_the_first_ratios_are_one_but_for_rounding(tmp_path, begun):
     assert record["norm"] > 1e-3
 
 
+def test_the_critic_has_a_rate_of_its_own(tmp_path, begun):
+    """Of plain descent, whose steps are as long as the rate: the critic's 10 times as long, the policy's the same."""
+    plain, _ = updated(tmp_path, "plain", {"epochs": 1}, **begun)
+    faster, _ = updated(tmp_path, "faster", {"epochs": 1}, **begun, **{"train.rates": {"objective.critic": 10.0}})
+    for name in plain:
+        own = name.startswith("objective.critic.")
+        torch.testing.assert_close(faster[name], plain[name] * (10 if own else 1), msg=name)  # a critic begins at 0
+    assert plain["objective.critic.weight"].abs().max() > 0
+
+
 def test_a_round_stops_where_the_policy_has_moved_too_far(tmp_path, begun):
     """The first update of a round finds the policy where it was; the second finds it moved, and is the last."""
     assert updated(tmp_path, "all", {"epochs": 5}, **begun)[1]["updates"] == 5

@@ -104,7 +104,7 @@ def test_a_run_steps_its_parts_at_their_rates_and_resumes_with_them(tmp_path, mo
 
 
 @pytest.mark.parametrize(("rates", "message"), [
-    ({"hed": 2.0}, r"train.rates must name parameters of the model, but found 'hed': nothing that is trained"),
+    ({"hed": 2.0}, r"train.rates must name parameters of the model or of the objective, but found 'hed': nothing"),
     ({"*": 2.0, "head": 1.0}, r"'head': parameters that a pattern before it has already.*put the narrower"),
 ])  # fmt: skip
 def test_a_pattern_without_effect_is_refused(rates, message):

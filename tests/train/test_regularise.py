@@ -10,7 +10,7 @@ from torch.nn.functional import kl_div, log_softmax
 from viva.base.errors import Refusal
 from viva.train import checkpoint
 from viva.train.evaluation import evaluate
-from viva.train.objective import Ground
+from viva.train.objective import Ground, Loss
 from viva.train.regularise import mixout, neftune, r_drop
 from viva.train.run import run
 from viva.train.step import update
@@ -110,7 +110,7 @@ def test_r_drop_is_the_mean_of_two_losses_and_of_two_divergences(tmp_path):
     targets = torch.tensor([0, 2, -100, 1, 1])
     p, q = (log_softmax(scores[targets >= 0], -1) for scores in (one, other))
     expected = (kl_div(q, p, reduction="sum", log_target=True) + kl_div(p, q, reduction="sum", log_target=True)) / 2
-    torch.testing.assert_close(r_drop.disagreement(one, other, targets), expected)
+    torch.testing.assert_close(r_drop.of_classes(one, other, targets), expected)
     lines(tmp_path, SAME)
     work, _ = job(tmp_path, classifier("bert") | {"model.dropout": 0.3})
     batch = work.data.micro_batches(0)[0]
@@ -118,7 +118,7 @@ def test_r_drop_is_the_mean_of_two_losses_and_of_two_divergences(tmp_path):
     twice = [work.objective(work.model.train(), batch) for _ in range(2)]
     torch.manual_seed(1)
     scores = [work.model(batch.ids, batch.layout) for _ in range(2)]
-    apart = r_drop.disagreement(*scores, batch.targets)
+    apart = r_drop.of_classes(*scores, batch.targets)
     torch.manual_seed(1)
     wrapped = r_drop.Config(alpha=3.0).wrap(work.objective, ground(work))
     found = wrapped(work.model, batch)
@@ -126,6 +126,36 @@ def test_r_drop_is_the_mean_of_two_losses_and_of_two_divergences(tmp_path):
     torch.testing.assert_close(found.sum, (twice[0].sum + twice[1].sum) / 2 + 3 * apart)
     assert found.metrics["r_drop"] == pytest.approx(apart.item())
     assert found.metrics["accuracy"] == sum(loss.metrics["accuracy"] for loss in twice) / 2
+
+
+@pytest.mark.parametrize("changes", [
+    {},
+    {"model": {"kind": "gemma2", "width": 16, "layers": 2, "heads": 2, "hidden": 24, "head_dim": 8, "context": 32}},
+    {"model": {"kind": "bert", "width": 16, "layers": 1, "heads": 2, "hidden": 24, "context": 32},
+     "objective": "masked", "tokenizer": {"vocab_size": 300, "mask": True}},
+], ids=["causal", "capped", "masked"])  # fmt: skip
+def test_r_drop_of_words_is_that_of_their_scores(tmp_path, changes, monkeypatch):
+    """torch's kl_div of whole logits of two passes, and its gradients, also where a few rows are scored at a time."""
+    monkeypatch.setattr("viva.train.loss.disagreement.rows_at_once", lambda weight: 3)
+    work, _ = job(tmp_path, changes | ({} if "gemma2" in str(changes) else {"model.dropout": 0.3}))
+    model, batch = work.model.train(), work.data.micro_batches(0)[0]
+    noise = torch.nn.Dropout(0.3)
+    model.register_module("noise", noise)  # families without dropout have it on their vectors here
+    model.embedding.register_forward_hook(lambda module, given, x: noise(x))
+    torch.manual_seed(1)
+    losses = [work.objective(model, batch).sum for _ in range(2)]
+    torch.manual_seed(1)
+    one, other = (model(batch.ids, batch.layout)[batch.targets >= 0].log_softmax(-1) for _ in range(2))
+    apart = sum(kl_div(p, q, reduction="sum", log_target=True) for p, q in ((one, other), (other, one))) / 2
+    learned = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    expected = torch.autograd.grad(sum(losses) / 2 + 3 * apart, learned, allow_unused=True)
+    torch.manual_seed(1)
+    found = r_drop.Config(alpha=3.0).wrap(work.objective, ground(work))(model, batch)
+    assert apart > 1e-3 and found.metrics["r_drop"] == pytest.approx(apart.item(), rel=1e-4)
+    for mine, plain in zip(torch.autograd.grad(found.sum, learned, allow_unused=True), expected, strict=True):
+        assert (mine is None) == (plain is None)
+        if mine is not None:
+            torch.testing.assert_close(mine, plain, rtol=1e-4, atol=1e-5 * plain.abs().max().item())
 
 
 def ground(work):
@@ -199,11 +229,21 @@ def test_r_drop_resumes_bit_for_bit(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize(("given", "message"), [
     ("mixout", "mixout must have pretrained weights to go back to, but found a new model"),
-    ("r_drop", "a model must give a few classes for R-Drop to compare, but found the head lm"),
+    ("r_drop", "must have dropout for two passes to differ, but found none, so that both are equal"),
 ])  # fmt: skip
 def test_what_a_model_does_not_allow_is_refused(tmp_path, given, message):
     with pytest.raises(Refusal, match=message):
         job(tmp_path, {"train.regularise": [given]})
+
+
+def test_r_drop_needs_the_states_by_which_words_are_told(tmp_path):
+    work, _ = job(tmp_path)
+    work.model.register_module("noise", torch.nn.Dropout(0.3))
+    regularised = r_drop.Config().wrap(lambda model, batch: Loss(torch.zeros(()), 1), ground(work))
+    with pytest.raises(
+        Refusal, match=r"a loss must tell of which states words are scored for R-Drop .* but found none"
+    ):
+        regularised(work.model.train(), work.data.micro_batches(0)[0])
 
 
 def test_more_refusals(tmp_path, pretrained):

@@ -31,10 +31,10 @@ def test_what_becomes_of_rows_is_said_of_both_parts(tmp_path, capsys, begin):
     begin(recipe(tmp_path, changes))
     said = "".join(capsys.readouterr())
     for sentence in (
-        "training: 10 documents of 11 rows (0 in the other part, 1 empty and left out), ",
+        "training: 10 documents of 11 rows (1 empty and left out), ",
         " of them learned as text, 9 rows of a batch an epoch\n",
         "training: 1 documents (",
-        "held out: 3 documents of 4 rows (0 in the other part, 1 empty and left out), ",
+        "held out: 3 documents of 4 rows (1 empty and left out), ",
         " of them learned as text, 2 rows of a batch an epoch\n",
         "held out: 1 documents (",
     ):
@@ -56,6 +56,17 @@ def test_rows_that_are_held_out_by_a_share_are_in_the_other_part(tmp_path, capsy
     assert f"training: {learned} documents of 60 rows ({held} in the other part, 0 empty" in said
     assert f"held out: {held} documents of 60 rows ({learned} in the other part, 0 empty" in said
     assert said.count("1 files of ") == said.count("have no known ending: LICENSE") == 1
+
+
+@pytest.mark.parametrize("begin", [run, looked])
+def test_rows_with_copies_are_said_to_have_no_other_part(tmp_path, capsys, begin):
+    """They were made of one part alone; those held out are told apart from the rows that there were."""
+    begin(recipe(tmp_path, {"augment": [{"kind": "swap", "copies": 1}], "train.steps": 1}))
+    said = "".join(capsys.readouterr())
+    whole, held = (int(said.split(f"{part}: ")[1].split()[0]) for part in ("training", "held out"))
+    assert f"training: {whole} documents of {whole} rows (0 empty and left out), " in said
+    assert f"held out: {held} documents of 60 rows ({60 - held} in the other part, 0 empty and left out), " in said
+    assert f"to {60 - held} rows copies are added, {whole - 60 + held} by swap" in said and whole > 1.5 * (60 - held)
 
 
 @pytest.mark.parametrize("begin", [run, looked])

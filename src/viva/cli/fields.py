@@ -1,4 +1,6 @@
-"""`viva fields`: the fields of a recipe with their types and defaults, out of the classes that read it."""
+"""`viva fields`: the fields of a recipe, and of a search of its settings, with their types and defaults, out of the
+classes that read them.
+"""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
 
 Section = type[Config] | str  # a class of fields, or the folder of the kinds that a recipe chooses from
 
-WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "none"}
+WORDS = {int: "whole number", float: "number", str: "text", bool: "true or false", NoneType: "none", Any: "any value"}
 BOUNDS = {
     "gt": "above",
     "ge": "at least",
@@ -26,7 +28,8 @@ BOUNDS = {
 
 
 def fields(what: str | None = None, kind: str | None = None) -> None:
-    """Show the fields of a section of a recipe: what may stand there, and what does where one is left out.
+    """Show the fields of a section of a recipe, or of a search's: what may stand there, and what does where one is left
+    out.
 
     Example: viva fields
 
@@ -36,17 +39,21 @@ def fields(what: str | None = None, kind: str | None = None) -> None:
 
     Example: viva fields position rope
 
+    Example: viva fields sampler tpe
+
     Parameters
     ----------
     what
-        the section by its name in a recipe, however deep it stands; left out, the recipe, and the names of all sections
+        the section by its name in a recipe, however deep it stands, or `search`, what `viva search` is told; left out,
+        the recipe, and the names of all sections
     kind
         of a section that has a `kind`, one of them; left out, all are named
     """
     from viva.cli import table
     from viva.train.recipe import Recipe
+    from viva.train.search.plan import Plan
 
-    known = sections(Recipe)
+    known = {**sections(Recipe), **sections(Plan), "search": [Plan]}
     if what is None:
         _describe(Recipe)
         print()
@@ -151,6 +158,8 @@ def _plain(annotation: Any) -> str:
         return _type(annotation.__origin__, annotation.__metadata__)
     if origin is Literal:
         return " or ".join(map(str, inner))
+    if origin is dict:
+        return f"by name: {_plain(inner[1])}"
     if origin is tuple:
         return f"list of {'' if ... in inner else f'{len(inner)}: '}{_plain(inner[0])}"
     if inner:
@@ -166,4 +175,4 @@ def _default(info: "FieldInfo") -> str:
         return _title(type(value))
     if isinstance(value, tuple):
         return ", ".join(map(str, value)) or "none"
-    return "none" if value is None else str(value).lower() if isinstance(value, bool) else str(value)
+    return "none" if value in (None, {}) else str(value).lower() if isinstance(value, bool) else str(value)

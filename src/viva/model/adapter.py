@@ -105,7 +105,8 @@ def read(path: str | Path) -> Adapter:
 
 def load(path: str | Path, base: str | Path, dtype: torch.dtype | None = None) -> tuple[Loaded, Adapter]:
     """The model in the folder `base` with the adapter in the folder `path`; refused as by `onto`."""
-    return onto(folder.load(base, dtype), Path(base), Path(path))
+    ours = {} if peft.holds_one(Path(path)) else {"kept_as": read(path).config.kept_as}
+    return onto(folder.load(base, dtype, **ours), Path(base), Path(path))
 
 
 def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:

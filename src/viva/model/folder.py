@@ -14,6 +14,7 @@ from typing import Any
 
 import torch
 from pydantic import ValidationError
+from torch import nn
 
 from viva.base.choice import names, tagged, variant
 from viva.base.config import Config, kind, parse, refusal
@@ -275,12 +276,14 @@ def load(
     head: Callable[[Config], Config | None] = lambda config: None,
     seed: int = 0,
     classes: tuple[str, ...] | None = None,
+    kept_as: Callable[[str, nn.Module], nn.Module] = lambda name, module: module,
 ) -> Loaded:
     """Read a checkpoint of ours or any Hugging Face folder of a known family; `dtype` None keeps the file's.
 
     `head` says by the folder's config which head is wanted. One other than the folder's takes its place, with starting
     weights by `seed`; a `Notice` says what is left out. So does a new head of the same form, where `classes`, the names
-    of those wanted, are not the folder's.
+    of those wanted, are not the folder's. `kept_as(name, module)` is what stands in a module's place as soon as its
+    weights are read.
     Refused: a file whose hash is not the manifest's, an unknown family or key, a tensor missing or left over, a pickle,
     the folder's classes in another order.
     """
@@ -305,7 +308,7 @@ def load(
     if new_head:
         model.head = spec.head.build(spec)
         initialise(model, seed, part="head")
-    tensors.load(folder, family, model, dtype, new_head)
+    tensors.load(folder, family, model, dtype, new_head, kept_as)
     said = manifest(folder) or {}
     tokenizer = own_tokenizer(folder, said.get("tokenizer"))
     return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named, new_head)

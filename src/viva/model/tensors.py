@@ -2,7 +2,7 @@
 
 import json
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from viva.base.errors import Notice, Refusal
 from viva.base.files import read_json
@@ -90,11 +90,17 @@ def save(folder: Path, family: Any, model: Transformer, shard: str = "5GB") -> N
 
 
 def load(
-    folder: Path, family: Any, model: Transformer, dtype: torch.dtype | None = None, new_head: bool = False
+    folder: Path,
+    family: Any,
+    model: Transformer,
+    dtype: torch.dtype | None = None,
+    new_head: bool = False,
+    kept_as: Callable[[str, nn.Module], nn.Module] = lambda name, module: module,
 ) -> None:
     """Give the model, built on the meta device, the tensors of `folder`; each of both sides must be matched.
 
-    With `new_head` the model's head is not in the folder, and the one that is there is left out.
+    With `new_head` the model's head is not in the folder, and the one that is there is left out. `kept_as` as of
+    `assemble`.
     """
     rows = [row for row in named(family, model) if not (new_head and _of_head(row))]
     stored = _without_copies(read(folder), folder)
@@ -123,11 +129,10 @@ def load(
         parts = _parted(row, joined, shapes, folder)
         found |= zip(row.ours, parts, strict=True)
     _require_numbers(found, folder, dtype)
-    kept = {name: (part if dtype is None else part.to(dtype)).contiguous() for name, part in found.items()}
+    like = dtype or next(iter(found.values())).dtype
     if new_head:
-        like = next(iter(kept.values())).dtype
-        kept |= {name: part.to(like) for name, part in pieces(model).items() if name.startswith("head.")}
-    assemble(model, kept)
+        found |= {name: part for name, part in pieces(model).items() if name.startswith("head.")}
+    assemble(model, found, lambda part: part.to(like).contiguous(), kept_as)
 
 
 def _require_numbers(found: dict[str, Tensor], folder: Path, dtype: torch.dtype | None) -> None:

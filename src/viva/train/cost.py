@@ -1,17 +1,19 @@
 """What a run will cost in memory and time, found without a step of it: no weight is changed."""
 
 import time
+from collections.abc import Iterable
 
 import torch
 
 from viva.base import machine
+from viva.model.size import held
 from viva.text.preflight.report import Cost
 from viva.train.flops import train_flops
 from viva.train.job import Job
 from viva.train.step import backward, learned
 
-TIMED = 2  # passes that are timed; the faster counts
-PATIENCE = 60.0  # seconds that a step may take at the machine's peak to be timed
+TIMED = 2  # steps that are timed; the faster counts
+PATIENCE = 60.0  # seconds that a step may take at the machine's peak to be timed, or to be timed again
 
 
 def cost(job: Job, tokens: int) -> Cost:
@@ -20,7 +22,8 @@ def cost(job: Job, tokens: int) -> Cost:
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
     least = flops * tokens / (peak * 1e9)
     trained = [parameter for parameter in job.learned.parameters() if parameter.requires_grad]
-    memory = {"weights": sum(map(_bytes, _held(job))), "gradients": sum(map(_bytes, trained))}
+    memory = {"weights": total(held(job.learned)), "gradients": total(trained)}
+    memory |= {name: total(tensors) for name, tensors in beside(job).items() if tensors}
     memory["activations"] = activations(job)
     room = available(job.precision.device)
     if sum(memory.values()) > room:
@@ -36,7 +39,8 @@ def activations(job: Job) -> int:
     """
     batch = job.data.micro_batches(0)[0].to(job.precision.device)
     row = batch.first_row()
-    own = {tensor.untyped_storage().data_ptr() for tensor in _held(job)}
+    always = [tensor for tensors in (held(job.learned), *beside(job).values()) for tensor in tensors]
+    own = {tensor.untyped_storage().data_ptr() for tensor in always}
     kept: dict[int, int] = {}
 
     def keep(tensor: torch.Tensor) -> torch.Tensor:
@@ -59,18 +63,21 @@ def remembered(job: Job) -> int:
             parameter.grad = torch.zeros_like(parameter)
     job.optimizer.step()
     job.optimizer.zero_grad(set_to_none=True)
-    return sum(_bytes(kept) for memory in job.optimizer.state.values() for kept in memory.values())
+    return total(kept for memory in job.optimizer.state.values() for kept in memory.values())
 
 
 def seconds(job: Job) -> float:
-    """How long forward and backward passes of a step take; its update of the weights is not among them."""
-    batches = [batch.to(job.precision.device) for batch in job.data.micro_batches(0)]
+    """How long a step takes with its batches or, of a policy, the replies of its round, and with the forward and
+    backward passes of all that is learned of them; updates of the weights are not among it.
+    """
     times = []
-    for _ in range(TIMED):
+    while len(times) < TIMED and sum(times) < PATIENCE:
         start = time.perf_counter()
-        backward(job, 0, batches, learned(batches, 0))
+        for given in job.data.updates(0):
+            batches = [batch.to(job.precision.device) for batch in given]
+            backward(job, 0, batches, learned(batches, 0))
+            job.optimizer.zero_grad(set_to_none=True)
         times.append(time.perf_counter() - start)
-        job.optimizer.zero_grad(set_to_none=True)
     return min(times)
 
 
@@ -79,13 +86,14 @@ def available(device: str) -> int:
     return torch.cuda.get_device_properties(0).total_memory if device == "cuda" else machine.memory()
 
 
-def _held(job: Job) -> list[torch.Tensor]:
-    """What is held all the time of the model and of those it is compared with: parameters, and what stands for packed
-    ones.
+def beside(job: Job) -> dict[str, list[torch.Tensor]]:
+    """What is held all the time beside the model that learns: models that it is compared with or judged by, and the
+    average of its weights.
     """
-    models = [job.learned, *getattr(job.objective, "others", ())]
-    return [tensor for model in models for tensor in (*model.parameters(), *model.buffers())]
+    average = {} if job.average is None else job.average.kept
+    return {"other models": [tensor for given in job.beside for tensor in given()], "average": [*average.values()]}
 
 
-def _bytes(tensor: torch.Tensor) -> int:
-    return tensor.numel() * tensor.element_size()
+def total(tensors: Iterable[torch.Tensor]) -> int:
+    """How many bytes they take."""
+    return sum(tensor.numel() * tensor.element_size() for tensor in tensors)

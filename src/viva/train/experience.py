@@ -4,6 +4,7 @@ A step of the loop is a round with all of its updates, so a checkpoint lies betw
 function of the seed, the step and the weights.
 """
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -77,7 +78,8 @@ class Experience:
     lowest_reward and highest_reward (of a reply), length (in tokens), ended (the share of replies that were not cut),
     equal_groups (the share of prompts whose replies are all worth the same, of which most methods learn nothing),
     sampler_gap, the largest difference between the log-probability with which the sampler drew a token and that by the
-    forward pass of training, and where there is a second judge, `truth`, what it says and the standard error of that.
+    forward pass of training, sampling_seconds, for which replies were drawn, and where there is a second judge,
+    `truth`, what it says and the standard error of that.
     """
 
     def __init__(self, prompts: Data, policy: Policy, judge: Judge, lessons: Lessons, truth: Judge | None = None):
@@ -110,11 +112,13 @@ class Experience:
         seed = derive(self.prompts.seed, "round", step)
         policy = self.policy
         with still(policy.model):
+            began = time.perf_counter()
             replies = policy.rollout.drawn(policy.model, policy.tokenizer, asked, seed, policy.size)
+            drawn = time.perf_counter() - began
             logs = policy.logs(replies)
         worth = lambda judge: torch.tensor(judged(judge, replies)).view(len(asked), -1)  # noqa: E731
         found = Round(replies, worth(self.judge), logs, seed, self.truth and worth(self.truth))
-        found.measured.update(measured(found))
+        found.measured.update(measured(found), sampling_seconds=drawn)
         return found
 
     def held_out(self) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """What the loop is given, and what it changes: the settings, the parts of a run, and its state."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,7 +8,7 @@ from typing import Any, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
-from torch import nn
+from torch import Tensor, nn
 
 from viva.base.choice import Choice
 from viva.train.average import Average
@@ -31,10 +31,10 @@ class Train(Batching):
     evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
     a second forward for memory (Chen et al. 2016). `ema`: the decay of a moving average of the weights, which is
     evaluated and saved in their place. `freeze` names parts of the model that are not trained, such as `encoder` or
-    `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, `decays`
-    are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates.py). `regularise`:
-    what is done in training against learning by heart, one after another. `health`: by what the run is told to be in
-    trouble.
+    `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, also of
+    what the objective learns, such as `objective.critic`; `decays` are weight decays for them, and `layer_decay` lowers
+    the rate from block to block (train/rates.py). `regularise`: what is done in training against learning by heart, one
+    after another. `health`: by what the run is told to be in trouble.
     """
 
     steps: PositiveInt | None = None
@@ -91,7 +91,8 @@ class State:
 @dataclass(frozen=True)
 class Job:
     """The parts of a run; `regularised`: the objective as training computes it, where that differs; `average` of the
-    weights, where one is kept. `save(state)` writes a checkpoint; `log(state, record)` takes what a step measured.
+    weights, where one is kept; `beside`: as of `Ground`. `save(state)` writes a checkpoint; `log(state, record)` takes
+    what a step measured.
     """
 
     folder: Path
@@ -105,6 +106,7 @@ class Job:
     seed: int = 0
     regularised: Objective | None = None
     average: Average | None = None
+    beside: Sequence[Callable[[], Sequence[Tensor]]] = ()
     save: Callable[[State], object] = lambda state: None
     log: Callable[[State, dict[str, Any]], None] = lambda state, record: None
 

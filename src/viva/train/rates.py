@@ -1,10 +1,12 @@
-"""A rate and a decay for each part of a model: by its name, and by its depth.
+"""A rate and a decay for each part of what is trained, the model and what an objective learns beside it: by its name,
+and, of the model, by its depth.
 
 A parameter's rate is the run's, times the factor of the first pattern that it fits, times `layer_decay` once for each
 block between it and the head (discriminative fine-tuning, Howard and Ruder 2018, https://arxiv.org/abs/1801.06146,
 section 3.1, where the factor is 1 / 2.6): of L blocks the l-th from below has layer_decay^(L + 1 - l), what stands
 below them all layer_decay^(L + 1), the head and the last norm 1. Where there are an encoder and a decoder, each counts
-its own.
+its own. What an objective learns has names that begin with `objective.`, such as `objective.critic.weight`; it stands
+beside the model, at no depth.
 """
 
 from collections.abc import Callable
@@ -17,20 +19,20 @@ from viva.base.errors import Refusal, nearest
 from viva.train.optim import trainable
 
 
-def patterned(model: nn.Module, patterns: dict[str, float], field: str) -> dict[str, float]:
-    """The value of the first pattern that each trainable parameter fits, by the parameter's name; `field` is the
+def patterned(names: list[str], patterns: dict[str, float], field: str) -> dict[str, float]:
+    """The value of the first pattern that each of some parameters fits, by the parameter's name; `field` is the
     recipe's, for messages. Refused: a pattern that is the first of none.
 
     A pattern is the name of a part, `decoder.layers.0`, or of a parameter; * stands for any characters.
     """
     found: dict[str, float] = {}
-    names = [name for name, _ in trainable(model)]
     for pattern, value in patterns.items():
         fit = [name for name in names if fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}.*")]
         if not set(fit) - set(found):
             taken = "parameters that a pattern before it has already" if fit else "nothing that is trained"
             fix = "put the narrower pattern first" if fit else nearest(pattern, names)
-            raise Refusal(f"each pattern of {field} must name parameters of the model", f"{pattern!r}: {taken}", fix)
+            must = f"each pattern of {field} must name parameters of the model or of the objective"
+            raise Refusal(must, f"{pattern!r}: {taken}", fix)
         found = {**dict.fromkeys(fit, value), **found}
     return found
 
@@ -68,7 +70,8 @@ def apportion(
     `rates` are factors by pattern, `decays` take the place of the optimizer's weight decay, which is multiplied by the
     rate in turn where it is decoupled, as in AdamW and Muon. An optimizer without state is needed: a new one.
     """
-    factors, decays = patterned(model, rates, "train.rates"), patterned(model, decays, "train.decays")
+    names = [name for group in optimizer.param_groups for name in group["param_names"]]
+    factors, decays = patterned(names, rates, "train.rates"), patterned(names, decays, "train.decays")
     depth = by_depth(model, layer_decay) if layer_decay is not None else {}
 
     def settings(name: str, group: dict) -> tuple[float, float]:

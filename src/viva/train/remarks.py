@@ -21,10 +21,10 @@ def _read(name: str, data: Data) -> list[str]:
     """The documents of one part, and what of them is cut or left out."""
     c = data.documents.counts
     filtered = f"{c.dropped:,} left out by filters, " if c.dropped else ""
+    elsewhere = f"{c.elsewhere:,} in the other part, " if c.elsewhere else ""
     said = (
-        f"{c.documents:,} documents of {c.rows:,} rows ({filtered}{c.elsewhere:,} in the other part, {c.empty:,} "
-        f"empty and left out), {c.tokens:,} tokens, {c.learned:,} of them learned as text, {data.rows:,} rows of a "
-        "batch an epoch"
+        f"{c.documents:,} documents of {c.rows:,} rows ({filtered}{elsewhere}{c.empty:,} empty and left out), "
+        f"{c.tokens:,} tokens, {c.learned:,} of them learned as text, {data.rows:,} rows of a batch an epoch"
     )
     return [f"{name}: {sentence}" for sentence in (said, *data.mixed(), *data.passed_over())]
 

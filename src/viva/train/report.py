@@ -56,6 +56,8 @@ class Report:
         """Take what a step measured: to metrics.jsonl, to TensorBoard, to the user."""
         rate = record["tokens"] / record["seconds"]
         record = {**record, "tokens_per_s": rate, "peak_share": rate * self.flops / self.peak / 1e9}
+        if "sampling_seconds" in record:
+            record["sampling_share"] = record["sampling_seconds"] / record["seconds"]
         metrics.append(self.run, record)
         if self.board:
             _to_board(self.board, record)

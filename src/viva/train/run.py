@@ -50,7 +50,6 @@ def run(recipe: Recipe, watch: Watch = lambda record: False) -> Run:
     """Train as the recipe says, on from the newest valid checkpoint in `out` if there is one. `watch` is told each
     record, and asks the run to stop by True.
     """
-    machine.keep_freed_memory()
     with sole_user(Path(recipe.out)), Asked() as asked:
         return _run(recipe, claim(recipe), asked, watch)
 
@@ -58,6 +57,7 @@ def run(recipe: Recipe, watch: Watch = lambda record: False) -> Run:
 def _run(recipe: Recipe, out: Path, asked: Asked, watch: Watch) -> Run:
     checkpoint.clean(out)
     parts = start.parts(recipe, out)
+    machine.keep_freed_memory()  # from here on: what it took to read a model goes back
     job, state = assembled(recipe, out, parts)
     metrics.rewind(out, state.step)
     peak = machine.matrix_rate(job.precision.matrices, job.precision.device)
@@ -114,6 +114,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         valid=valid,
         seed=recipe.seed,
         average=Average(model, train.ema) if train.ema is not None else None,
+        beside=ground.beside,
     )
     notes = {"recipe": digest(recipe.resolved()), "data": parts.train.documents.name, "parent": parts.parent}
     if parts.added:

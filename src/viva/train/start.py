@@ -99,7 +99,10 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
     """
     head, new_head = partial(_head, recipe, form), True
     if recipe.init is not None:
-        loaded = folder.load(checkpoint.located(recipe.init), torch.float32, head, recipe.seed, form.classes())
+        # a model that is to be grown is kept as the adapter has it when that is attached
+        packs = {"kept_as": recipe.adapter.kept_as} if recipe.adapter is not None and more is None else {}
+        path = checkpoint.located(recipe.init)
+        loaded = folder.load(path, torch.float32, head, recipe.seed, form.classes(), **packs)
         if more is None and loaded.tokenizer is not None:
             adapter.require_ids(loaded.tokenizer, tokens, recipe.init)
         config, found, new_head = loaded.config, loaded.model, loaded.new_head

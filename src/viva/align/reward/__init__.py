@@ -6,8 +6,10 @@ data give, and the reply itself. A rule is a `Rule`, which looks at one reply at
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+
+from torch import Tensor
 
 from viva.align.reply import Reply
 from viva.base.config import Config
@@ -21,12 +23,14 @@ Judge = Callable[[Sequence[Reply]], list[float]]
 @dataclass(frozen=True)
 class Setting:
     """Where rewards are given: the policy's tokenizer, the device it is on, and what makes of a name the folder of a
-    model; a run's best checkpoint is for training to find.
+    model; a run's best checkpoint is for training to find. `beside`: what gives the tensors of each model that a judge
+    keeps in memory.
     """
 
     tokenizer: Tokenizer
     device: str = "cpu"
     located: Callable[[str], Path] = hub.located
+    beside: list[Callable[[], Sequence[Tensor]]] = field(default_factory=list)
 
 
 class Base(Config):

@@ -10,6 +10,7 @@ from viva.base.errors import Notice
 from viva.infer.together import read_together, require_fit
 from viva.infer.use import require_head
 from viva.model import folder
+from viva.model.size import held
 
 
 class Config(Base):
@@ -26,6 +27,7 @@ class Config(Base):
         loaded.tokenizer.fingerprint.require(setting.tokenizer.fingerprint, f"the reward model {where}")
         model = loaded.model.to(setting.device).eval()
         require_head(model, "regress")
+        setting.beside.append(lambda: held(model))
         for remark in vouched.remarks(where):
             warnings.warn(Notice(remark), stacklevel=2)
 

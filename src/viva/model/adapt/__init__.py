@@ -22,6 +22,10 @@ class Base(Config):
         """Put the adapter into the model, its starting weights drawn by `seed`; refused where nothing fits."""
         raise NotImplementedError
 
+    def kept_as(self, name: str, module: nn.Module) -> nn.Module:
+        """What a module of the base is kept as, as soon as its weights are read; by default as it is."""
+        return module
+
     def begin(self, model: nn.Module, encode: Callable[[str], list[int]] | None) -> None:
         """Set what begins as a text of the config says, whose ids `encode` gives; by default nothing does."""
 

@@ -161,7 +161,11 @@ def held(model: nn.Module) -> dict[str, nn.Module]:
 
 
 def pack(model: nn.Module) -> None:
-    """Put every linear map inside the blocks into 4 bits."""
+    """Put every linear map inside the blocks into 4 bits that is not yet."""
     for name in found(model):
-        above, _, last = name.rpartition(".")
-        setattr(model.get_submodule(above), last, quantised(model.get_submodule(name)))
+        model.set_submodule(name, packed(name, model.get_submodule(name)))
+
+
+def packed(name: str, module: nn.Module) -> nn.Module:
+    """A module of a model in 4 bits, if it is a linear map inside the blocks."""
+    return quantised(module) if isinstance(module, nn.Linear) and name.startswith(INSIDE) else module

@@ -67,9 +67,11 @@ def require_text(model: nn.Module, count: int) -> None:
     if not model.stacks or model.spec.vocab is None or model.recalls:
         found = "one that reads segments" if model.recalls else "one without blocks" if not model.stacks else "images"
         raise Refusal(must, found, fix)
-    counted = "experts" if any(isinstance(module, MoE) for module in model.modules()) else "norms over the batch"
-    if counted == "experts" or any(stack.over_batch for stack in model.stacks):
-        raise Refusal("virtual tokens must not be counted among a batch's", f"a model with {counted}", fix)
+    if any(stack.over_batch for stack in model.stacks):
+        raise Refusal("virtual tokens must not be counted among a batch's", "a model with norms over the batch", fix)
+    if len(model.stacks) > 1 and any(isinstance(module, MoE) for module in model.modules()):
+        must = "it must be known which rows experts have read for virtual tokens to be left out of their balance"
+        raise Refusal(must, "experts in a model with an encoder and a decoder", fix)
     if count >= model.spec.context:
         found = f"{count} beside a context of {model.spec.context}"
         raise Refusal("virtual tokens must leave room for a text", found, "set adapter.length lower")

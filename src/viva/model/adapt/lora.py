@@ -10,7 +10,7 @@ from viva.base.seed import derive
 from viva.model.adapt import Base
 from viva.model.adapt._dora import Directed
 from viva.model.adapt._low_rank import LowRank
-from viva.model.adapt._pieces import Piece, Targets, change, pack
+from viva.model.adapt._pieces import Piece, Targets, change, pack, packed
 
 
 class Config(Base):
@@ -34,6 +34,9 @@ class Config(Base):
     def scale(self) -> float:
         """s."""
         return self.alpha / (math.sqrt(self.rank) if self.stabilised else self.rank)
+
+    def kept_as(self, name: str, module: nn.Module) -> nn.Module:
+        return packed(name, module) if self.quantize else module
 
     def attach(self, model: nn.Module, seed: int) -> None:
         if self.quantize:

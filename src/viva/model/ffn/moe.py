@@ -14,6 +14,7 @@ from viva.model.activation import Activation
 from viva.model.ffn import glu
 from viva.model.layout import Layout
 from viva.model.linear.dense import Linear
+from viva.model.seats import seats
 
 
 class Config(BaseConfig):
@@ -96,13 +97,18 @@ def auxiliary(model: nn.Module, layout: Layout | None = None) -> dict[str, Tenso
 
     "balance" is experts x sum over experts of f_e P_e, where of all tokens in all layers f_e is the share that was sent
     to expert e and P_e the mean of its p (Fedus et al. 2021, https://arxiv.org/abs/2101.03961, eq. 4-6). The padding
-    that `layout` tells of is left out. Calling it forgets the passes.
+    that `layout` tells of is left out, and so are virtual tokens that stand before its documents. Calling it forgets
+    the passes.
     """
+    virtual = getattr(model, "virtual", None)
     passed: dict[Config, list[tuple[Tensor, Tensor]]] = {}
     for module in model.modules():
         if isinstance(module, MoE) and module.routed:
             passed.setdefault(module.config, []).extend(module.routed)
             module.routed = []
+    if virtual is not None and layout is not None:
+        own = lambda x: seats(layout, len(x), layout.positions.shape[1], virtual.count).collect(x)  # noqa: E731
+        passed = {config: [tuple(map(own, kept)) for kept in routed] for config, routed in passed.items()}
     losses = [config.balance * _balance(config, routed, layout) for config, routed in passed.items()]
     return {"balance": sum(losses)} if losses else {}
 

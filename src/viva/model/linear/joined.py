@@ -4,6 +4,8 @@ One product reads the input once where a text is decoded. The names of the parts
 (model/arch), so a family says `attention.q` whether or not q stands alone.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -39,14 +41,25 @@ def pieces(model: nn.Module, of=lambda parameter: parameter) -> dict[str, Tensor
     return found
 
 
-def assemble(model: nn.Module, found: dict[str, Tensor]) -> None:
-    """Give the model the parameters whose pieces are `found`, and what is kept beside them; the inverse of `pieces`."""
-    for prefix, module in model.named_modules():
+def assemble(
+    model: nn.Module,
+    found: dict[str, Tensor],
+    of: Callable[[Tensor], Tensor] = lambda part: part,
+    kept_as: Callable[[str, nn.Module], nn.Module] = lambda name, module: module,
+) -> None:
+    """Give the model the parameters whose pieces are `found`, or what `of` makes of these, and what is kept beside
+    them; the inverse of `pieces`. Each module is kept as `kept_as` makes it as soon as it has its own, so that no two
+    need be there as they were.
+    """
+    for prefix in [name for name, _ in model.named_modules()]:  # the modules themselves would all be held till the end
+        module = model.get_submodule(prefix)
         for leaf, _ in list(module.named_parameters(recurse=False)):
-            parts = [found[name] for name in names(prefix, module, leaf)]
+            parts = [of(found[name]) for name in names(prefix, module, leaf)]
             setattr(module, leaf, nn.Parameter(torch.cat(parts) if len(parts) > 1 else parts[0]))
         for leaf, _ in list(module.named_buffers(recurse=False)):
-            setattr(module, leaf, found[f"{prefix}.{leaf}"])
+            setattr(module, leaf, of(found[f"{prefix}.{leaf}"]))
+        if (kept := kept_as(prefix, module)) is not module:
+            model.set_submodule(prefix, kept)
 
 
 def names(prefix: str, module: nn.Module, leaf: str) -> list[str]:

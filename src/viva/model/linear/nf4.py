@@ -29,7 +29,9 @@ PAIRS = torch.cartesian_prod(CODE, CODE)  # [256, 2]: what a byte stands for
 
 
 def quantised(module: nn.Linear) -> nn.Linear:
-    """The same map with its weight in NF4; a Joined gives its parts as before."""
+    """The same map with its weight in NF4, unless it is; a Joined gives its parts as before."""
+    if isinstance(module, LinearNF4 | JoinedNF4):
+        return module
     return JoinedNF4(module) if isinstance(module, Joined) else LinearNF4(module)
 
 
@@ -50,7 +52,7 @@ class Packed(nn.Module):
         self.register_buffer("scales", scales.to(FLOAT8).flatten()[: len(blocks)].clone())
         borders = (CODE[1:] + CODE[:-1]) / 2
         ratios = blocks / self._largest().clamp(min=torch.finfo(blocks.dtype).tiny)[:, None]
-        codes = torch.bucketize(ratios, borders.to(blocks.device)).to(torch.uint8).flatten()
+        codes = torch.bucketize(ratios, borders.to(blocks.device), out_int32=True).to(torch.uint8).flatten()
         self.register_buffer("codes", codes[::2] << 4 | codes[1::2])
 
     def forward(self) -> Tensor:

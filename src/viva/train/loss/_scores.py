@@ -55,6 +55,11 @@ class Scores:
             grad_bias += gradient.sum(0)
 
 
+def capped(scores: Tensor, cap: float | None) -> Tensor:
+    """Scores bounded softly by `cap`."""
+    return scores if cap is None else cap * (scores / cap).tanh()
+
+
 Dtypes = tuple[torch.dtype, torch.dtype]
 
 

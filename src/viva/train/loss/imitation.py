@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn.functional import cross_entropy
 
-from viva.train.loss._scores import Scores, keep, product_dtypes, rows_at_once, scaled, wanted
+from viva.train.loss._scores import Scores, capped, keep, product_dtypes, rows_at_once, scaled, wanted
 from viva.train.loss.divergence import divergence
 
 
@@ -69,8 +69,8 @@ class _LinearImitation(torch.autograd.Function):
                 rows = slice(at, at + chunk)
                 with torch.enable_grad():
                     leaf = mine.of(rows).requires_grad_()
-                    aims = _capped(theirs.of(rows), teacher.cap)
-                    value, both = imitation(_capped(leaf, cap), aims, targets[rows], how)
+                    aims = capped(theirs.of(rows), teacher.cap)
+                    value, both = imitation(capped(leaf, cap), aims, targets[rows], how)
                 total += value.detach()
                 parts += both
                 if any(wants):
@@ -83,7 +83,3 @@ class _LinearImitation(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, factor, _):
         return *scaled(ctx, factor), *[None] * 6
-
-
-def _capped(scores: Tensor, cap: float | None) -> Tensor:
-    return scores if cap is None else cap * (scores / cap).tanh()

@@ -7,7 +7,7 @@ watched for (train/health). An objective that learns numbers of its own beside
 the model's, such as a map between two widths, is a module: they are trained, saved and resumed with the model.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
@@ -31,11 +31,14 @@ from viva.train.reading import Reading
 
 @dataclass(frozen=True)
 class Loss:
-    """A sum over `count` targets, for the loop to divide by the count of all batches; `metrics` are sums too."""
+    """A sum over `count` targets, for the loop to divide by the count of all batches; `metrics` are sums too. Of words
+    alone, `hidden`: the states [B, T, E] by which those of the batch's targets were told.
+    """
 
     sum: Tensor
     count: int
     metrics: dict[str, float] = field(default_factory=dict)
+    hidden: Tensor | None = None
 
 
 def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
@@ -46,8 +49,7 @@ def with_auxiliary(loss: Loss, model: nn.Module, batch: Batch) -> Loss:
 
 
 Drawn = tuple[Data | Experience, Data | Experience | None]
-# One may have a method `prepare(run, data, precision)`, what it does once before the first step, and `others`: models
-# that it keeps in memory.
+# One may have a method `prepare(run, data, precision)`, what it does once before the first step.
 Objective = Callable[[nn.Module, Batch], Loss]
 
 
@@ -68,7 +70,8 @@ def together(model: nn.Module, objective: Objective) -> nn.Module:
 class Ground:
     """What an objective stands on: the documents to be learned, the tokenizer they were made with, the model at the
     start, and `parent`, the folder or the hub's id that its first weights came from; None of a new model. `objective`
-    is what was built on it, for lessons that are made with what it has learned.
+    is what was built on it, for lessons that are made with what it has learned. `beside`: what gives the tensors of
+    each model that stays in memory beside the one that learns, for who counts them.
     """
 
     documents: Documents
@@ -76,6 +79,7 @@ class Ground:
     model: Transformer
     parent: str | None = None
     objective: Objective | None = None
+    beside: list[Callable[[], Sequence[Tensor]]] = field(default_factory=list)
 
 
 class Base(Config):

@@ -4,6 +4,7 @@ import torch
 
 from viva.base.errors import Refusal
 from viva.model import adapter, folder
+from viva.model.size import held
 from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
@@ -19,9 +20,9 @@ class Frozen:
     Refused at once: a tokenizer with other ids than the learner's, START where the run began from nothing.
     """
 
-    def __init__(self, name: str, ground: Ground, what: str, rows: bool = True):
+    def __init__(self, name: str, ground: Ground, what: str, rows: bool = True, stays: bool = True):
         """`what` it is to the objective, in sentences; with `rows` its table must have as many as the learner's, those
-        that no token has among them.
+        that no token has among them. `stays`: it is in memory as long as the run lasts.
         """
         self.device = next(ground.model.parameters()).device
         self.path = checkpoint.located(_place(name, ground, what))
@@ -31,6 +32,8 @@ class Frozen:
             must = f"{what} {self.path} must have a vocabulary of {ground.model.spec.vocab}, as the model that learns"
             raise Refusal(must, vocabulary, "use a model of the same vocabulary")
         self._model: Transformer | None = None
+        if stays:
+            ground.beside.append(lambda: held(self.model))
 
     @property
     def model(self) -> Transformer:

@@ -65,7 +65,7 @@ def filled(model: nn.Module, batch: Batch) -> Loss:
     hidden = model.hidden(batch.ids, batch.layout)
     total = words(model, hidden, batch.targets)
     if model.training:
-        return Loss(total, batch.count)
+        return Loss(total, batch.count, hidden=hidden)
     learned = batch.targets != IGNORE
     right = model.logits(hidden[learned]).argmax(-1) == batch.targets[learned]
     return Loss(total, batch.count, {"accuracy": float(right.sum())})

@@ -73,7 +73,7 @@ class Online(Base):
     def drawn(self, train: Data, valid: Data | None, ground: Ground, precision: Precision) -> Drawn:
         size = train.batching.batch * self.rollout.replies
         policy = Policy(ground.model, ground.tokenizer, precision, self.rollout, size)
-        setting = Setting(ground.tokenizer, precision.device, checkpoint.located)
+        setting = Setting(ground.tokenizer, precision.device, checkpoint.located, ground.beside)
         judge, truth = self.reward.build(setting), self.truth and self.truth.build(setting)
         lessons = self.lessons(policy, ground)
         return tuple(prompts and Experience(prompts, policy, judge, lessons, truth) for prompts in (train, valid))

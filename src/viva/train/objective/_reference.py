@@ -22,10 +22,10 @@ FILE = "reference.bin"  # in the folder of a run: what the reference gave each a
 KEPT = struct.Struct("<16sd")  # a hash of an answer with its prompt, and its log-probability in nats
 
 
-def reference(name: str, ground: Ground) -> "Reference":
+def reference(name: str, ground: Ground, stays: bool = True) -> "Reference":
     """The one that `name` means (`Frozen`); the start of a model that learns by an adapter is the model without it."""
     by_adapter = name == START and adapt.adapted(ground.model)
-    return WithoutAdapter(ground.model) if by_adapter else Reference(Frozen(name, ground, "the reference"))
+    return WithoutAdapter(ground.model) if by_adapter else Reference(Frozen(name, ground, "the reference", stays=stays))
 
 
 class Reference:
@@ -37,11 +37,6 @@ class Reference:
     def __call__(self, batch: Batch, spoken: Spoken) -> Tensor:
         return told(self.frozen.model, batch, spoken)
 
-    @property
-    def models(self) -> tuple[nn.Module, ...]:
-        """What it keeps in memory beside the model that learns."""
-        return (self.frozen.model,)
-
     def release(self) -> None:
         """Give its memory back."""
         self.frozen.release()
@@ -49,8 +44,6 @@ class Reference:
 
 class WithoutAdapter(Reference):
     """Those of the model that learns, without its adapter: no second copy of it."""
-
-    models = ()
 
     def __init__(self, model: nn.Module):
         self.model = model
@@ -71,8 +64,6 @@ class Remembered:
     """The same, each answer once. `prepare` goes through the data before the first step and keeps what it finds in the
     run's folder: the reference need not stay in memory, and a resumed run goes on with the same numbers.
     """
-
-    models = ()  # none while it learns
 
     def __init__(self, reference: Reference):
         self.reference = reference

@@ -34,7 +34,7 @@ class Config(Base):
             smoothing = self.smoothing if model.training else 0.0
             if self.segment is None:
                 hidden = model.hidden(batch.ids, batch.layout)
-                return Loss(words(model, hidden, batch.targets, smoothing), batch.count)
+                return Loss(words(model, hidden, batch.targets, smoothing), batch.count, hidden=hidden)
             return Loss(by_segments(model, batch, self.segment, smoothing), batch.count)
 
         return causal

@@ -2,7 +2,7 @@
 2023, https://arxiv.org/abs/2305.18290, and its kin: `loss` says which).
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import ClassVar, Self
 
@@ -69,7 +69,7 @@ class Config(Base):
         """The summed loss of the pairs; `accuracy` counts those whose chosen answer has the higher reward."""
         if not self._compares:
             return Preference(self.loss)
-        found = reference(self.reference, ground)
+        found = reference(self.reference, ground, stays=not self.precompute)
         return Preference(self.loss, Remembered(found) if self.precompute else found)
 
 
@@ -91,11 +91,6 @@ class Preference:
         total, logs = through(model, batch, spoken, groups, loss)
         found = spoken.answers(logs, expected)
         return Loss(total, batch.count, _measured(self.loss, found[0::2], found[1::2]))
-
-    @property
-    def others(self) -> Sequence[nn.Module]:
-        """The reference, where it stays in memory."""
-        return () if self.reference is None else self.reference.models
 
     def prepare(self, run: Path, data: Iterable[Data], precision: Precision) -> None:
         """Ask a reference that remembers, before the first step."""

@@ -73,11 +73,6 @@ class Judgement:
         total, logs = through(model, batch, spoken, spoken.lengths, loss)
         return Loss(total, batch.count, self._measured(spoken.answers(logs, expected), batch.labels, kl))
 
-    @property
-    def others(self) -> Sequence[nn.Module]:
-        """The reference."""
-        return self.reference.models
-
     def divergence(self, model: nn.Module, batch: Batch) -> Tensor:
         """Of the model from the reference, by answers to prompts that are not theirs."""
         other = mismatched(batch, model.spec.context)

@@ -49,7 +49,8 @@ class Config(Base):
                     guesses = model(ids, batch.layout, memory=memory).argmax(-1)
                 ids = mixed(ids, guesses, batch.layout.positions, self.sampled * batch.done)
             hidden = model.hidden(ids, batch.layout, memory=memory)
-            return Loss(words(model, hidden, batch.targets, self.smoothing if model.training else 0.0), batch.count)
+            loss = words(model, hidden, batch.targets, self.smoothing if model.training else 0.0)
+            return Loss(loss, batch.count, hidden=hidden)
 
         return seq2seq
 

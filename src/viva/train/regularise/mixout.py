@@ -25,6 +25,7 @@ class Config(Base):
 
     def wrap(self, objective: Objective, ground: Ground) -> Objective:
         pretrained = _pretrained(ground)
+        ground.beside.append(lambda: [*pretrained.values()])
 
         def mixed(model: nn.Module, batch: Batch) -> Loss:
             if not model.training:
