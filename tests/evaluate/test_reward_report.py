@@ -122,6 +122,21 @@ def test_length_itself_is_not_better_than_length():
     assert said(report, "it follows length: the longer an answer, the more it is worth (rank correlation 1.00)")
 
 
+def test_a_length_baseline_is_called_by_the_answer_that_it_takes():
+    """Chosen answers are the shorter ones, by tokens from 1 to 300; or 2 of 5 are, which not all parts say alike."""
+    random = np.random.default_rng(3)
+    chosen, rejected = random.integers(1, 100, 300), random.integers(100, 300, 300)
+    report, _ = made(rejected - chosen, chosen, rejected)
+    assert report.baselines["the shorter answer"].accuracy.value == 1 and "the longer answer" not in report.baselines
+    assert said(report, "not better than the shorter answer: +0.0 points")
+    assert "| the shorter answer | 100.0 % [" in page(report)
+    assert "the longer answer" in made(chosen, rejected, chosen)[0].baselines
+    either = pairs([1, 1, 9, 9, 1], [5] * 5)
+    assert baselines.which_length(either, None) == "the longer or the shorter answer"
+    assert baselines.margins(baselines.by_length, either, None).tolist() == [-4, -4, -4, -4, -4]
+    assert baselines.which_length(either, pairs([9], [5])) == "the longer answer"
+
+
 def test_chance_and_worse_are_flagged():
     coin = np.tile([1.0, -1.0], 50)
     assert said(made(coin)[0], "at chance: 50.0 % [40.4, 59.6] of the pairs are told right, which a coin does too")
