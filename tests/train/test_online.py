@@ -143,6 +143,21 @@ def test_a_round_that_teaches_nothing_is_said_and_changes_nothing(tmp_path):
     assert all(torch.equal(before[name], value) for name, value in work.model.named_parameters())
 
 
+@pytest.mark.parametrize(("reward", "least"), [(0.9, 0.9), (0.7 + 0.2, 0.9), (-0.1 * 3, -0.3)])
+def test_a_reward_of_just_the_least_is_learned(tmp_path, reward, least):
+    work, state = policy_job(tmp_path, {"kind": "raft", "least": least})
+    work.data.judge = lambda replies: [reward] * len(replies)
+    record = update(work, state)
+    assert "skipped" not in record and record["reward"] == pytest.approx(reward, abs=1e-15)
+
+
+def test_rewards_are_kept_as_they_were_given(tmp_path):
+    work, _ = policy_job(tmp_path, {"kind": "raft"}, **{"objective.truth": "number"})
+    work.data.judge = work.data.truth = lambda replies: [0.1 * place for place in range(len(replies))]
+    found = work.data.round(0)
+    assert found.rewards.flatten().tolist() == found.truths.flatten().tolist() == [0.1 * place for place in range(16)]
+
+
 @pytest.mark.parametrize("kind", ["online_dpo", "raft"])
 def test_killed_and_resumed_bit_for_bit(tmp_path, monkeypatch, kind):
     begin = run(policy_recipe(tmp_path, {"kind": "raft"}, "begin", **{"train.steps": 1})).checkpoint
