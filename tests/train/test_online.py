@@ -116,6 +116,20 @@ def test_the_best_is_preferred_to_the_worst():
     assert not list(online_dpo.Config(reward="interpreter").lessons(Seen, None)(given_round([[1.0, 1.0]])))
 
 
+def test_of_two_replies_each_is_preferred_as_often_as_their_rewards_say():
+    """1 / (1 + e^-1) = 0.7311, within 4 standard errors of 4,000 pairs; and no difference is too large."""
+    judge = online_dpo.Config(reward="interpreter", judge="bradley_terry")
+    found = given_round([[1.0, 0.0]] * 4000)
+    [batches] = judge.lessons(Seen, None)(found)
+    first = [read(reply) for reply in found.replies[0::2]]
+    assert sum(one == chosen for one, chosen in zip(first, documents_of(batches)[0::2], strict=True)) / 4000 == (
+        pytest.approx(0.7311, abs=4 * (0.7311 * 0.2689 / 4000) ** 0.5)
+    )
+    far = given_round([[0.0, 1e6], [1e6, 0.0], [-800.0, -90.0]])
+    [batches] = judge.lessons(Seen, None)(far)
+    assert documents_of(batches) == [read(far.replies[place]) for place in (1, 0, 2, 3, 5, 4)]
+
+
 def test_the_loss_of_a_policy_that_has_not_moved_is_that_of_a_coin():
     """log 2 a pair, and by hand: with beta 0.1 and ratios 2 and -1 log(1 + exp(-0.3))."""
     found, model = given_round([[0.0, 1.0], [0.7, 0.2]]), tiny()
