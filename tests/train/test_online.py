@@ -10,9 +10,12 @@ from pydantic import ValidationError
 from viva.base.errors import Refusal
 from viva.text.cache.documents import build
 from viva.text.rows.corpus import files
-from viva.text.rows.format import ask, messages
+from viva.text.rows.format import ask, messages, preference
+from viva.text.rows.format import prompt as prompts
+from viva.text.rows.row import Row
 from viva.text.talk import chat
 from viva.text.tokens.learn import byte_bpe
+from viva.text.tokens.templates import names
 from viva.train import metrics
 from viva.train.evaluation import evaluate
 from viva.train.experience import Round
@@ -46,6 +49,28 @@ def test_a_conversation_is_asked_up_to_its_last_reply(tmp_path):
     assert [*asked.ids, *answer, *asked.tail] == chat.render(tokenizer, talk).ids and asked.tail
     alone = prompt(build(data, ask.Config(), tokenizer, tmp_path), 0, tokenizer)
     assert (alone.ids, alone.text, alone.answer) == (asked.ids, asked.text, "")
+
+
+@pytest.mark.parametrize("template", [*names(), None])
+def test_a_reward_model_reads_prompt_and_reply_as_it_was_trained(tmp_path, template):
+    """Behind a reply stands what stood behind a chosen answer, wherever the prompt comes from: rows that ask, rows that
+    answer, and conversations that go on behind the answer.
+    """
+    tokenizer = byte_bpe.Config(vocab_size=280).learn(["a cat sees a dog"] * 4)
+    tokenizer = tokenizer if template is None else tokenizer.with_template(template)
+    talk = [{"role": role, "content": words} for role, words in (("user", "A cat?"), ("assistant", "A dog."))]
+    more = [{"role": "user", "content": "Why?"}]
+    row = {"prompt": "A cat?", "chosen": "A dog.", "rejected": "No.", "messages": talk, "longer": talk + more}
+    (tmp_path / "rows.jsonl").write_text(json.dumps(row) + "\n", encoding="utf-8")
+    data, plain = files.Config(path=str(tmp_path / "rows.jsonl")), template is None
+    pair = preference.Config(plain=plain).example(Row(row, "d:1"), tokenizer)
+    trained, learned = pair.ids[: pair.cut], pair.mask[: pair.cut]
+    answer = [number for number, is_learned in zip(trained, learned, strict=True) if is_learned]
+    talks = [messages.Config(), messages.Config(field="longer")]
+    answers = [prompts.Config(completion="chosen")] if plain else talks
+    for form in (ask.Config(plain=plain), *answers):
+        asked = prompt(build(data, form, tokenizer, tmp_path), 0, tokenizer)
+        assert [*asked.ids, *answer, *asked.tail] == trained, form
 
 
 def test_prompts_without_a_template(tmp_path):
