@@ -144,6 +144,17 @@ def test_held_out_pairs_at_chance():
     assert "50.0% of those held out are told right after 55 steps, with a margin of -0.01" in trouble.sentence
 
 
+def test_an_evaluation_is_judged_at_its_own_step():
+    """One before step 50 is not, nor is it as step 50 comes: by then the model is another."""
+    seen = records(accuracy=[0.9] * 90, margin=0.5)
+    seen[9] |= {"valid_accuracy": 0.48, "valid_margin": 0.0}
+    seen[59] |= {"valid_accuracy": 0.75, "valid_margin": 0.4}
+    assert Vitals(Health(), ["chance_accuracy"], seen).closing() == ["no trouble seen of chance_accuracy"]
+    seen[79] |= {"valid_accuracy": 0.5, "valid_margin": -0.1}
+    [trouble] = Vitals(Health(), ["chance_accuracy"], seen).troubles.values()
+    assert trouble.step == 80 and "after 80 steps, with a margin of -0.1" in trouble.sentence
+
+
 def test_what_skipped_updates_did_not_measure_is_left_out():
     skipped = {"step": 2, "loss": 0.0, "norm": 0.0, "reward": 0.5, "skipped": "nothing to learn in this step"}
     history = History([{"step": 1, "loss": 1.0, "norm": 2.0, "reward": 0.0}, skipped])

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 @dataclass(frozen=True)
 class Prompt:
     """The ids that a reply goes on from, their text without special tokens, and what the data say is the `answer`; ""
-    where they say none. `number` is the document's; `tail`, the ids that it has behind its answer.
+    where they say none. `number` is the document's; `tail`, the ids that a document has behind an answer that ends it.
     """
 
     ids: list[int]

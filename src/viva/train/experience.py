@@ -116,7 +116,7 @@ class Experience:
             replies = policy.rollout.drawn(policy.model, policy.tokenizer, asked, seed, policy.size)
             drawn = time.perf_counter() - began
             logs = policy.logs(replies)
-        worth = lambda judge: torch.tensor(judged(judge, replies)).view(len(asked), -1)  # noqa: E731
+        worth = lambda judge: _exact(judged(judge, replies)).view(len(asked), -1)  # noqa: E731
         found = Round(replies, worth(self.judge), logs, seed, self.truth and worth(self.truth))
         found.measured.update(measured(found), sampling_seconds=drawn)
         return found
@@ -128,11 +128,16 @@ class Experience:
             asked = self._prompts(self.prompts.spans)
             replies = policy.rollout.likeliest(policy.model, policy.tokenizer, asked, policy.size)
         reward = fmean(judged(self.judge, replies))
-        true = {} if self.truth is None else _mean("truth", torch.tensor(judged(self.truth, replies))[:, None])
+        true = {} if self.truth is None else _mean("truth", _exact(judged(self.truth, replies))[:, None])
         return {"loss": -reward, "reward": reward, **true, **_lengths(replies)}
 
     def _prompts(self, spans: Iterator[Span]) -> list[Prompt]:
         return [prompt(self.prompts.documents, span.document, self.policy.tokenizer) for span in spans]
+
+
+def _exact(rewards: list[float]) -> Tensor:
+    """As they were given: rounded to 32 bits, 0.9 would be less than 0.9."""
+    return torch.tensor(rewards, dtype=torch.float64)
 
 
 @contextmanager

@@ -46,5 +46,5 @@ def prompt(documents: Documents, number: int, tokenizer: Tokenizer) -> Prompt:
     ids, mask = documents[number]
     start, end = answered(mask)
     asked, answer = ids[:start].tolist(), [token for token in ids[start:end].tolist() if token not in tokenizer.stops]
-    text, tail = tokenizer.decode(asked, skip_special=True), tuple(ids[end:].tolist())
-    return Prompt(asked, text, tokenizer.decode(answer), number, tail)
+    text = tokenizer.decode(asked, skip_special=True)
+    return Prompt(asked, text, tokenizer.decode(answer), number, documents.tail(number))

@@ -1,6 +1,6 @@
 """What needs no model: pairs told by which answer is longer, and by the words of the answers."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,8 +14,15 @@ Baseline = Callable[[Pairs, Pairs], np.ndarray]
 
 def by_length(train: Pairs, test: Pairs) -> np.ndarray:
     """Margins [N]: the longer answer, or the shorter one if that is chosen more often in `train`."""
-    sign = 1 if np.sign(train.longer).sum() >= 0 else -1
-    return sign * test.longer.astype(float)
+    return (1 if _longer_chosen(train) else -1) * test.longer.astype(float)
+
+
+def which_length(test: Pairs, train: Pairs | None) -> str:
+    """The answer that `by_length` takes, in words."""
+    found = {_longer_chosen(learned) for learned, _ in _taught(test, train)}
+    if len(found) > 1:
+        return "the longer or the shorter answer"
+    return "the longer answer" if found == {True} else "the shorter answer"
 
 
 def by_words(train: Pairs, test: Pairs) -> np.ndarray:
@@ -42,16 +49,28 @@ def by_words(train: Pairs, test: Pairs) -> np.ndarray:
 
 def margins(baseline: Baseline, test: Pairs, train: Pairs | None) -> np.ndarray:
     """Of a baseline that learned from `train` or, where there is none, for each part of `test` from its other parts."""
+    found = np.empty(len(test.where))
+    for learned, asked in _taught(test, train):
+        found[asked] = baseline(learned, test.some(asked))
+    return found
+
+
+def _taught(test: Pairs, train: Pairs | None) -> Iterator[tuple[Pairs, np.ndarray]]:
+    """The pairs that are learned from, and which of `test` [N] are told by that."""
     if train is not None:
-        return baseline(train, test)
+        yield train, np.full(len(test.where), True)
+        return
     if len(test.where) < FOLDS:
         must = f"pairs must be {FOLDS} at least for a baseline to learn from some and be measured on others"
         raise Refusal(must, len(test.where), "give more, or pairs to learn from with --train")
     part = np.arange(len(test.where)) % FOLDS
-    found = np.empty(len(part))
     for number in range(FOLDS):
-        found[part == number] = baseline(test.some(part != number), test.some(part == number))
-    return found
+        yield test.some(part != number), part == number
+
+
+def _longer_chosen(pairs: Pairs) -> bool:
+    """Whether the longer answer is chosen as often as the shorter one, or more often."""
+    return np.sign(pairs.longer).sum() >= 0
 
 
 def _texts(pairs: Pairs) -> list[str]:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from viva.evaluate.reward.beside import Beside
 from viva.evaluate.reward.measures import Calibration, Length, Share
 
-RARELY = 0.01  # an unevenness that chance alone brings less often is taken for one that is there
+RARELY = 0.01  # a difference that chance alone brings less often is taken for one that is there
 USUAL = 0.05  # the usual bound, for a baseline that is to be beaten
-FOLLOWS = 0.5  # a rank correlation from which on rewards are read as mostly length
+FOLLOWS = 0.5  # a rank correlation, of either sign, from which on rewards are read as mostly length
 
 
 def flags(accuracy: Share, beside: Mapping[str, Beside], calibration: Calibration, length: Length) -> list[str]:
@@ -33,7 +33,7 @@ def _overconfident(accuracy: Share, calibration: Calibration) -> list[str]:
 def _bias(length: Length) -> list[str]:
     said = []
     if length.chance < RARELY:
-        is_longer = length.model > length.judges
+        is_longer = length.long.value > length.short.value
         more, less = ("longer", "shorter") if is_longer else ("shorter", "longer")
         model, judges = (share if is_longer else 1 - share for share in (length.model, length.judges))
         often, seldom = (length.long, length.short) if is_longer else (length.short, length.long)

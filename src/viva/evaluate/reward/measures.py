@@ -89,7 +89,8 @@ class Length:
     `correlation`: Spearman's, of rewards with lengths; `apart`: of how much more the chosen answer is worth with how
     much longer it is. `judges`, `model`: the share of pairs, of those with answers of unequal length, in which each
     prefers the longer one. `short`, `long`: the share told right where the shorter, or the longer, one is chosen.
-    `chance`: how likely errors fall so unevenly on one of the two by chance.
+    `chance`: how likely these two shares differ so much by chance, by Fisher's exact test (1922): where judges mostly
+    choose the longer answer, errors of any model are mostly there, and only their share tells.
     """
 
     correlation: float
@@ -113,8 +114,15 @@ def length(rewards: np.ndarray, lengths: np.ndarray) -> Length:
         model=float(told_right(margins * longer)[unequal].mean()) if unequal.any() else float("nan"),
         short=share(short),
         long=share(long),
-        chance=even(int((short == 0).sum()), int((long == 0).sum())),
+        chance=_alike(short, long),
     )
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> float:
+    """How likely two groups of verdicts with one share of right ones in truth differ so much; coins do not count."""
+    from scipy.stats import fisher_exact
+
+    return float(fisher_exact([[int((each == told).sum()) for told in (1, 0)] for each in (one, other)]).pvalue)
 
 
 def even(one: int, other: int) -> float:

@@ -60,7 +60,7 @@ def _length(of: Length) -> list[str]:
         ("the longer answer is preferred by the model", f"{of.model:.1%}"),
         ("told right where the longer answer is chosen", f"{interval(of.long)} of {of.long.count:,}"),
         ("told right where the shorter answer is chosen", f"{interval(of.short)} of {of.short.count:,}"),
-        ("errors so uneven by chance, p", f"{of.chance:.2g}"),
+        ("these two so different by chance, Fisher's exact p", f"{of.chance:.2g}"),
     ]
     return table("what", "", rows=rows)
 

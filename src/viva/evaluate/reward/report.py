@@ -4,14 +4,12 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from viva.evaluate.reward.baselines import by_length, by_words, margins
+from viva.evaluate.reward.baselines import by_length, by_words, margins, which_length
 from viva.evaluate.reward.beside import Beside, beside
 from viva.evaluate.reward.flags import flags
 from viva.evaluate.reward.measures import Calibration, Length, Share, calibration, length, share, told_right
 from viva.evaluate.reward.scored import Pairs, Scored, Side
 from viva.text.rows.format.preference import Config as Format
-
-BASELINES = {"the longer answer": by_length, "a bag of words": by_words}
 
 
 @dataclass(frozen=True)
@@ -53,7 +51,8 @@ def measure(data: str, form: Format, scored: Scored, train: Pairs | None = None,
     apart, pairs = scored.margins, scored.pairs
     lengths = np.array([[side.tokens for side in both] for both in pairs.sides])
     accuracy, sure, long = share(told_right(apart)), calibration(apart), length(scored.rewards, lengths)
-    others = {name: beside(apart, margins(learn, pairs, train)) for name, learn in BASELINES.items()}
+    baselines = {which_length(pairs, train): by_length, "a bag of words": by_words}
+    others = {name: beside(apart, margins(learn, pairs, train)) for name, learn in baselines.items()}
     return Report(
         data=data,
         form=form.model_dump(mode="json", exclude_defaults=True),

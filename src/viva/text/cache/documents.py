@@ -5,8 +5,9 @@ import os
 import shutil
 import warnings
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
+from functools import cache, partial
 from itertools import islice
 from pathlib import Path
 
@@ -53,11 +54,12 @@ class Documents:
 
     docs[i] is (ids [n] of unsigned integers, mask [n] of bool), and docs.tags(i) a class for each token; lengths
     [documents] counts tokens, bytes the UTF-8 bytes of the learned text, cuts the tokens of the first of two texts;
-    labels is a class or a value each, NaN where there is none.
+    labels is a class or a value each, NaN where there is none. docs.tail(i): the ids that would stand behind a reply to
+    document i, where that is known.
     """
 
-    def __init__(self, folder: Path, header: dict):
-        self.folder = folder
+    def __init__(self, folder: Path, header: dict, tail: Callable[[], tuple[int, ...]] = tuple):
+        self.folder, self._tail = folder, tail
         self.counts = Counts(**header["counts"])
         self.notes: list[str] = header["notes"]
         self.fingerprint = Fingerprint.model_validate(header["fingerprint"])
@@ -72,8 +74,10 @@ class Documents:
         self._starts = np.concatenate([[0], np.cumsum(self.lengths)])
 
     @classmethod
-    def open(cls, folder: str | Path, tokenizer: Tokenizer) -> "Documents":
-        """The documents in `folder`; refused if they were made with another tokenizer."""
+    def open(cls, folder: str | Path, tokenizer: Tokenizer, tail: Callable[[], tuple[int, ...]] = tuple) -> "Documents":
+        """The documents in `folder`; refused if they were made with another tokenizer. `tail` tells what a reply has
+        behind it.
+        """
         folder = Path(folder)
         try:
             header = read_json(folder / HEADER)
@@ -83,7 +87,7 @@ class Documents:
             found = header.get("version")
             raise Refusal(f"{folder} must have version {VERSION}", found, "delete it; it is built again")
         try:
-            documents = cls(folder, header)
+            documents = cls(folder, header, tail)
             hashes = {name: header["files"][name] for name in {*FILES, *header["files"]}}
         except (KeyError, TypeError, AttributeError, ValueError) as error:
             fix = f"delete {folder}; it is built again"
@@ -105,6 +109,10 @@ class Documents:
     def __getitem__(self, document: int) -> tuple[np.ndarray, np.ndarray]:
         start, end = self._starts[document], self._starts[document + 1]
         return self._ids[start:end], self._mask[start:end]
+
+    def tail(self, document: int) -> tuple[int, ...]:
+        """What the chat template sets behind a reply; nothing where texts stand as they are."""
+        return self._tail()
 
     def tally(self, size: int) -> np.ndarray:
         """How often each of the ids below `size` occurs, [size]."""
@@ -158,7 +166,7 @@ def build(
                 (begun / file).unlink()
             os.replace(begun, place)
             sync(place.parent)
-    return Documents.open(place, tokenizer)
+    return Documents.open(place, tokenizer, cache(partial(form.tail, tokenizer)))
 
 
 def _begin(folder: Path, fingerprint: Fingerprint) -> None:

@@ -50,6 +50,11 @@ class Joined:
         part, inside = self._place(document)
         return part[inside]
 
+    def tail(self, document: int) -> tuple[int, ...]:
+        """What would stand behind a reply to a document."""
+        part, inside = self._place(document)
+        return part.tail(inside)
+
     def tags(self, document: int) -> np.ndarray:
         """A class for each token of a document."""
         part, inside = self._place(document)

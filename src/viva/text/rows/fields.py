@@ -12,6 +12,7 @@ from viva.base.config import Config
 from viva.base.errors import Notice, Refusal
 from viva.text.rows.headless import headless
 from viva.text.rows.row import Corpus, Row
+from viva.text.talk import chat
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.example import Draft, Example, encode
 from viva.text.tokens.fingerprint import PROBE
@@ -48,6 +49,10 @@ class Format(Config):
     def talks(self) -> bool:
         """Whether rows are conversations, which the tokenizer's chat template lays out."""
         return False
+
+    def tail(self, tokenizer: Tokenizer) -> tuple[int, ...]:
+        """The ids behind a reply that came to its end, as a document that ends with one has them."""
+        return chat.tail(tokenizer) if self.talks() else ()
 
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         """The marked text of a row and what is learned of it; None for a row without any text."""

@@ -16,7 +16,7 @@ from viva.text.tokens.marks import unshield
 from viva.text.tokens.template import DEFAULT_TEMPLATE
 from viva.text.tokens.tokenizer import Tokenizer
 
-__all__ = ["DEFAULT_TEMPLATE", "ROLES", "Learned", "Rendered", "draft", "opened", "render"]
+__all__ = ["DEFAULT_TEMPLATE", "ROLES", "Learned", "Rendered", "draft", "opened", "render", "tail"]
 
 REASONING = ("reasoning_content", "thinking", "reasoning")  # names of one thing; templates read the first
 
@@ -64,6 +64,14 @@ def draft(
     say_changed(talk.veil.lifted(talk.whole), messages)
     stops = [word for word, number in tokenizer.specials.items() if number in tokenizer.stops]
     return Draft(*talk.veil.marked(*spans(talk.whole, talk.beginning, messages, learned.of(messages), stops)))
+
+
+def tail(tokenizer: Tokenizer) -> tuple[int, ...]:
+    """The ids that the template sets behind the end of the assistant's turn where a conversation ends with it, such as
+    ChatML's line break.
+    """
+    said = render(tokenizer, [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}])
+    return tuple(said.ids[len(said.mask) - said.mask[::-1].index(True) :])
 
 
 class _Talk:

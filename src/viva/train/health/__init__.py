@@ -2,7 +2,8 @@
 
 `Config.trouble(history)` says in a sentence what is wrong as of the last record, None where nothing is: the figure, the
 threshold, which is a field of the Config, and what to do. It is asked once every metric of `reads` has been recorded
-`needs` times. `Config.healthy` says in a few words what is hoped for.
+`needs` times; of an evaluation's metrics, which few records hold, `history.fresh` says whether the last one does.
+`Config.healthy` says in a few words what is hoped for.
 """
 
 from typing import ClassVar

@@ -14,14 +14,18 @@ class History:
 
     def __init__(self, records: Iterable[dict[str, Any]] = ()):
         self.values: dict[str, list[float]] = defaultdict(list)
+        self.fresh: frozenset[str] = frozenset()  # metrics of the last record: an evaluation is one of few steps
         for record in records:
             self.take(record)
 
     def take(self, record: dict[str, Any]) -> None:
         """Add the numbers of a record; of one that says `skipped` those that it would have of updates are left out."""
-        for name, value in record.items():
-            if isinstance(value, int | float) and not ("skipped" in record and name in OF_UPDATES):
-                self.values[name].append(value)
+        told = {name: value for name, value in record.items() if isinstance(value, int | float)}
+        if "skipped" in record:
+            told = {name: value for name, value in told.items() if name not in OF_UPDATES}
+        for name, value in told.items():
+            self.values[name].append(value)
+        self.fresh = frozenset(told)
 
     def __getitem__(self, name: str) -> list[float]:
         return self.values.get(name, [])

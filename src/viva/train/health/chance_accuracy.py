@@ -11,8 +11,8 @@ PARTS = {"accuracy": "of those trained on", "valid_accuracy": "of those held out
 
 
 class Config(Later):
-    """`least`: the share told right, over the last `window` steps and at an evaluation, once there were `after` steps;
-    a coin tells half, and 0.52 leaves room for its luck.
+    """`least`: the share told right, over the last `window` steps and at an evaluation, once there were `after` steps,
+    whatever earlier ones said; a coin tells half, and 0.52 leaves room for its luck.
     """
 
     reads: ClassVar[tuple[str, ...]] = ("accuracy",)
@@ -28,7 +28,7 @@ class Config(Later):
     def trouble(self, history: History) -> str | None:
         for name, part in PARTS.items():
             window = self.window if name == "accuracy" else 1
-            if history[name] and (told := history.last(name, window)) < self.least:
+            if name in history.fresh and (told := history.last(name, window)) < self.least:
                 margin = history.last(name.replace("accuracy", "margin"), window)
                 return (
                     f"{told:.1%} {part} are told right after {len(history['accuracy'])} steps, with a margin of "

@@ -2,7 +2,6 @@
 https://arxiv.org/abs/2402.04792, algorithm 1).
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import replace
 from typing import Literal, Self
@@ -69,9 +68,9 @@ def _two_by_two(found: Round) -> list[int]:
     """
     draw, n = stream(found.seed, "judge"), found.rewards.shape[1]
     pairs = []
-    for prompt, rewards in enumerate(found.rewards.tolist()):
+    for prompt, rewards in enumerate(found.rewards):
         for at in range(0, n - 1, 2):
-            is_first = draw.random() < 1 / (1 + math.exp(rewards[at + 1] - rewards[at]))
+            is_first = draw.random() < (rewards[at] - rewards[at + 1]).sigmoid().item()
             one, other = (prompt * n + place for place in ((at, at + 1) if is_first else (at + 1, at)))
             if found.replies[one].ids != found.replies[other].ids:
                 pairs += [one, other]

@@ -2,6 +2,7 @@
 sampling fine-tuning; its rounds are RAFT, Dong et al. 2023, https://arxiv.org/abs/2304.06767, algorithm 1).
 """
 
+import math
 from collections.abc import Iterator
 
 from viva.train.batch import Batch
@@ -9,6 +10,8 @@ from viva.train.experience import Lessons, Policy, Round
 from viva.train.objective import Ground, Objective, causal
 from viva.train.objective._online import Online
 from viva.train.replies import in_parts
+
+ROUNDING = 1e-9  # by which a sum may miss what it is: 0.7 + 0.2 is a little less than 0.9
 
 
 class Config(Online):
@@ -23,12 +26,15 @@ class Config(Online):
             kept = [
                 found.replies[prompt * n + place]
                 for prompt, (reward, place) in enumerate(zip(best.tolist(), places.tolist(), strict=True))
-                if self.least is None or reward >= self.least
+                if self.least is None or self._enough(reward)
             ]
             if kept:
                 yield list(in_parts(kept, policy.size, policy.pad))
 
         return lessons
+
+    def _enough(self, reward: float) -> bool:
+        return reward >= self.least or math.isclose(reward, self.least, rel_tol=ROUNDING, abs_tol=ROUNDING)
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of the replies that are kept."""

@@ -19,6 +19,9 @@ class Config(Format):
     system: str = "system"
     plain: bool = False
 
+    def talks(self) -> bool:
+        return not self.plain
+
     def draft(self, row: Row, tokenizer: Tokenizer) -> Draft | None:
         if self.plain:
             begin, _ = ends(tokenizer)
