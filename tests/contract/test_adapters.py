@@ -80,7 +80,7 @@ def test_without_its_adapter_a_model_is_its_base(kind):
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 @pytest.mark.parametrize("kind", KINDS)
 def test_it_computes_and_learns_in_half_precision(kind, dtype):
-    """By autocast, as training does, and by a base of halves, as it is loaded on a GPU: what fp32 gives, to rounding."""
+    """By autocast, as training does, and on a base of halves, as a GPU loads it: what fp32 gives, to rounding."""
     model, half = tiny(gpt2), tiny(gpt2).to(dtype)
     adapt.attach(model, adapter(kind))
     adapt.attach(half, adapter(kind))
