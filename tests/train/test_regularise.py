@@ -206,6 +206,15 @@ def test_what_a_model_does_not_allow_is_refused(tmp_path, given, message):
         job(tmp_path, {"train.regularise": [given]})
 
 
+@pytest.mark.parametrize("adapter", ["lora", "bottleneck"])
+def test_an_adapter_has_no_pretrained_weights_to_go_back_to(tmp_path, pretrained, adapter):
+    must = "blocks whose pretrained weights are trained for mixout, but found those of an adapter, which begin anew"
+    with pytest.raises(Refusal, match=must):
+        job(tmp_path, pretrained | {"adapter": adapter, "train.regularise": ["mixout"]}, adapter)
+    with pytest.raises(Refusal, match="pretrained weights are trained for mixout, but found none.*freeze less"):
+        job(tmp_path, pretrained | {"train.freeze": ["decoder"], "train.regularise": ["mixout"]}, "frozen")
+
+
 def test_more_refusals(tmp_path, pretrained):
     with pytest.raises(Refusal, match=r"mixed weights must be there in the backward pass, but found train.recompute"):
         job(tmp_path, pretrained | {"train.regularise": ["mixout"], "train.recompute": True}, "again")
