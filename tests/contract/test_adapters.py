@@ -77,6 +77,27 @@ def test_without_its_adapter_a_model_is_its_base(kind):
     assert (read(model) - before).abs().max() > 1e-2
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("kind", KINDS)
+def test_it_computes_and_learns_in_half_precision(kind, dtype):
+    """By autocast, as training does, and on a base of halves, as a GPU loads it: what fp32 gives, to rounding."""
+    model, half = tiny(gpt2), tiny(gpt2).to(dtype)
+    adapt.attach(model, adapter(kind))
+    adapt.attach(half, adapter(kind))
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for own, other in zip(model.parameters(), half.parameters(), strict=True):
+            own.add_(0.05 * own.requires_grad * torch.randn(own.shape, generator=generator))
+            other.copy_(own)
+    expected = read(model)
+    with torch.autocast("cpu", dtype):
+        found = read(model)
+    found.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() and p.grad.any() for p in model.parameters() if p.requires_grad)
+    for states in (found, read(half)):
+        torch.testing.assert_close(states.float(), expected, atol=10 * torch.finfo(dtype).eps, rtol=0)
+
+
 def test_a_bottleneck_is_its_equation():
     """y + W_up gelu(W_down y + b) + c, behind the feed-forward network and, of Houlsby's, behind attention."""
     model = tiny(gpt2)

@@ -150,6 +150,20 @@ def test_attention_weights_are_those_of_the_formula(score):
         torch.testing.assert_close(weights[row, 0], answered(model, "lstm", score, x[row], y[row])[1])
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("cell", ["lstm", "gru", "rnn"])
+def test_cells_learn_in_half_precision(cell, dtype):
+    """Also an LSTM's in fp16 on a CPU, for which torch has no kernel: what fp32 gives, to rounding."""
+    model = initialise(rnn.Config(vocab=20, width=16, layers=2, context=16, cell=cell).spec().build(), 0).eval()
+    ids = torch.arange(12).reshape(2, 6)
+    expected = model(ids, memory=model.encode(ids))
+    with torch.autocast("cpu", dtype):
+        found = model(ids, memory=model.encode(ids))
+    found.float().square().sum().backward()
+    assert all(parameter.grad.isfinite().all() for parameter in model.parameters())
+    torch.testing.assert_close(found.float(), expected, atol=10 * torch.finfo(dtype).eps, rtol=0)
+
+
 @pytest.mark.parametrize("windows", [(3, 4, 5), (1, 2)])
 @pytest.mark.filterwarnings("ignore:Using padding")  # of an even window, which torch copies
 def test_a_convolution_is_conv1d_over_each_document(windows):

@@ -167,7 +167,7 @@ def test_a_key_of_theirs_that_is_not_known_is_refused(bases, tmp_path):
 def test_their_adapter_of_another_model_is_refused(bases, tmp_path):
     peft.get_peft_model(theirs(bases, "llama"), config("lora", "llama")).save_pretrained(tmp_path)
     with pytest.raises(
-        Refusal, match=r"must be of linear maps that the model has, .*but found model.layers.0.mlp.up_proj"
+        Refusal, match=r"must be of linear maps in the model's blocks, .*but found model.layers.0.mlp.up_proj"
     ):
         viva.load(bases / "gpt2", adapter=tmp_path)
 

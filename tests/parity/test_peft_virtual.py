@@ -203,7 +203,9 @@ def test_tensors_that_are_none_of_theirs_are_refused(bases, tmp_path):
     twin.save_pretrained(tmp_path)
     said = {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4}
     (tmp_path / "adapter_config.json").write_text(json.dumps(said))
-    with pytest.raises(Refusal, match=r"must be prompt_embeddings, or of the base's head, but found model.layers.0"):
+    with pytest.raises(
+        Refusal, match=r"must be prompt_embeddings, or of the base's head, but found model.model.layers.0"
+    ):
         viva.load(bases / "llama", adapter=tmp_path)
 
 

@@ -245,6 +245,14 @@ def test_r_drop_needs_the_states_by_which_words_are_told(tmp_path):
     ):
         regularised(work.model.train(), work.data.micro_batches(0)[0])
 
+@pytest.mark.parametrize("adapter", ["lora", "bottleneck"])
+def test_an_adapter_has_no_pretrained_weights_to_go_back_to(tmp_path, pretrained, adapter):
+    must = "blocks whose pretrained weights are trained for mixout, but found those of an adapter, which begin anew"
+    with pytest.raises(Refusal, match=must):
+        job(tmp_path, pretrained | {"adapter": adapter, "train.regularise": ["mixout"]}, adapter)
+    with pytest.raises(Refusal, match="pretrained weights are trained for mixout, but found none.*freeze less"):
+        job(tmp_path, pretrained | {"train.freeze": ["decoder"], "train.regularise": ["mixout"]}, "frozen")
+
 
 def test_more_refusals(tmp_path, pretrained):
     with pytest.raises(Refusal, match=r"mixed weights must be there in the backward pass, but found train.recompute"):

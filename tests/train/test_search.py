@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from pathlib import Path
 
 import optuna
 import pytest
@@ -34,7 +35,6 @@ def pretend(monkeypatch, loss, steps=4, stop=None):
     """In place of a run, records of `steps` steps whose held-out loss is loss(recipe, step)."""
 
     def run(given, watch):
-        from pathlib import Path
         from types import SimpleNamespace
 
         out = Path(given.out)
@@ -178,6 +178,25 @@ def test_a_trial_that_is_refused_is_a_result(tmp_path, tree, capsys):
     found = search(tree, {}, plan({"train.context": [16, 64]}, sampler="grid"), tmp_path / "s")
     assert [t.outcome for t in found] == ["done", "failed"] and found[1].value is None
     assert found[1].why.startswith("train.context must be at most the model's 32, but found 64")
+
+
+def test_a_trial_that_ends_in_an_error_is_a_result(tmp_path, tree, monkeypatch, capsys):
+    """The next one is tried; where it came from is kept. A search of which all trials fail is no success."""
+
+    def fail(given, step):
+        if given.train.batch == 4:
+            raise RuntimeError("CUDA out of memory")
+        return False
+
+    pretend(monkeypatch, lambda given, step: 1.0, stop=fail)
+    found = search(tree, {}, plan({"train.batch": [4, 2]}, sampler="grid"), tmp_path / "s")
+    assert {t.settings["train.batch"]: t.outcome for t in found} == {2: "done", 4: "failed"}
+    assert found[1].why.startswith("RuntimeError: CUDA out of memory (more in ")
+    assert 'raise RuntimeError("CUDA' in (Path(found[1].folder) / "error.txt").read_text()
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(tree | {"out": "unused"}), encoding="utf-8")
+    words = ["search", str(tmp_path / "r.yaml"), "train.batch~[4]", "--sampler", "grid", "--out", str(tmp_path / "all")]
+    assert main(words) == 1
+    assert capsys.readouterr().out.splitlines()[-1] == "no trial came to its end"
 
 
 @pytest.mark.parametrize(("space", "more", "message"), [

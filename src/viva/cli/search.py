@@ -67,7 +67,7 @@ def search(
         print(f"stopped as asked, kept in {out}; the same command goes on from there")
         return None
     _show(found, asked.metric)
-    return None
+    return 0 if found[0].value is not None else 1
 
 
 def _is_searched(word: str) -> bool:

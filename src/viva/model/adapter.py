@@ -148,15 +148,24 @@ def _ours(base: Loaded, where: Path, path: Path) -> tuple[Adapter, dict[str, Ten
 
 def _peft(base: Loaded, where: Path, path: Path) -> tuple[Adapter, dict[str, Tensor], dict[str, Any]]:
     """The same of PEFT's files, which do not say what the weights of their base were."""
-    config, stored, head = peft.read(path, variant(folder.FAMILIES, kind(base.config)), base.model)
+    family = variant(folder.FAMILIES, kind(base.config))
+    config, stored, head = peft.read(path, family, base.config, base.model, where)
     text = f"{path} does not say which weights it was made for: that {where} are these is taken on trust"
     warnings.warn(Notice(text), stacklevel=3)
     named = {"config": config, "base": str(where), "fingerprint": fingerprint(where)}
-    return Adapter(**named, head=base.model.spec.head if head else None), stored, {}
+    return Adapter(**named, head=head), stored, {}
 
 
 def save_as_peft(target: str | Path, family: Config, adapter: Adapter, model: nn.Module) -> None:
-    """Write the files that PEFT opens on the base's folder of transformers; a kind that it has not is refused."""
+    """Write the files that PEFT opens on the base's folder of transformers; refused: a kind of adapter that it has not,
+    a new head that no class of transformers has.
+    """
+    if adapter.head is not None and folder.other_head(family, model) is not None:
+        must, fix = (
+            "a head that was trained must be one of a class of transformers for PEFT",
+            "keep it in viva's own form",
+        )
+        raise Refusal(must, folder.told(adapter.head), fix)
     module = variant(folder.FAMILIES, kind(family))
     with hollow():
         plain = family.spec().build()

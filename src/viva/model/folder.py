@@ -133,14 +133,18 @@ def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = 
     """Refuse, before it is trained, a model that `save` would refuse; a `Notice` says where its folder is one that only
     viva opens as what it is.
     """
-    with tempfile.TemporaryDirectory() as place:
-        other = _describe(Path(place), config, model, tokenizer)
-    if other is not None:
+    if (other := other_head(config, model, tokenizer)) is not None:
         text = (
-            f"transformers has no class of {tagged(config)['kind']} with the head {_told(model.spec.head)}: viva opens "
-            f"what is saved as it is, transformers would compute something else, as if the head were {_told(other)}"
+            f"transformers has no class of {tagged(config)['kind']} with the head {told(model.spec.head)}: viva opens "
+            f"what is saved as it is, transformers would compute something else, as if the head were {told(other)}"
         )
         warnings.warn(Notice(text), stacklevel=2)
+
+
+def other_head(config: Config, model: Whole, tokenizer: Tokenizer | None = None) -> Config | None:
+    """What transformers would take a model's head for, where no class of the family has it; None where one has."""
+    with tempfile.TemporaryDirectory() as place:
+        return _describe(Path(place), config, model, tokenizer)
 
 
 def _describe(
@@ -186,7 +190,7 @@ def _computed(head: Config) -> Config:
     return head.model_copy(update=dict.fromkeys(rates, 0.0))
 
 
-def _told(head: Config) -> str:
+def told(head: Config) -> str:
     """The kind of a head, and its fields that are not the usual ones."""
     fields = head.model_dump(mode="json", exclude_defaults=True)
     return " ".join([kind(head), *(f"{name}={value!r}" for name, value in fields.items())])

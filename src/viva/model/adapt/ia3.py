@@ -44,7 +44,7 @@ class Factor(nn.Module):
         self.l = nn.Parameter(piece.weight.new_ones(size))
 
     def forward(self, x: Tensor, y: Tensor, piece: Piece) -> Tensor:
-        return self.l * y
+        return self.l.to(y.dtype) * y
 
     def merged(self, weight: Tensor, bias: Tensor | None) -> tuple[Tensor, Tensor | None]:
         """The weight and the bias of the one map that computes the same."""
@@ -56,7 +56,7 @@ class Read(Parted):
 
     def before(self, x: Tensor) -> Tensor:
         (factor,) = self.parts.values()
-        return factor.l * x
+        return factor.l.to(x.dtype) * x
 
     def after(self, module: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return y

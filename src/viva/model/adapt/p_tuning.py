@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from viva.model.adapt import Base
 from viva.model.adapt._virtual import attach, drawn, require_text
 from viva.model.adapt.prompt import Prompt
+from viva.model.lstm import LSTM
 
 
 class Config(Base):
@@ -44,7 +45,7 @@ class Encoded(Prompt):
         super().__init__(config.length, width)
         hidden = config.hidden or width
         if config.encoder == "lstm":
-            self.lstm = nn.LSTM(width, hidden, num_layers=2, bidirectional=True, batch_first=True)
+            self.lstm = LSTM(width, hidden, num_layers=2, bidirectional=True, batch_first=True)
             maps = (nn.Linear(2 * hidden, 2 * hidden), nn.ReLU(), nn.Linear(2 * hidden, width))
         else:
             self.lstm = None

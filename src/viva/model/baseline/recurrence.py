@@ -6,8 +6,9 @@ from viva.base.errors import Refusal
 from viva.model.baseline.order import order
 from viva.model.baseline.spec import Recurrence as Spec
 from viva.model.layout import Layout
+from viva.model.lstm import LSTM
 
-CELLS = {"lstm": nn.LSTM, "gru": nn.GRU, "rnn": nn.RNN}
+CELLS = {"lstm": LSTM, "gru": nn.GRU, "rnn": nn.RNN}
 
 # What the cells carry on: of each layer h [layers, N, E] and, of an LSTM, c [layers, N, E].
 State = tuple[Tensor, ...]

@@ -56,9 +56,12 @@ def _pretrained(ground: Ground) -> dict[str, Tensor]:
         raise Refusal("mixed weights must be there in the backward pass", found, fix)
     blocks = [path for path, part in model.named_modules() if part in model.stacks]
     first = folder.load(checkpoint.located(ground.parent), torch.float32).model.state_dict()
-    names = [n for n, u in model.named_parameters() if u.requires_grad and u.ndim == 2 and _within(n, blocks)]
+    trained = [n for n, u in model.named_parameters() if u.requires_grad and u.ndim == 2 and _within(n, blocks)]
+    names = [name for name in trained if name in first]
     if not names:
-        raise Refusal("a model must have blocks that are trained for mixout", "none", "leave it out, or freeze less")
+        found = "those of an adapter, which begin anew" if trained else "none"
+        fix = "leave it out, or train the model itself" if trained else "leave it out, or freeze less"
+        raise Refusal("a model must have blocks whose pretrained weights are trained for mixout", found, fix)
     device = next(model.parameters()).device
     return {name: first[name].clone().to(device) for name in names}
 

@@ -6,6 +6,7 @@ that run's newest checkpoint. What is known of trials stands in a journal of JSO
 
 import json
 import os
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ from viva.train.search import optuna
 from viva.train.search.plan import Plan
 
 JOURNAL, PLAN, RESULTS = "journal.jsonl", "search.yaml", "results.json"
+ERROR = "error.txt"  # in the folder of a trial, where it came from
 DONE, GIVEN_UP, FAILED = "done", "given up", "failed"
 
 
@@ -145,6 +147,10 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
         done = None if given_up else run(recipe, watch)
     except Refusal as refusal:
         return _failed(trial, str(refusal))
+    except Exception as error:  # whatever it is, other settings may do
+        write_text(folder / ERROR, traceback.format_exc())
+        first = str(error).partition("\n")[0]
+        return _failed(trial, f"{type(error).__name__}: {first} (more in {folder / ERROR})")
     if done is not None and done.halted:
         return _failed(trial, str(done.troubles[-1]))
     ended = done is not None and done.finished

@@ -18,14 +18,15 @@ from viva.base.config import Config, kind
 from viva.base.errors import Refusal, nearest
 from viva.base.files import read_json, whole_folder, write_text
 from viva.model import tensors
-from viva.model.adapt.peft._modules import ABOVE, in_head
+from viva.model.adapt.peft import _head, _modules
 from viva.model.arch._family import Held, Keys
 
 CONFIG, FILE = "adapter_config.json", "adapter_model.safetensors"
 THEIRS = {"prompt": "prompt_tuning", "prefix": "prefix_tuning"}  # their word for a kind, where it is another
-TASKS = {"classify": "SEQ_CLS", "tag": "TOKEN_CLS", "span": "QUESTION_ANS", "none": "FEATURE_EXTRACTION"}
+VIRTUAL = ("prompt_tuning", "p_tuning", "prefix_tuning")  # which stand before the base, and not in modules of it
+WITHOUT_CACHE = ("albert", "distilbert", "openai_gpt")  # whose classes read none
 NO_EFFECT = {
-    "task_type": "the base's head says it",
+    "task_type": "read with the head",
     "auto_mapping": "names classes of transformers",
     "base_model_name_or_path": "the base is given",
     "peft_version": "says who wrote the file",
@@ -45,8 +46,11 @@ def base(path: Path) -> str | None:
     return read_json(path / CONFIG).get("base_model_name_or_path")
 
 
-def read(path: Path, family: Any, model: nn.Module) -> tuple[Config, dict[str, Tensor], bool]:
-    """The config and the tensors, by our names, of an adapter for this model, and whether its head is among them.
+def read(
+    path: Path, family: Any, base: Config, model: nn.Module, where: Path
+) -> tuple[Config, dict[str, Tensor], Config | None]:
+    """The config and the tensors, by our names, of an adapter for this model, that of the config `base` in the folder
+    `where`; and the head that is among them, if one is.
 
     Refused: a key that changes what is computed and is not known here, a tensor of what the model has not.
     """
@@ -57,12 +61,13 @@ def read(path: Path, family: Any, model: nn.Module) -> tuple[Config, dict[str, T
         raise Refusal(f"peft_type in {keys.where} must be known", repr(wanted), fix)
     _require_read_alike(wanted, family)
     rows = _rows(family, model)
-    stored = {name.removeprefix(ABOVE): tensor for name, tensor in tensors.opened(path / FILE).items()}
-    head = {row.ours[0]: stored.pop(row.theirs) for row in rows if in_head(row) and row.theirs in stored}
+    above = _above(wanted.lower())
+    stored = {name.removeprefix(above): tensor for name, tensor in tensors.opened(path / FILE).items()}
+    head, of_head = _head.read(keys, stored, family, base, model, where)
     keys.ignore(**NO_EFFECT)
     config, found = variant(__name__, wanted.lower()).read(keys, stored, rows, model)
     keys.finish()
-    return config, found | head, bool(head)
+    return config, found | of_head, head
 
 
 def write(
@@ -77,16 +82,16 @@ def write(
     if theirs not in (known := names(__name__)):
         raise Refusal("an adapter must be of a kind that PEFT has", kind(config), f"use {', '.join(known)}")
     _require_read_alike(theirs.upper(), family)
-    rows, own = _rows(family, plain), dict(model.named_parameters())
+    rows = _rows(family, plain)
     keys, stored = variant(__name__, theirs).write(config, model, rows)
-    saved = [row for row in rows if head and in_head(row)]
-    stored |= {ABOVE + row.theirs: own[row.ours[0]] for row in saved}
+    of_head, modules = _head.write(family, model, rows, head)
+    stored |= {_above(theirs) + name: tensor for name, tensor in of_head.items()}
     keys |= {
         "peft_type": theirs.upper(),
-        "task_type": _task(model),
+        "task_type": _head.task(model),
         "base_model_name_or_path": place,
         "inference_mode": True,
-        "modules_to_save": sorted({row.theirs.rpartition(".")[0] for row in saved}) or None,
+        "modules_to_save": modules or None,
     }
     with whole_folder(target) as new:
         write_text(new / CONFIG, json.dumps(keys, indent=2))
@@ -96,11 +101,15 @@ def write(
 
 def _require_read_alike(theirs: str, family: Any) -> None:
     """Refuse vectors beside those of tokens for a class of transformers that scales a token's only where it is given
-    its id: PEFT gives it vectors.
+    its id: PEFT gives it vectors. And a prefix for one that reads no cache.
     """
-    if theirs in ("PROMPT_TUNING", "P_TUNING") and family.__name__.rpartition(".")[2] == "marian":
+    name = family.__name__.rpartition(".")[2]
+    if theirs in ("PROMPT_TUNING", "P_TUNING") and name == "marian":
         fix = "keep it in viva's own form, or use prefix"
         raise Refusal("a model's class must read vectors as it reads ids for a prompt of PEFT's", "marian's", fix)
+    if theirs == "PREFIX_TUNING" and name in WITHOUT_CACHE:
+        fix = "keep it in viva's own form, or use lora"
+        raise Refusal("a model's class must read keys and values before a text for a prefix of PEFT's", name, fix)
 
 
 def _rows(family: Any, model: nn.Module) -> list[Held]:
@@ -110,6 +119,6 @@ def _rows(family: Any, model: nn.Module) -> list[Held]:
     return list(tensors.named(family, model))
 
 
-def _task(model: nn.Module) -> str | None:
-    words = "CAUSAL_LM" if model.encoder is None else "SEQ_2_SEQ_LM" if model.decoder is not None else None
-    return words if kind(model.spec.head) == "lm" else TASKS.get(kind(model.spec.head))
+def _above(theirs: str) -> str:
+    """Before the name of every module of the base, which theirs wraps once more for an adapter inside of it."""
+    return "base_model." if theirs in VIRTUAL else _modules.ABOVE

@@ -20,11 +20,6 @@ Modules = dict[
 ]  # by name: the row of the family's table, tensors by their last words
 
 
-def in_head(row: Held) -> bool:
-    """Whether a tensor is one of the head's."""
-    return row.ours[0].startswith("head.")
-
-
 def module(row: Held) -> str:
     """Theirs, by its name."""
     return row.theirs.removesuffix(".weight")
@@ -41,9 +36,12 @@ def weights(model: nn.Module, row: Held) -> list[Tensor]:
     return [every[name].weight.detach() for name in ours(row)]
 
 
-def sorted_by_module(stored: dict[str, Tensor], rows: list[Held], where: str, words: tuple[str, ...]) -> Modules:
+def sorted_by_module(
+    stored: dict[str, Tensor], rows: list[Held], model: nn.Module, where: str, words: tuple[str, ...]
+) -> Modules:
     """What is stored, `words` of each module; refused where a tensor is something else."""
-    places = {module(row): row for row in rows if row.theirs.endswith(".weight")}
+    inside = {f"{name}.weight" for name in by_name(model)}
+    places = {module(row): row for row in rows if row.ours[0] in inside}
     bare = {name.partition(".")[2]: name for name in places}  # as the class without a head names them
     modules: dict[str, Any] = defaultdict(dict)
     odd = []
@@ -56,8 +54,9 @@ def sorted_by_module(stored: dict[str, Tensor], rows: list[Held], where: str, wo
         else:
             modules[place][word] = tensor
     if odd:
-        must = f"the tensors beside {where} must be of linear maps that the model has, or of its head"
-        raise Refusal(must, listed(sorted(odd)), "load it on the base that it was made for")
+        must = f"the tensors beside {where} must be of linear maps in the model's blocks, or those of its head, whole"
+        fix = "load it on the base that it was made for, or leave the others out of target_modules when it is trained"
+        raise Refusal(must, listed(sorted(odd)), fix)
     return {name: (places[name], held) for name, held in modules.items()}
 
 

@@ -22,7 +22,7 @@ def read(
         init_ia3_weights="used when training starts",
         feedforward_modules="the tensors' shapes say it",
     )
-    modules = _modules.sorted_by_module(stored, rows, keys.where, (L,))
+    modules = _modules.sorted_by_module(stored, rows, model, keys.where, (L,))
     found, given, taken = {}, [], []
     for row, held in modules.values():
         reads = len(held[L]) == 1

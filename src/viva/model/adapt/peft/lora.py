@@ -47,7 +47,7 @@ def read(
     for key, usual in USUAL.items():
         keys.expect(key, usual)
     keys.ignore(**NO_EFFECT)
-    modules = _modules.sorted_by_module(stored, rows, keys.where, (A, B, M))
+    modules = _modules.sorted_by_module(stored, rows, model, keys.where, (A, B, M))
     ranks, alphas = (_Pattern(keys, *names) for names in (("rank_pattern", "r"), ("alpha_pattern", "lora_alpha")))
     most = max((len(held[A]) for _, held in modules.values()), default=ranks.usual)
     config = lora.Config(
