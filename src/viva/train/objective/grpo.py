@@ -21,6 +21,7 @@ from viva.align.reply import Reply
 from viva.base.choice import Choice
 from viva.base.config import kind
 from viva.train.batch import Batch
+from viva.train.branched import can_branch
 from viva.train.experience import Lessons, Policy, Round
 from viva.train.loss.log_probs import through_log_probs
 from viva.train.objective import Ground, Loss, Objective
@@ -69,6 +70,7 @@ class Config(Clipped):
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
         anchor = by_reference(self.reference, policy, ground) if self.beta else None
+        branch = can_branch(policy.model)
 
         def lessons(found: Round) -> Iterator[list[Batch]]:
             known = {"old": found.logs, "weights": [self._weights(len(reply.ids)) for reply in found.replies]}
@@ -76,7 +78,7 @@ class Config(Clipped):
                 known["reference"] = anchor(found.replies)
             known["advantages"] = self._advantages(found, known.get("reference"))
             for parts in self.parts(found, policy.size):
-                yield [self._played(found.replies, known, numbers, policy.pad) for numbers in parts]
+                yield [self._played(found.replies, known, numbers, policy.pad, branch) for numbers in parts]
 
         return lessons
 
@@ -139,11 +141,13 @@ class Config(Clipped):
         divided_by = {"sequence": size, "token": 1, "constant": self.rollout.max_new_tokens}[self.average]
         return torch.full((size,), 1 / divided_by)
 
-    def _played(self, replies: list[Reply], known: Known, numbers: list[int], pad: int) -> Played:
+    def _played(
+        self, replies: list[Reply], known: Known, numbers: list[int], pad: int, branch: bool = False
+    ) -> Played:
         """The micro-batch of these replies, with what is known of them."""
-        batch = laid([replies[number] for number in numbers], pad)
+        batch = laid([replies[number] for number in numbers], pad, branch)
         answers = None if self.average == "token" else len(numbers)
-        return Played(batch.ids, batch.targets, batch.lengths, answers=answers, **picked(known, numbers))
+        return Played(**vars(batch) | {"answers": answers}, **picked(known, numbers))
 
 
 def _known(batch: Played) -> list[Tensor]:
