@@ -99,7 +99,7 @@ class Config(Clipped):
 
         def lessons(found: Round) -> Iterator[list[Batch]]:
             known = learner.known(found, policy, anchor and anchor(found.replies))
-            for done, parts in enumerate(self.parts(found, policy.size), start=1):
+            for done, parts in enumerate(self.parts(range(len(found.replies)), found.seed, policy.size), start=1):
                 learner.moved = []
                 yield [self._played(found.replies, known, numbers, policy.pad, branch) for numbers in parts]
                 found.measured["updates"] = done
@@ -112,9 +112,7 @@ class Config(Clipped):
         """The loss, with the policy's entropy, the loss of values, and the share of ratios clipped."""
         return PPO(self, self.critic.build(ground.model)).to(next(ground.model.parameters()).device)
 
-    def _played(
-        self, replies: list[Reply], known: Known, numbers: list[int], pad: int, branch: bool = False
-    ) -> Played:
+    def _played(self, replies: list[Reply], known: Known, numbers: list[int], pad: int, branch: bool = False) -> Played:
         """The micro-batch of these replies, with what is known of them."""
         batch = laid([replies[number] for number in numbers], pad, branch)
         return Played(**vars(batch), **picked(known, numbers))
