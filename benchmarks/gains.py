@@ -59,10 +59,10 @@ METHODS: dict[str, dict[str, Any]] = {
     "simpo": prefer({"kind": "simpo"}, lr=2e-4),
     "kto": {"rows": "judged", "objective": {"kind": "kto", "beta": 1.0}, "train": {"batch": 64, "lr": 5e-4}},
     "online dpo": play({"kind": "online_dpo", "loss": {"kind": "sigmoid", "beta": 1.0}, **ROLLOUT}, lr=5e-4),
-    "grpo": play(GRPO, lr=5e-4),
-    "rloo": play(GRPO | FROM_REWARD | {"advantage": "rloo", "average": "constant"}, lr=5e-4),
-    "reinforce++": play(GRPO | FROM_REWARD | {"advantage": "reinforce_pp", "average": "token"}, lr=5e-4),
-    "ppo": play({"kind": "ppo", "epochs": 2, "minibatches": 2, "beta": 0.01, **ROLLOUT}, lr=5e-4),
+    "grpo": play(GRPO, lr=3e-4),
+    "rloo": play(GRPO | {"advantage": "rloo", "average": "constant"}, lr=3e-4),
+    "reinforce++": play(GRPO | FROM_REWARD | {"advantage": "reinforce_pp", "average": "token"}, lr=3e-4),
+    "ppo": play({"kind": "ppo", "epochs": 2, "minibatches": 2, "beta": 0.01, **ROLLOUT}, lr=3e-4),
 }
 FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
