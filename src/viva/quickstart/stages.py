@@ -10,7 +10,7 @@ from typing import Any
 
 STAGES = ("pretraining", "tuning", "preferences", "reward")
 # Of the time; the rest goes to training the tokenizer, reading the text, drawing answers and measuring the models.
-SHARES = (0.25, 0.33, 0.12, 0.2)
+SHARES = (0.25, 0.28, 0.13, 0.25)
 PAIRS = "pairs.jsonl"  # in the folder of the run that learns from them
 
 
@@ -41,7 +41,7 @@ def plan(minutes: float, fast: bool) -> Plan:
         return Plan(lengths, model, some, valid=0.15, **sizes)
     model = {"kind": "llama", "width": 128, "layers": 4, "heads": 4, "context": 512}
     lengths = {name: {"minutes": minutes * share} for name, share in zip(STAGES, SHARES, strict=True)}
-    sizes = {"tasks": 13_000, "preferences": 2000, "prompts": 4000}
+    sizes = {"tasks": 12_000, "preferences": 2000, "prompts": 4000}
     sizes = {name: round(size * minutes) for name, size in sizes.items()}
     return Plan(lengths, model, {"kind": "python"}, valid=0.03, vocab=2048, asked=100, **sizes)
 

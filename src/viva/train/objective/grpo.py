@@ -78,8 +78,7 @@ class Config(Clipped):
                 known["reference"] = anchor(found.replies)
             known["advantages"] = self._advantages(found, known.get("reference"))
             found.measured.update(self._measured(found.logs, known.get("reference")))
-            numbers = self._teaching(known)
-            for parts in self.parts(numbers, found.seed, policy.size):
+            for parts in self.parts(self._teaching(known), found.seed, policy.size):
                 yield [self._played(found.replies, known, numbers, policy.pad, branch) for numbers in parts]
 
         return lessons
@@ -127,11 +126,8 @@ class Config(Clipped):
 
     def _mean(self, values: Sequence[Tensor]) -> float:
         """Over the tokens of a reply and then over replies, or over all tokens, as the loss."""
-        return (
-            (torch.cat(list(values)) if self.average == "token" else torch.stack([x.mean() for x in values]))
-            .mean()
-            .item()
-        )
+        means = values if self.average == "token" else [each.mean()[None] for each in values]
+        return torch.cat(list(means)).mean().item()
 
     def _teaching(self, known: Known) -> list[int]:
         """The numbers of the replies whose loss has a gradient: an advantage, or a price of their divergence. Where all
