@@ -10,6 +10,7 @@ from viva.base.errors import Refusal
 from viva.model.attend import Weighing, dense, halves, packed
 from viva.model.mask import Mask
 from viva.model.mask.block import Block
+from viva.model.mask.branches import Branches
 from viva.model.mask.causal import Causal
 from viva.model.mask.document import Document
 from viva.model.mask.full import Full
@@ -23,6 +24,7 @@ from viva.model.score import dot
 B, H, G, T, D = 2, 4, 2, 16, 8
 LENGTHS = ((5, 11), (3, 4, 9))
 PADDED, PREFIX = (16, 11), (4, 7)
+BRANCHES = ((0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 3, 3, 3, 3), (0, 1, 1, 1, 1, 1, 1, 1, 2, 2, 2, 2, 2, 2, 2, 2))
 TABLE = torch.rand(B, T, T, generator=torch.Generator().manual_seed(7)) < 0.4
 TABLE[0, 3] = False  # a query that may see nothing
 DOT = Weighing(dot.Config().build(D, H))
@@ -43,6 +45,10 @@ EXAMPLES: dict[str, tuple[Mask, Callable[[int, int, int], bool]]] = {
     "padding": (Padding(PADDED), lambda b, q, k: k < PADDED[b]),
     "causal padding": (Causal() & Padding(PADDED), lambda b, q, k: k <= q and k < PADDED[b]),
     "prefix": (Prefix(PREFIX), lambda b, q, k: k <= q or k < PREFIX[b]),
+    "branches": (
+        Branches(torch.tensor(BRANCHES)),
+        lambda b, q, k: k <= q and BRANCHES[b][k] in (0, BRANCHES[b][q]),
+    ),
     "block": (Block(5), lambda b, q, k: q // 5 == k // 5),
     "other": (Other(), lambda b, q, k: q != k),
     "causal other": (Causal() & Other(), lambda b, q, k: k < q),

@@ -97,10 +97,12 @@ def test_loss_gradients_and_metrics_are_those_of_trl(average, loss_type, beta):
         torch.testing.assert_close(mine, other, rtol=1e-6, atol=1e-9)
     assert max(each.abs().max() for each in gradients) > 1e-3
     if average == "token":  # the mean that trl reports is over tokens
-        names = {"entropy": "entropy", "clip_fraction": "clip_ratio/region_mean"} | ({"kl": "kl"} if beta else {})
-        for name, other in names.items():
-            assert ours.metrics[name] / batch.count == pytest.approx(measured[other][0], rel=1e-6)
-        assert 0.05 < ours.metrics["clip_fraction"] / batch.count < 0.95
+        clipped = ours.metrics["clip_fraction"] / batch.count
+        assert clipped == pytest.approx(measured["clip_ratio/region_mean"][0], rel=1e-6) and 0.05 < clipped < 0.95
+        spoken = [row[: len(reply.ids)].detach() for row, reply in zip(logs, said, strict=True)]
+        if beta:
+            found = config._measured(spoken, told["reference"])
+            assert found["kl"] == pytest.approx(measured["kl"][0], rel=1e-6) and found["kl"] > 0.01
 
 
 def updated(tmp_path, out, objective, **more):
@@ -135,11 +137,53 @@ def test_the_first_ratios_are_exactly_one(tmp_path):
     assert record["sampler_gap"] < 1e-5
 
 
+@pytest.mark.parametrize("average", ["sequence", "token", "constant"])
+def test_replies_that_teach_nothing_are_not_read(average):
+    """The loss and its gradient are those of all replies, by hand on the six, of which three have no advantage."""
+    config = grpo.Config(reward="interpreter", rollout={"max_new_tokens": LONGEST}, average=average)
+    model, said, told = tiny(), replies(SIZES), known(SIZES)
+    for number in (0, 3, 4):
+        told["advantages"][number] = torch.zeros(SIZES[number], dtype=torch.float64)
+    weights = [config._weights(n).double() for n in SIZES]
+    found = told | {"weights": weights}
+    assert config._teaching(found) == [1, 2, 5]
+
+    def loss(known, numbers):
+        batch = config._played(said, known, numbers, pad=0)
+        mean = config.build()(model, batch).sum / batch.count
+        return mean, torch.autograd.grad(mean, list(model.parameters()))
+
+    less, gradients = loss(found, [1, 2, 5])
+    whole, others = loss(told | {"weights": weights}, range(len(SIZES)))
+    torch.testing.assert_close(less, whole)
+    for mine, other in zip(gradients, others, strict=True):
+        torch.testing.assert_close(mine, other)
+    assert max(each.abs().max() for each in gradients) > 1e-3
+
+
+def test_all_replies_are_read_where_divergence_has_a_price():
+    """In the loss every reply has a gradient then; as part of the reward it is in the advantage."""
+    told = {name: [torch.zeros(n) for n in SIZES] for name in ("advantages", "reference", "weights")}
+    rollout = {"max_new_tokens": LONGEST}
+    priced = grpo.Config(reward="interpreter", rollout=rollout, beta=0.1)
+    assert priced._teaching(dict(told)) == list(range(len(SIZES)))
+    assert grpo.Config(**priced.model_dump() | {"penalty": "reward"})._teaching(dict(told)) == []
+
+
+def test_entropy_is_the_mean_surprise_at_what_was_drawn():
+    """Of 2 and 1 tokens with surprises 1, 3 and 5: (2 + 5) / 2 by replies, 3 by tokens."""
+    logs = [torch.tensor([-1.0, -3.0]), torch.tensor([-5.0])]
+    for average, entropy in (("sequence", 3.5), ("token", 3.0)):
+        config = grpo.Config(reward="interpreter", average=average)
+        assert config._measured(logs, None) == {"entropy": pytest.approx(entropy)}
+
+
 def test_later_updates_of_a_round_see_the_policy_move(tmp_path):
     """With plain descent at a rate this high the ratios leave the clip's range in the second epoch."""
     _, record = updated(tmp_path, "epochs", {"epochs": 3, "minibatches": 2, "clip": (1e-3, 1e-3)})
     assert 0.05 < record["clip_fraction"] < 1
-    work, _ = policy_job(tmp_path, {"kind": "grpo", "epochs": 3, "minibatches": 2}, "counted")
+    told = {"kind": "grpo", "epochs": 3, "minibatches": 2, "advantage": "reinforce_pp"}  # every reply teaches
+    work, _ = policy_job(tmp_path, told, "counted")
     updates = list(work.data.updates(0))
     assert len(updates) == 6 and [sum(batch.count for batch in each) for each in updates] == [8] * 6
     learned = sorted(

@@ -59,10 +59,7 @@ def run(minutes: float = 5.0, fast: bool = False, out: Path = Path("runs/quickst
     with clock.during("evaluation"):
         findings = measured(plan, runs, clock)
     write_text(out / REPORT, rendered(findings))
-    print(
-        f"\n{findings.summary}\n\nThe whole report: {out / REPORT}\nTalk to the last model: viva chat {out}",
-        file=sys.stderr,
-    )
+    print(f"\n{findings.summary}\n\nThe whole report: {out / REPORT}\n{findings.talk}", file=sys.stderr)
 
 
 def trained(plan: stages.Plan, out: Path, clock: Clock) -> dict[str, Run]:

@@ -40,6 +40,18 @@ class Findings:
         return self.runs["pretraining"].metrics["valid_bits_per_byte"]
 
     @property
+    def best(self) -> str:
+        """The stage with the highest score; of equal ones the later."""
+        return max(reversed(self.scores), key=lambda name: self.scores[name].share)
+
+    @property
+    def talk(self) -> str:
+        """How to talk to the best model, and which one the folder of the whole job opens."""
+        said = f"Talk to the best model, that after {self.best}: viva chat {self.runs[self.best].folder}"
+        last = [*self.runs][-1]
+        return said if self.best == last else f"{said}\n(viva chat {self.runs[last].folder} opens that after {last}.)"
+
+    @property
     def summary(self) -> str:
         """The result in two sentences."""
         beside = ", ".join(f"{name} {bits:.3f}" for name, bits in self.compressors.items())
@@ -65,7 +77,7 @@ def rendered(found: Findings) -> str:
             "\nThe interval is Wilson's, of 95 %. Gained are tasks that were wrong after the stage before and are",
             "right now, lost the other way round; p is how likely such a difference is by chance (McNemar's exact",
             "test).",
-            f"`viva chat` opens the last model in `{found.runs['reward'].folder}`, and any other in its folder.\n",
+            f"{found.talk}\n",
             *_matches(found),
             "\n![loss of tuning](tuned/loss.png)",
             "\n## Time\n",

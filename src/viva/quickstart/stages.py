@@ -1,7 +1,6 @@
 """The runs of the main job as recipes: what is trained, on what, for how long.
 
-Sizes, rates and shares of the time of pretraining and tuning were chosen by trying; docs/results.md says what was
-tried. Those of the two stages behind them are cautious guesses.
+Sizes, rates and shares of the time were chosen by trying; docs/results.md says what was tried.
 """
 
 import sysconfig
@@ -9,10 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-# Of the time; the rest goes to training the tokenizer, reading the text, drawing answers and measuring the models.
-PRETRAINING, TUNING, REWARD = 0.25, 0.51, 0.07
-
 STAGES = ("pretraining", "tuning", "preferences", "reward")
+# Of the time; the rest goes to training the tokenizer, reading the text, drawing answers and measuring the models.
+SHARES = (0.25, 0.28, 0.13, 0.25)
 PAIRS = "pairs.jsonl"  # in the folder of the run that learns from them
 
 
@@ -42,15 +40,10 @@ def plan(minutes: float, fast: bool) -> Plan:
         sizes = {"vocab": 512, "tasks": 1000, "preferences": 30, "prompts": 1000, "asked": 2}
         return Plan(lengths, model, some, valid=0.15, **sizes)
     model = {"kind": "llama", "width": 128, "layers": 4, "heads": 4, "context": 512}
-    shares = (
-        {"minutes": minutes * PRETRAINING},
-        {"minutes": minutes * TUNING},
-        {"epochs": 1},
-        {"minutes": minutes * REWARD},
-    )
-    sizes = {"vocab": 2048, "tasks": round(20_000 * minutes), "preferences": round(400 * minutes), "asked": 50}
-    lengths = dict(zip(STAGES, shares, strict=True))
-    return Plan(lengths, model, {"kind": "python"}, valid=0.03, prompts=1000 + round(2000 * minutes), **sizes)
+    lengths = {name: {"minutes": minutes * share} for name, share in zip(STAGES, SHARES, strict=True)}
+    sizes = {"tasks": 12_000, "preferences": 2000, "prompts": 4000}
+    sizes = {name: round(size * minutes) for name, size in sizes.items()}
+    return Plan(lengths, model, {"kind": "python"}, valid=0.03, vocab=2048, asked=100, **sizes)
 
 
 def recipes(plan: Plan, out: Path) -> dict[str, dict[str, Any]]:
@@ -99,25 +92,27 @@ def preferences(plan: Plan, tuned: Path, out: Path) -> dict[str, Any]:
         "format": {"kind": "preference"},
         "valid": 0.0,
         "objective": {"kind": "dpo", "loss": {"kind": "sigmoid", "beta": 1.0}},
-        "train": aligning(plan, batch=32, lr=2e-5) | plan.lengths["preferences"],
+        "train": aligning(plan, batch=32) | plan.lengths["preferences"],
     }
 
 
 def reward(plan: Plan, preferred: Path, out: Path) -> dict[str, Any]:
-    """GRPO on replies to other tasks, with the interpreter as the judge."""
+    """GRPO on replies to other tasks, with the interpreter as the judge: many tasks a round, for most have replies that
+    are all right, of which nothing is learned.
+    """
     return {
         "out": str(out),
         "init": str(preferred),
         "data": {"kind": "tasks", "count": plan.prompts, "seed": 1},
         "format": {"kind": "messages"},
         "valid": 0.01,
-        "objective": {"kind": "grpo", "reward": "interpreter", "rollout": {"replies": 8, "max_new_tokens": 24}},
-        "train": aligning(plan, batch=64, lr=5e-5) | plan.lengths["reward"],
+        "objective": {"kind": "grpo", "reward": "interpreter", "rollout": {"replies": 4, "max_new_tokens": 24}},
+        "train": aligning(plan, batch=128) | plan.lengths["reward"],
     }
 
 
 def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, Any]:
-    """What the first two have in common. `tables`: the embeddings' rate as a multiple of `lr`; `decay`: the share of
+    """What all have in common. `tables`: the embeddings' rate as a multiple of `lr`; `decay`: the share of
     the steps in which rates fall. A model this small runs as fast in fp32, and then with the same rounding everywhere.
     """
     return {
@@ -130,12 +125,8 @@ def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, An
     }
 
 
-def aligning(plan: Plan, batch: int, lr: float) -> dict[str, Any]:
-    """What the last two have in common: `batch` pairs, or prompts, a step."""
-    return {
-        "batch": batch,
-        "context": plan.model["context"],
-        "lr": lr,
-        "precision": "fp32",
-        "schedule": {"kind": "wsd", "warmup": 2, "decay": 0.5},
-    }
+def aligning(plan: Plan, batch: int) -> dict[str, Any]:
+    """What the last two have in common: `batch` pairs, or prompts, a step, at a rate far below that of tuning, for what
+    a few replies say of a task is mostly chance.
+    """
+    return training(plan, lr=3e-4, tables=0.3, decay=0.8) | {"batch": batch}

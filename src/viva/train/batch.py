@@ -34,8 +34,9 @@ class Batch:
     `mask` says who sees whom where that is not the model's own; `positions` [B, T] where they are not the places in the
     document. `done` is the share of the run that is behind, for what grows in training. `answers` is how many targets
     there are where these are not tokens but what tokens make up, such as pairs of answers; `labels` [N] are what the
-    documents were judged to be. `seeds` are for what is drawn for a row, one each, or for a document where they lie end
-    to end in one row; `draw` for what is drawn once an update.
+    documents were judged to be. `spoken` is how many targets each answer has, in their order, where a document holds
+    several. `seeds` are for what is drawn for a row, one each, or for a document where they lie end to end in one row;
+    `draw` for what is drawn once an update.
     """
 
     ids: Tensor
@@ -48,6 +49,7 @@ class Batch:
     done: float = 1.0
     answers: int | None = None
     labels: Tensor | None = None
+    spoken: tuple[int, ...] = ()
     seeds: tuple[int, ...] = ()
     draw: int = 0
 

@@ -16,6 +16,8 @@ def lesson(batch: Batch, model: Whole, form: Format, tokenizer: Tokenizer) -> Sh
     """The first document of a batch: what is read, and where something is learned, what."""
     says = _Says(tokenizer, form.classes(), isinstance(model.head, Vocabulary))
     size = batch.lengths[0][0]
+    if batch.spoken:  # the first of the answers alone
+        size = int((batch.targets[0] != IGNORE).nonzero()[0]) + batch.spoken[0]
     ids = batch.ids[0, :size].tolist()
     pieces = []
     if batch.source is not None:

@@ -9,14 +9,19 @@ from torch import Tensor
 from viva.align.reply import Reply
 from viva.model.whole import Whole
 from viva.train.batch import Batch
+from viva.train.branched import branched, can_branch, together
 from viva.train.loss import IGNORE
 from viva.train.loss.log_probs import log_probs
 from viva.train.precision import Precision
 from viva.train.reading import Reading
 
 
-def laid(replies: Sequence[Reply], pad: int) -> Batch:
-    """The batch of these replies, end to end in one row."""
+def laid(replies: Sequence[Reply], pad: int, branch: bool = False) -> Batch:
+    """The batch of these replies, end to end in one row; or, for a model that can `branch`, with the prompt that some
+    share read once for them.
+    """
+    if branch and len(groups := together(replies)) < len(replies):
+        return branched(groups, pad)
     whole = [np.array([*reply.prompt.ids, *reply.ids]) for reply in replies]
     targets = [ids[1:].copy() for ids in whole]
     for aims, reply in zip(targets, replies, strict=True):
@@ -31,9 +36,9 @@ def states(model: Whole, batch: Batch) -> Tensor:
     return model.head.states(hidden[batch.targets >= 0])
 
 
-def in_parts(replies: Sequence[Reply], size: int, pad: int) -> Iterator[Batch]:
+def in_parts(replies: Sequence[Reply], size: int, pad: int, branch: bool = False) -> Iterator[Batch]:
     """The batches of the replies, `size` at a time."""
-    return (laid(replies[at : at + size], pad) for at in range(0, len(replies), size))
+    return (laid(replies[at : at + size], pad, branch) for at in range(0, len(replies), size))
 
 
 @torch.no_grad()
@@ -44,7 +49,7 @@ def logs_of(
     at a time.
     """
     found = []
-    for batch in in_parts(replies, size, pad):
+    for batch in in_parts(replies, size, pad, can_branch(model)):
         with precision.autocast():
             batch = batch.to(precision.device)
             hidden, targets, head = states(model, batch), batch.targets[batch.targets >= 0], model.head

@@ -24,6 +24,8 @@ class Spoken:
     @classmethod
     def of(cls, batch: Batch) -> "Spoken":
         learned = batch.targets >= 0
+        if batch.spoken:
+            return cls(batch.targets[learned], batch.spoken)
         rows = zip(learned, batch.lengths, strict=True)
         counts = [part.sum() for row, lengths in rows for part in row[: sum(lengths)].split(lengths)]
         return cls(batch.targets[learned], tuple(torch.stack(counts).tolist()))

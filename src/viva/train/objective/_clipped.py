@@ -16,7 +16,6 @@ from torch import Tensor
 
 from viva.align.kl import Estimator
 from viva.base.seed import stream
-from viva.train.experience import Round
 from viva.train.objective._frozen import START
 from viva.train.objective._online import Online
 
@@ -56,19 +55,21 @@ class Clipped(Online):
         ratio = (logs - old).exp()
         return torch.where(advantages > 0, ratio > 1 + high, ratio < 1 - low) & (advantages != 0)
 
-    def parts(self, found: Round, size: int) -> Iterator[list[list[int]]]:
-        """The numbers of the replies of each micro-batch of each update, `size` at most."""
+    def parts(self, numbers: Sequence[int], seed: int, size: int) -> Iterator[list[list[int]]]:
+        """The numbers of the replies of each micro-batch of each update, `size` at most, out of those given."""
         for epoch in range(self.epochs):
-            for part in self._minibatches(len(found.replies), found.seed, epoch):
+            for part in self._minibatches(numbers, seed, epoch):
                 yield [part[at : at + size] for at in range(0, len(part), size)]
 
-    def _minibatches(self, replies: int, seed: int, epoch: int) -> Iterator[list[int]]:
-        """The numbers of the replies of each update of an epoch: all of them in order, or parts of a shuffled order."""
-        order = list(range(replies))
+    def _minibatches(self, numbers: Sequence[int], seed: int, epoch: int) -> Iterator[list[int]]:
+        """The numbers of each update of an epoch: all of them, or as many as each is to have by chance; in order, so
+        that replies to one prompt lie side by side.
+        """
+        order = list(numbers)
         if self.minibatches > 1:
             stream(seed, "epoch", epoch).shuffle(order)
-        borders = [place * replies // self.minibatches for place in range(self.minibatches + 1)]
-        return (order[start:end] for start, end in pairwise(borders) if end > start)
+        borders = [place * len(order) // self.minibatches for place in range(self.minibatches + 1)]
+        return (sorted(order[start:end]) for start, end in pairwise(borders) if end > start)
 
 
 def picked(known: Known, numbers: Sequence[int]) -> dict[str, Tensor]:

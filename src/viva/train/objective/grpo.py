@@ -6,7 +6,7 @@ The loss of a token is minus the clipped objective (_clipped.py), and what its d
     L_t = -min(rho_t A_t, clip(rho_t, 1 - low, 1 + high) A_t) + beta KL_t
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -21,6 +21,7 @@ from viva.align.reply import Reply
 from viva.base.choice import Choice
 from viva.base.config import kind
 from viva.train.batch import Batch
+from viva.train.branched import can_branch
 from viva.train.experience import Lessons, Policy, Round
 from viva.train.loss.log_probs import through_log_probs
 from viva.train.objective import Ground, Loss, Objective
@@ -69,36 +70,38 @@ class Config(Clipped):
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
         anchor = by_reference(self.reference, policy, ground) if self.beta else None
+        branch = can_branch(policy.model)
 
         def lessons(found: Round) -> Iterator[list[Batch]]:
             known = {"old": found.logs, "weights": [self._weights(len(reply.ids)) for reply in found.replies]}
             if anchor is not None:
                 known["reference"] = anchor(found.replies)
             known["advantages"] = self._advantages(found, known.get("reference"))
-            for parts in self.parts(found, policy.size):
-                yield [self._played(found.replies, known, numbers, policy.pad) for numbers in parts]
+            found.measured.update(self._measured(found.logs, known.get("reference")))
+            for parts in self.parts(self._teaching(known), found.seed, policy.size):
+                yield [self._played(found.replies, known, numbers, policy.pad, branch) for numbers in parts]
 
         return lessons
 
     def build(self, ground: Ground | None = None) -> Objective:
-        """The loss, with the policy's entropy, its divergence from the reference, and the share of ratios clipped."""
+        """The loss, with the share of ratios clipped."""
 
         def grpo(model: nn.Module, batch: Played) -> Loss:
             spoken = Spoken.of(batch)
             parts = list(zip(*(known.split(spoken.lengths) for known in _known(batch)), strict=True))
             hidden, head = states(model, batch), model.head
-            total, logs, entropies = through_log_probs(
+            total, logs = through_log_probs(
                 hidden,
                 model.head_weight,
                 spoken.targets,
                 spoken.lengths,
-                lambda number, logs, entropies: self._loss(logs, *parts[number]),
+                lambda number, logs: self._loss(logs, *parts[number]),
                 head.bias,
                 head.cap,
                 self.rollout.temperature,
-                entropies=True,
             )
-            return Loss(total, batch.count, self._metrics(batch, spoken.lengths, logs, entropies))
+            clipped = self.is_clipped(logs, batch.old, batch.advantages).to(logs).split(spoken.lengths)
+            return Loss(total, batch.count, {"clip_fraction": batch.count * self._mean(clipped)})
 
         return grpo
 
@@ -111,15 +114,32 @@ class Config(Clipped):
             loss = loss + self.beta * divergence(self.estimator, logs, anchored)
         return (weights * loss).sum()
 
-    def _metrics(self, batch: Played, lengths: tuple[int, ...], logs: Tensor, entropies: Tensor) -> dict[str, float]:
-        """Means over the tokens of a reply and then over replies, or over all tokens, as the loss; times the count."""
-        clipped = self.is_clipped(logs, batch.old, batch.advantages)
-        found = {"entropy": entropies, "clip_fraction": clipped.to(entropies)}
-        if batch.reference is not None:
-            found["kl"] = divergence(self.estimator, logs, batch.reference)
-        sizes = torch.tensor(lengths, device=logs.device)
-        share = 1.0 if self.average == "token" else 1 / sizes.repeat_interleave(sizes)
-        return {name: (share * values).sum().item() for name, values in found.items()}
+    def _measured(self, logs: list[Tensor], anchored: list[Tensor] | None) -> dict[str, float]:
+        """Of a round's replies the policy's entropy, as its mean surprise at what it drew, and its divergence from the
+        reference.
+        """
+        found = {"entropy": self._mean([-each for each in logs])}
+        if anchored is not None:
+            pairs = zip(logs, anchored, strict=True)
+            found["kl"] = self._mean([divergence(self.estimator, *pair) for pair in pairs])
+        return found
+
+    def _mean(self, values: Sequence[Tensor]) -> float:
+        """Over the tokens of a reply and then over replies, or over all tokens, as the loss."""
+        means = values if self.average == "token" else [each.mean()[None] for each in values]
+        return torch.cat(list(means)).mean().item()
+
+    def _teaching(self, known: Known) -> list[int]:
+        """The numbers of the replies whose loss has a gradient: an advantage, or a price of their divergence. Where all
+        replies to a prompt are worth the same none has, and reading them again would be for nothing (Yu et al. 2025,
+        section 3.2). The weights of those that are left make up for their number, so that the mean is that over all.
+        """
+        priced = self.beta > 0 and self.penalty == "loss"
+        numbers = [number for number, each in enumerate(known["advantages"]) if priced or each.any()]
+        sizes = [len(each) if self.average == "token" else 1 for each in known["weights"]]
+        share = sum(sizes[number] for number in numbers) / sum(sizes)
+        known["weights"] = [share * each for each in known["weights"]]
+        return numbers
 
     def _advantages(self, found: Round, anchored: list[Tensor] | None) -> list[Tensor]:
         """Of the tokens of each reply."""
@@ -139,11 +159,11 @@ class Config(Clipped):
         divided_by = {"sequence": size, "token": 1, "constant": self.rollout.max_new_tokens}[self.average]
         return torch.full((size,), 1 / divided_by)
 
-    def _played(self, replies: list[Reply], known: Known, numbers: list[int], pad: int) -> Played:
+    def _played(self, replies: list[Reply], known: Known, numbers: list[int], pad: int, branch: bool = False) -> Played:
         """The micro-batch of these replies, with what is known of them."""
-        batch = laid([replies[number] for number in numbers], pad)
+        batch = laid([replies[number] for number in numbers], pad, branch)
         answers = None if self.average == "token" else len(numbers)
-        return Played(batch.ids, batch.targets, batch.lengths, answers=answers, **picked(known, numbers))
+        return Played(**vars(batch) | {"answers": answers}, **picked(known, numbers))
 
 
 def _known(batch: Played) -> list[Tensor]:

@@ -25,6 +25,7 @@ from viva.align.running import Running
 from viva.base.config import Config as BaseConfig
 from viva.base.errors import Notice
 from viva.train.batch import Batch
+from viva.train.branched import can_branch
 from viva.train.experience import Lessons, Policy, Round, still
 from viva.train.loss.log_probs import through_log_probs
 from viva.train.objective import Ground, Loss, _critic
@@ -94,12 +95,13 @@ class Config(Clipped):
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
         learner: PPO = ground.objective
         anchor = by_reference(self.reference, policy, ground) if self.beta else None
+        branch = can_branch(policy.model)
 
         def lessons(found: Round) -> Iterator[list[Batch]]:
             known = learner.known(found, policy, anchor and anchor(found.replies))
-            for done, parts in enumerate(self.parts(found, policy.size), start=1):
+            for done, parts in enumerate(self.parts(range(len(found.replies)), found.seed, policy.size), start=1):
                 learner.moved = []
-                yield [self._played(found.replies, known, numbers, policy.pad) for numbers in parts]
+                yield [self._played(found.replies, known, numbers, policy.pad, branch) for numbers in parts]
                 found.measured["updates"] = done
                 if self.stop is not None and torch.cat(learner.moved).mean() > self.stop:
                     return
@@ -110,10 +112,10 @@ class Config(Clipped):
         """The loss, with the policy's entropy, the loss of values, and the share of ratios clipped."""
         return PPO(self, self.critic.build(ground.model)).to(next(ground.model.parameters()).device)
 
-    def _played(self, replies: list[Reply], known: Known, numbers: list[int], pad: int) -> Played:
+    def _played(self, replies: list[Reply], known: Known, numbers: list[int], pad: int, branch: bool = False) -> Played:
         """The micro-batch of these replies, with what is known of them."""
-        batch = laid([replies[number] for number in numbers], pad)
-        return Played(batch.ids, batch.targets, batch.lengths, **picked(known, numbers))
+        batch = laid([replies[number] for number in numbers], pad, branch)
+        return Played(**vars(batch), **picked(known, numbers))
 
 
 class PPO(nn.Module):
@@ -177,7 +179,7 @@ class PPO(nn.Module):
         """Of the state in which each token of each reply was drawn."""
         told = []
         with still(policy.model), still(self.critic), policy.precision.autocast():
-            for batch in in_parts(found.replies, policy.size, policy.pad):
+            for batch in in_parts(found.replies, policy.size, policy.pad, can_branch(policy.model)):
                 batch = batch.to(policy.precision.device)
                 told.append(self.critic(states(policy.model, batch), batch))
         return list(torch.cat(told).split([len(reply.ids) for reply in found.replies]))
