@@ -14,7 +14,7 @@ import sys
 import tempfile
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import fmean
 
@@ -80,9 +80,16 @@ def _points(toy: Toy, policies: Sequence[Tensor]) -> tuple[list[float], list[flo
     return [divergence(logs, toy.reference) for logs in policies], [toy.reward_of(logs) for logs in policies]
 
 
-def walk(toy: Toy, name: str, method: Method, seed: int) -> list[Tensor]:
-    """The policy at the start of a run and on its way; what the run itself says is kept to itself."""
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What runs say is kept to themselves."""
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def walk(toy: Toy, name: str, method: Method, seed: int) -> list[Tensor]:
+    """The policy at the start of a run and on its way."""
+    with quiet():
         folder = f"{name}-{seed}".replace(" ", "-")
         return list(method.taught(toy, folder, seed, looks=1 if seed else LOOKS))
 
@@ -98,7 +105,8 @@ def main() -> None:
     for name in asked.toys:
         with tempfile.TemporaryDirectory() as place:
             toy, ways = TOYS[name](Path(place)), {}
-            start, aim = toy.reference, best(toy)
+            with quiet():
+                start, aim = toy.reference, best(toy)
             print(f"\n{name}: {len(toy.replies):,} replies, beta {toy.beta:g}. The reward at first is", end=" ")
             print(
                 f"{toy.reward_of(start):.3f}, p*'s {toy.reward_of(aim):.3f}, {divergence(aim, start):.3f} nats away\n"

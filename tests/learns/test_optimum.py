@@ -2,6 +2,7 @@
 with a plot: benchmarks/optimum.py).
 """
 
+import math
 from dataclasses import replace
 
 import pytest
@@ -20,6 +21,13 @@ def toy(tmp_path_factory):
 @pytest.fixture(scope="module")
 def words(tmp_path_factory):
     return spelling(tmp_path_factory.mktemp("spelling"))
+
+
+def altered(toy, reference, rewards):
+    """The toy with another policy at the start and other rewards."""
+    other = replace(toy)
+    other.__dict__.update(vars(toy) | {"reference": reference, "rewards": rewards})
+    return other
 
 
 def test_no_policy_is_better_than_the_best(toy):
@@ -43,15 +51,10 @@ def test_the_best_of_n_is_what_drawing_n_finds(toy):
     kept = drawn.gather(1, toy.rewards[drawn].argmax(1, keepdim=True))[:, 0]
     counted = kept.bincount(minlength=len(toy.replies)) / len(kept)
     assert (counted - known.best_of(toy, 3).exp()).abs().max() < 0.005
-    n = 4
-    fine = replace(toy, place=toy.place)
-    fine.__dict__ |= {
-        "replies": range(20_000),
-        "reference": torch.full((20_000,), 1 / 20_000, dtype=torch.float64).log(),
-        "rewards": torch.arange(20_000, dtype=torch.float64),
-    }
-    apart = divergence(known.best_of(fine, n), fine.reference)
-    assert apart == pytest.approx(torch.tensor(n).log().item() - (n - 1) / n, abs=1e-3)
+
+    many, n = 4000, 4
+    ranked = altered(toy, torch.full((many,), -math.log(many)).double(), torch.arange(many).double())
+    assert divergence(known.best_of(ranked, n), ranked.reference) == pytest.approx(math.log(n) - (n - 1) / n, abs=2e-3)
 
 
 def by_place(toy, logs):
@@ -82,12 +85,15 @@ def steepest(toy, logs, beta, estimator, spread):
 
 @pytest.mark.parametrize(("estimator", "choice"), [("k2", known.by_k2), ("k3", known.by_k3)])
 @pytest.mark.parametrize("scaled", [False, True])
-def test_the_policy_gradient_is_zero_where_it_is_said_to_settle(words, estimator, choice, scaled):
-    beta = 0.9  # at which rewards divided by their deviation settle by either estimator
+def test_the_policy_gradient_is_zero_where_it_is_said_to_settle(toy, estimator, choice, scaled):
+    """Of replies of one token or two, as likely and worth as much as it happens."""
+    draw = torch.Generator().manual_seed(0)
+    noise = lambda: torch.randn(len(toy.replies), generator=draw, dtype=torch.float64)  # noqa: E731
+    words, beta = altered(toy, noise().log_softmax(0), noise()), 0.9
     settled = known.priced_by_token(words, choice(beta), scaled)
     spread = words.deviation(settled) if scaled else 1.0
     assert settled.exp().sum().item() == pytest.approx(1, abs=1e-6)
-    assert steepest(words, settled, beta, estimator, spread) < 1e-6 < 1e-2
+    assert steepest(words, settled, beta, estimator, spread) < 1e-6
     assert steepest(words, words.reference, beta, estimator, spread) > 1e-2
     assert words.of_the_way(settled, known.best(words)) < 0.999  # the best policy is another
 
@@ -112,4 +118,4 @@ def test_a_policy_comes_where_it_is_known_to(toy, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_policy_of_several_tokens_comes_where_it_is_known_to(words, name):
     *_, last = METHODS[name].taught(words, name)
-    assert METHODS[name].of_its_way(words, last) >= 0.95
+    assert METHODS[name].of_its_way(words, last) >= 0.9

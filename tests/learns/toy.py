@@ -30,31 +30,34 @@ from viva.train.run import run
 PROMPT = "?"
 BETA = 0.5
 MODEL = {"kind": "gpt2", "width": 64, "layers": 2, "heads": 4, "context": 16}
-# a start that was tuned at a higher rate cannot be led from where it is, by exact gradients neither
-BEGIN = {"steps": 600, "batch": 64, "lr": 1e-3}
 FP32 = Precision("fp32", "cpu")
 
 
 @dataclass(frozen=True)
 class Toy:
     """What is asked, in `place`: the `answers` with how often each is given, the `reward`, how many tokens a reply may
-    have, and `beta`, the price of a nat of divergence from the model at the start.
+    have, `tuned`, the steps of tuning that the start has had, and `beta`, the price of a nat of divergence from it.
     """
 
     place: Path
     answers: dict[str, int]
     reward: Sum
     longest: int
+    tuned: int
     beta: float = BETA
 
     @cached_property
     def start(self) -> Path:
-        """The checkpoint of a model that gives the answers as often as is said."""
+        """The checkpoint of a model that gives the answers as often as is said. The rate is low: from a start that was
+        tuned at 1e-2 not even exact gradients of the objective led on.
+        """
         rows = [{"prompt": PROMPT, "completion": word} for word, times in self.answers.items() for _ in range(times)]
         random.Random(0).shuffle(rows)
         tokenizer = {"kind": "char", "byte_fallback": False}
         made = {"tokenizer": tokenizer, "model": MODEL, "data": self.file("answers", rows)}
-        return run(parse(Recipe, self.recipe("begin", BEGIN) | made)).checkpoint
+        return run(
+            parse(Recipe, self.recipe("begin", {"steps": self.tuned, "batch": 64, "lr": 1e-3}) | made)
+        ).checkpoint
 
     def file(self, name: str, rows: list[dict]) -> dict:
         """The corpus of these rows."""
@@ -140,7 +143,7 @@ def divergence(p: Tensor, q: Tensor) -> float:
 def bandit(place: Path) -> Toy:
     """One of six letters: the one that is worth most is seldom given."""
     answers = {"a": 30, "b": 25, "c": 20, "d": 14, "e": 8, "f": 3}
-    return Toy(place, answers, _worth({"^b$": 0.5, "^d$": 1, "^e$": 1.5, "^f$": 2}), 2)
+    return Toy(place, answers, _worth({"^b$": 0.5, "^d$": 1, "^e$": 1.5, "^f$": 2}), 2, 150)
 
 
 def spelling(place: Path) -> Toy:
@@ -149,7 +152,7 @@ def spelling(place: Path) -> Toy:
     """
     draw = random.Random(1)
     answers = {"".join(letters): draw.randint(2, 12) for letters in product("abc", repeat=3)}
-    return Toy(place, answers, _worth({"^(aa[abc]|[abc]aa)$": 1.5, "^[abc]{2}c$": 1, "^b[abc]{2}$": 0.5}), 4)
+    return Toy(place, answers, _worth({"^(aa[abc]|[abc]aa)$": 1.5, "^[abc]{2}c$": 1, "^b[abc]{2}$": 0.5}), 4, 600)
 
 
 def _worth(found: dict[str, float]) -> Sum:
