@@ -1,94 +1,124 @@
-"""Every way to align beside the best policy there is, on two toys where that is known (tests/learns/toy.py).
+"""Every way to align beside the policy that it is known to come to, on two toys whose replies are all counted.
 
-    python benchmarks/optimum.py [--toys bandit spelling] [--methods dpo ppo ...]
+    OMP_NUM_THREADS=1 python benchmarks/optimum.py [--toys bandit spelling] [--methods dpo ppo ...] [--seeds 3]
 
-A toy's replies are all counted: what a policy reaches, its divergence from the reference and from the best policy are
-exact. Prints a table for each toy and draws docs/alignment_optimum.png, reward against divergence on the way.
+What a policy reaches, its divergence from the reference and from where it should be are exact (tests/learns/toy.py,
+known.py, methods.py). Prints a table for each toy and draws docs/alignment_optimum.png: reward against divergence, of
+the first seed's runs.
 """
 
 import argparse
+import contextlib
+import io
 import sys
 import tempfile
 import time
 import warnings
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from torch import Tensor
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 
-from learns.toy import BETA, METHODS, Method, Toy, bandit, divergence, spelling
+from learns.known import best
+from learns.methods import METHODS, Method
+from learns.toy import Toy, bandit, divergence, spelling
 from viva.base.errors import Notice
 
 TOYS = {"bandit": bandit, "spelling": spelling}
 PLOT = Path(__file__).parent.parent / "docs" / "alignment_optimum.png"
-HEAD = "| method | of the optimum | reward | divergence | of its frontier | from the known policy | seconds |"
+HEAD = "| method | of its optimum | of p* | reward | its optimum's | divergence | its optimum's | elsewhere | seconds |"
+LOOKS = 12  # at the first seed's policy, on the way
 
 
-@dataclass(frozen=True)
-class Walk:
-    """Where a method led: the policy at its start and after each few steps, as log-probabilities."""
-
-    policies: list[Tensor]
-    seconds: float
-
-
-def walk(toy: Toy, name: str, method: Method) -> Walk:
-    start = time.perf_counter()
-    return Walk(list(toy.taught(name, method)), time.perf_counter() - start)
-
-
-def line(toy: Toy, name: str, method: Method, path: Walk) -> str:
-    """A row of the table."""
-    last, known = path.policies[-1], method.known(toy)
-    far = "" if known is None else f"{divergence(last, known):.4f}"
-    figures = f"{toy.reward_of(last):.3f} | {divergence(last, toy.reference):.3f} | {toy.efficiency(last):.3f}"
-    return f"| `{name}` | {toy.reached(last):.3f} | {figures} | {far} | {path.seconds:.0f} |"
+def row(toy: Toy, name: str, ends: Sequence[Tensor], seconds: float) -> str:
+    """A row of the table: means over seeds, and the lowest and the highest share of the way to its optimum."""
+    aim = METHODS[name].aim(toy)
+    own = [METHODS[name].of_its_way(toy, end) for end in ends]
+    mean = lambda measure: fmean(map(measure, ends))  # noqa: E731
+    cells = [
+        f"`{name}`",
+        f"{fmean(own):.3f} ({min(own):.3f} to {max(own):.3f})",
+        f"{mean(lambda end: toy.of_the_way(end, best(toy))):.3f}",
+        f"{mean(toy.reward_of):.3f}",
+        f"{toy.reward_of(aim):.3f}",
+        f"{mean(lambda end: divergence(end, toy.reference)):.3f}",
+        f"{divergence(aim, toy.reference):.3f}",
+        f"{mean(toy.elsewhere):.4f}",
+        f"{seconds:.0f}",
+    ]
+    return f"| {' | '.join(cells)} |"
 
 
-def draw(found: dict[str, tuple[Toy, dict[str, Walk]]]) -> None:
+def draw(found: dict[str, tuple[Toy, dict[str, list[Tensor]]]]) -> None:
+    """Each method's way, and a cross where it should end."""
     import matplotlib
 
     matplotlib.use("Agg")
     from matplotlib import pyplot
 
-    figure, panels = pyplot.subplots(1, len(found), figsize=(6 * len(found), 4.5), layout="constrained", squeeze=False)
-    for axes, (name, (toy, paths)) in zip(panels[0], found.items(), strict=True):
-        best = [toy.best(beta) for beta in torch.logspace(-0.9, 2, 80).tolist()]
-        axes.plot(*_points(toy, best), color="black", linewidth=1, label="best for its divergence")
-        for number, (method, path) in enumerate(paths.items()):
-            axes.plot(*_points(toy, path.policies), ".-", markersize=4, linewidth=1, color=f"C{number}", label=method)
-        axes.plot(*_points(toy, [toy.best()]), "k*", markersize=12, label=f"best at beta {toy.beta:g}")
+    figure, panels = pyplot.subplots(1, len(found), figsize=(7 * len(found), 5), layout="constrained", squeeze=False)
+    for axes, (name, (toy, ways)) in zip(panels[0], found.items(), strict=True):
+        frontier = [(toy.reference + toy.rewards / beta).log_softmax(0) for beta in torch.logspace(-0.9, 2, 80)]
+        axes.plot(*_points(toy, frontier), color="black", linewidth=1, label="best for its divergence")
+        axes.plot(*_points(toy, [best(toy)]), "k*", markersize=14, label=f"p* at beta {toy.beta:g}")
+        for number, (method, way) in enumerate(ways.items()):
+            color = f"C{number}" if number < 10 else f"C{number - 10}"
+            style = ".-" if number < 10 else ".--"
+            axes.plot(*_points(toy, way), style, markersize=4, linewidth=1, color=color, label=method)
+            axes.plot(*_points(toy, [METHODS[method].aim(toy)]), "x", markersize=9, color=color)
         axes.set(title=name, xlabel="divergence from the reference, nats a reply", ylabel="mean reward")
-        axes.set_xlim(-0.05, 3 * divergence(toy.best(), toy.reference))
-    panels[0][-1].legend(fontsize=8)
+        axes.set_xlim(-0.05, 3 * divergence(best(toy), toy.reference))
+    panels[0][-1].legend(fontsize=8, title="x: where it is known to come to", title_fontsize=8)
     figure.savefig(PLOT, dpi=150)
 
 
-def _points(toy: Toy, policies: list[Tensor]) -> tuple[list[float], list[float]]:
+def _points(toy: Toy, policies: Sequence[Tensor]) -> tuple[list[float], list[float]]:
     return [divergence(logs, toy.reference) for logs in policies], [toy.reward_of(logs) for logs in policies]
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """What runs say is kept to themselves."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        yield
+
+
+def walk(toy: Toy, name: str, method: Method, seed: int) -> list[Tensor]:
+    """The policy at the start of a run and on its way."""
+    with quiet():
+        folder = f"{name}-{seed}".replace(" ", "-")
+        return list(method.taught(toy, folder, seed, looks=1 if seed else LOOKS))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toys", nargs="+", choices=TOYS, default=list(TOYS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--seeds", type=int, default=3)
     asked = parser.parse_args()
     warnings.simplefilter("ignore", Notice)
     found = {}
     for name in asked.toys:
         with tempfile.TemporaryDirectory() as place:
-            toy, paths = TOYS[name](Path(place)), {}
-            best, start = toy.best(), toy.reference
-            print(f"\n{name}: {len(toy.replies):,} replies, beta {BETA:g}; reward {toy.reward_of(start):.3f} at first;")
-            print(f"the best policy's {toy.reward_of(best):.3f} at a divergence of {divergence(best, start):.3f}\n")
-            print(HEAD + "\n" + "|---|" + "---|" * 6)
+            toy, ways = TOYS[name](Path(place)), {}
+            with quiet():
+                start, aim = toy.reference, best(toy)
+            print(f"\n{name}: {len(toy.replies):,} replies, beta {toy.beta:g}. The reward at first is", end=" ")
+            print(
+                f"{toy.reward_of(start):.3f}, p*'s {toy.reward_of(aim):.3f}, {divergence(aim, start):.3f} nats away\n"
+            )
+            print(HEAD + "\n" + "|---|" + "---|" * (HEAD.count("|") - 2))
             for method in asked.methods:
-                paths[method] = walk(toy, method, METHODS[method])
-                print(line(toy, method, METHODS[method], paths[method]), flush=True)
-            found[name] = toy, paths
+                begun = time.process_time()
+                walks = [walk(toy, method, METHODS[method], seed) for seed in range(asked.seeds)]
+                seconds = (time.process_time() - begun) / asked.seeds
+                print(row(toy, method, [each[-1] for each in walks], seconds), flush=True)
+                ways[method] = walks[0]
+            found[name] = toy, ways
             draw(found)
 
 

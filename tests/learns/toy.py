@@ -1,13 +1,11 @@
 """Toys whose best policy is known: a prompt, few replies, a reward of each, and a model that was tuned to give each.
 
-With p_ref that model, r the rewards and beta the price of a nat of divergence, the best policy is
-p*(y) = p_ref(y) exp(r(y) / beta) / Z, and what it reaches, E r - beta KL(p* || p_ref), is beta log Z (Rafailov et al.
-2023, https://arxiv.org/abs/2305.18290, equation 4). All replies are counted, so nothing here is sampled.
+All replies are counted, so nothing here is sampled. Where policies lead is derived in known.py, how they are taught in
+methods.py.
 """
 
 import json
 import random
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import product
@@ -20,50 +18,46 @@ from viva.align.reply import Prompt, Reply
 from viva.align.reward import Setting, judged
 from viva.align.reward.sum import Config as Sum
 from viva.align.rollout import reply
-from viva.base.choice import tagged
 from viva.base.config import parse
 from viva.model import folder
 from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.precision import Precision
-from viva.train.recipe import Recipe, claim
+from viva.train.recipe import Recipe
 from viva.train.replies import logs_of
-from viva.train.run import assembled, run
-from viva.train.start import parts
-from viva.train.step import update
+from viva.train.run import run
 
 PROMPT = "?"
 BETA = 0.5
-SIZES = {"width": 64, "layers": 1, "heads": 2, "context": 16}
+MODEL = {"kind": "gpt2", "width": 64, "layers": 2, "heads": 4, "context": 16}
 FP32 = Precision("fp32", "cpu")
 
 
 @dataclass(frozen=True)
 class Toy:
-    """What is asked, in `place`: the `answers` with how often each is given, the `reward`, how many tokens a
-    reply may have, the `family` of the model, how many times as many steps it is taught, at a rate so much lower, and
-    `beta`.
+    """What is asked, in `place`: the `answers` with how often each is given, the `reward`, how many tokens a reply may
+    have, `tuned`, the steps of tuning that the start has had, and `beta`, the price of a nat of divergence from it.
     """
 
     place: Path
     answers: dict[str, int]
     reward: Sum
     longest: int
-    family: str = "llama"
-    slower: int = 1
+    tuned: int
     beta: float = BETA
 
     @cached_property
     def start(self) -> Path:
-        """The checkpoint of a model that gives the answers as often as is said."""
+        """The checkpoint of a model that gives the answers as often as is said. The rate is low: from a start that was
+        tuned at 1e-2 not even exact gradients of the objective led on.
+        """
         rows = [{"prompt": PROMPT, "completion": word} for word, times in self.answers.items() for _ in range(times)]
         random.Random(0).shuffle(rows)
-        made = {
-            "tokenizer": {"kind": "char", "byte_fallback": False},
-            "model": SIZES | {"kind": self.family},
-            "data": self.file("answers", rows),
-        }
-        return run(parse(Recipe, self.recipe("begin", {"steps": 150, "batch": 64, "lr": 1e-2}) | made)).checkpoint
+        tokenizer = {"kind": "char", "byte_fallback": False}
+        made = {"tokenizer": tokenizer, "model": MODEL, "data": self.file("answers", rows)}
+        return run(
+            parse(Recipe, self.recipe("begin", {"steps": self.tuned, "batch": 64, "lr": 1e-3}) | made)
+        ).checkpoint
 
     def file(self, name: str, rows: list[dict]) -> dict:
         """The corpus of these rows."""
@@ -75,45 +69,6 @@ class Toy:
         """What all runs share."""
         usual = {"context": 16, "precision": "fp32", "device": "cpu", "optim": {"kind": "adamw", "weight_decay": 0}}
         return {"out": str(self.place / out), "format": "prompt", "valid": 0, "train": usual | train}
-
-    def taught(self, out: str, method: "Method") -> Iterator[Tensor]:
-        """The policy [Y], as log-probabilities, at the start of a run by this method and after each few steps."""
-        made = {"init": str(self.start), "objective": method.objective}
-        if method.pairs:
-            made |= {"data": self.file(out, self.pairs(method.pairs)), "format": {"kind": "preference", "plain": True}}
-        else:
-            rollout = {"max_new_tokens": self.longest, "replies": method.replies}
-            made["objective"] = method.objective | {"reward": tagged(self.reward), "rollout": rollout}
-            made |= {"data": self.file(out, [{"prompt": PROMPT}]), "format": {"kind": "ask", "plain": True}}
-        slower = {"steps": method.train["steps"] * self.slower, "lr": method.train["lr"] / self.slower}
-        recipe = parse(Recipe, self.recipe(out, method.train | slower) | made)
-        where = claim(recipe)
-        job, state = assembled(recipe, where, parts(recipe, where))
-        state.steps = recipe.train.steps
-        if hasattr(job.objective, "prepare"):
-            job.objective.prepare(where, [job.data], FP32)
-        yield self.policy(job.model)
-        while state.step < state.steps:
-            job.model.train()
-            update(job, state)
-            if state.step % max(1, state.steps // 12) == 0 or state.step == state.steps:
-                yield self.policy(job.model.eval())
-
-    def pairs(self, number: int, seed: int = 0) -> list[dict]:
-        """Pairs of replies of the start, preferred as Bradley and Terry have it: the first with the probability
-        s(r_1 - r_2). Those that were cut have no text that ends, and are left out.
-        """
-        draw = torch.Generator().manual_seed(seed)
-        ended = torch.tensor([each.ended and bool(each.text) for each in self.replies])
-        drawn = torch.multinomial(self.reference.exp() * ended, 2 * number, replacement=True, generator=draw).view(
-            2, -1
-        )
-        first = torch.rand(number, generator=draw) < (self.rewards[drawn[0]] - self.rewards[drawn[1]]).sigmoid()
-        chosen, rejected = torch.where(first, drawn, drawn.flip(0)).tolist()
-        texts = [
-            (self.replies[one].text, self.replies[other].text) for one, other in zip(chosen, rejected, strict=True)
-        ]
-        return [{"prompt": PROMPT, "chosen": one, "rejected": other} for one, other in texts if one != other]
 
     @cached_property
     def tokenizer(self) -> Tokenizer:
@@ -148,36 +103,36 @@ class Toy:
         """log p_ref, [Y]."""
         return self.policy(folder.load(self.start).model.eval())
 
-    def best(self, beta: float | None = None, worth: Tensor | None = None) -> Tensor:
-        """log p*, [Y]; of another beta, or another worth of replies than their rewards."""
-        worth = self.rewards if worth is None else worth
-        return (self.reference + worth / (beta or self.beta)).log_softmax(0)
+    @cached_property
+    def answered(self) -> Tensor:
+        """[Y]: which replies are answers, ended as those that the model was tuned on."""
+        end = self.tokenizer.eos_id
+        return torch.tensor([reply.text in self.answers and reply.ids[-1] == end for reply in self.replies])
 
-    def beats(self) -> Tensor:
-        """How likely each reply is to be preferred to one of the reference's, [Y]: what IPO maximises."""
-        return (self.rewards[:, None] - self.rewards).sigmoid() @ self.reference.exp()
+    def elsewhere(self, logs: Tensor) -> float:
+        """How likely a reply is to be none of the answers."""
+        return logs.exp()[~self.answered].sum().item()
 
     def reward_of(self, logs: Tensor) -> float:
+        """E r"""
         return (logs.exp() @ self.rewards).item()
+
+    def deviation(self, logs: Tensor) -> float:
+        """The standard deviation of r."""
+        return (logs.exp() @ (self.rewards - self.reward_of(logs)).square()).sqrt().item()
 
     def objective(self, logs: Tensor) -> float:
         """E r - beta KL(p || p_ref)."""
         return self.reward_of(logs) - self.beta * divergence(logs, self.reference)
 
-    def reached(self, logs: Tensor) -> float:
-        """The share of what the best policy gains over the reference in the objective."""
-        least, most = self.objective(self.reference), self.objective(self.best())
-        return (self.objective(logs) - least) / (most - least)
+    def of_the_way(self, logs: Tensor, aim: Tensor, among: Tensor | None = None) -> float:
+        """1 - KL(p || aim) / KL(p_ref || aim), of all replies or given that they are `among` some.
 
-    def efficiency(self, logs: Tensor) -> float:
-        """The share of the reward that the best policy of the same divergence gains over the reference."""
-        low, high = -4.0, 4.0  # of log10 beta: the divergence falls with it
-        for _ in range(60):
-            middle = (low + high) / 2
-            too_far = divergence(self.best(10**middle), self.reference) > divergence(logs, self.reference)
-            low, high = (middle, high) if too_far else (low, middle)
-        least = self.reward_of(self.reference)
-        return (self.reward_of(logs) - least) / (self.reward_of(self.best(10**high)) - least)
+        As E r - beta KL(p || p_ref) is beta log Z - beta KL(p || p*) of any policy, this is, where the aim is the best
+        policy p*, the share of what that gains which p gains.
+        """
+        some = [each if among is None else each[among].log_softmax(0) for each in (logs, self.reference, aim)]
+        return 1 - divergence(some[0], some[2]) / divergence(some[1], some[2])
 
 
 def divergence(p: Tensor, q: Tensor) -> float:
@@ -185,66 +140,22 @@ def divergence(p: Tensor, q: Tensor) -> float:
     return (p.exp() * (p - q)).sum().item()
 
 
-Known = Callable[[Toy], Tensor | None]
-
-
-@dataclass(frozen=True)
-class Method:
-    """How to align: an objective with its steps, on so many pairs or on so many of its own replies a round; `known`
-    gives the policy that it is known to come to, None where none is.
-    """
-
-    objective: dict
-    train: dict
-    pairs: int = 0
-    replies: int = 0
-    known: Known = Toy.best
-
-
 def bandit(place: Path) -> Toy:
     """One of six letters: the one that is worth most is seldom given."""
-    return Toy(
-        place,
-        {"a": 30, "b": 25, "c": 20, "d": 14, "e": 8, "f": 3},
-        _worth({"^b$": 0.5, "^d$": 1, "^e$": 1.5, "^f$": 2}),
-        2,
-    )
+    answers = {"a": 30, "b": 25, "c": 20, "d": 14, "e": 8, "f": 3}
+    return Toy(place, answers, _worth({"^b$": 0.5, "^d$": 1, "^e$": 1.5, "^f$": 2}), 2, 150)
 
 
 def spelling(place: Path) -> Toy:
-    """Three letters of a, b, c, of which the worth is in several places: a pair of one letter, the last, the first."""
-    words = ["".join(letters) for letters in product("abc", repeat=3)]
+    """Three letters of a, b, c, of which the worth is in several places: a pair of a, the last, the first. Other
+    replies are worth nothing.
+    """
     draw = random.Random(1)
-    return Toy(
-        place, {word: draw.randint(2, 12) for word in words}, _worth({"aa": 1.5, "c$": 1, "^b": 0.5}), 4, "gpt2", 3
-    )
+    answers = {"".join(letters): draw.randint(2, 12) for letters in product("abc", repeat=3)}
+    return Toy(place, answers, _worth({"^(aa[abc]|[abc]aa)$": 1.5, "^[abc]{2}c$": 1, "^b[abc]{2}$": 0.5}), 4, 600)
 
 
 def _worth(found: dict[str, float]) -> Sum:
     """The sum of so much for each pattern that is found in a reply."""
     rewards = tuple({"kind": "pattern", "regex": regex} for regex in found)
     return Sum(rewards=rewards, weights=tuple(found.values()))
-
-
-def _of_pairs(loss: dict, known: Known = Toy.best) -> Method:
-    train = {"steps": 400, "batch": 64, "lr": 2e-4}
-    return Method({"kind": "dpo", "loss": loss, "precompute": True}, train, pairs=20000, known=known)
-
-
-def _of_replies(objective: dict, known: Known = Toy.best, replies: int = 32, **train) -> Method:
-    return Method(objective, {"steps": 60, "batch": 4, "lr": 2e-3} | train, replies=replies, known=known)
-
-
-DPO, TAU = {"kind": "sigmoid", "beta": BETA}, BETA / 5
-GRPO = {"kind": "grpo", "beta": BETA, "average": "constant"}
-METHODS = {
-    "online_dpo": _of_replies({"kind": "online_dpo", "loss": DPO, "judge": "bradley_terry"}),
-    # at the best policy all advantages are noise, which whitening would make as large as ever
-    "ppo": _of_replies({"kind": "ppo", "beta": BETA, "epochs": 2, "lam": 1.0, "whiten_advantages": False}),
-    "grpo": _of_replies(GRPO | {"estimator": "k2"}, lambda toy: None),
-    "dr_grpo": _of_replies(GRPO | {"estimator": "k2", "advantage": {"kind": "group", "scaled": False}}),
-    "rloo": _of_replies(GRPO | {"estimator": "k1", "penalty": "reward", "advantage": "rloo"}),
-    "raft": _of_replies({"kind": "raft"}, lambda toy: None, replies=4, steps=14, batch=256, lr=8e-4),
-    "dpo": _of_pairs(DPO),
-    "ipo": _of_pairs({"kind": "ipo", "beta": TAU, "mean": False}, lambda toy: toy.best(TAU, toy.beats())),
-}

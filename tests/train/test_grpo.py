@@ -9,6 +9,7 @@ from pydantic import ValidationError
 from torch.nn.utils.rnn import pad_sequence
 from trl import GRPOTrainer
 
+from viva.align.kl import divergence
 from viva.base.errors import Refusal
 from viva.train import metrics
 from viva.train.experience import Round
@@ -76,7 +77,8 @@ def twin(logs, entropies, told, config, loss_type):
 @pytest.mark.parametrize("beta", [0.0, 0.3])
 def test_loss_gradients_and_metrics_are_those_of_trl(average, loss_type, beta):
     rollout = {"max_new_tokens": LONGEST}
-    config = grpo.Config(reward="interpreter", rollout=rollout, average=average, beta=beta, clip=(0.1, 0.25))
+    fields = {"average": average, "beta": beta, "clip": (0.1, 0.25), "estimator": "k3"}
+    config = grpo.Config(reward="interpreter", rollout=rollout, **fields)
     model, said, told = tiny(), replies(SIZES), known(SIZES)
     mine = told | {"weights": [config._weights(n).double() for n in SIZES]}
     batch = config._played(said, mine, list(range(len(SIZES))), pad=0)
@@ -193,6 +195,23 @@ def test_later_updates_of_a_round_see_the_policy_move(tmp_path):
         tuple(row) for each in updates[2:4] for batch in each for row in batch.ids[0].split(batch.lengths[0])
     )
     assert learned == again and not torch.equal(updates[0][0].ids, updates[2][0].ids)
+
+
+@pytest.mark.parametrize(("penalty", "usual"), [("loss", "k2"), ("reward", "k1")])
+def test_the_usual_estimator_has_the_gradient_of_the_divergence(penalty, usual):
+    """Of KL(p || q) by the logits of p, exactly: as a loss the mean of the estimate's gradient, from the reward that of
+    the estimate times the gradient of log p.
+    """
+    logits = torch.tensor([0.3, -1.0, 0.5], dtype=torch.float64, requires_grad=True)
+    logs, q = logits.log_softmax(0), torch.tensor([-0.2, 0.4, 0.1], dtype=torch.float64).log_softmax(0)
+    [expected] = torch.autograd.grad((logs.exp() * (logs - q)).sum(), logits, retain_graph=True)
+    estimator = grpo.Config(reward="interpreter", penalty=penalty, beta=0.1).estimator
+    price = divergence(estimator, logs, q)
+    loss = price if penalty == "loss" else price.detach() * logs
+    [found] = torch.autograd.grad((logs.detach().exp() * loss).sum(), logits)
+    torch.testing.assert_close(found, expected)
+    assert estimator == usual
+    assert grpo.Config(reward="interpreter", penalty=penalty, beta=0.1, estimator="k3").estimator == "k3"
 
 
 def test_the_penalty_is_taken_from_the_reward_token_by_token():

@@ -152,6 +152,8 @@ def test_the_best_of_each_prompt_is_learned():
     [batches] = raft.Config(reward="interpreter", least=1.0).lessons(Seen, None)(found)
     assert documents_of(batches) == [read(found.replies[1])]
     assert not list(raft.Config(reward="interpreter", least=3.0).lessons(Seen, None)(found))
+    thrice = list(raft.Config(reward="interpreter", least=1.0, epochs=3).lessons(Seen, None)(found))
+    assert [documents_of(batches) for batches in thrice] == 3 * [[read(found.replies[1])]]
 
 
 def test_the_best_is_preferred_to_the_worst():

@@ -32,7 +32,7 @@ class Clipped(Online):
     minibatches: int = Field(1, ge=1)
     beta: float = Field(0.0, ge=0)
     reference: str = START
-    estimator: Estimator = "k3"
+    estimator: Estimator = "k2"
 
     @model_validator(mode="after")
     def _can_be_held(self) -> Self:

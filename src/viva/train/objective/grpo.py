@@ -8,7 +8,7 @@ The loss of a token is minus the clipped objective (_clipped.py), and what its d
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import model_validator
@@ -49,15 +49,27 @@ class Config(Clipped):
 
     `beta` holds the policy to the `reference`, a model's name or "start", what the run began from; `estimator` says how
     the divergence from it is measured (align/kl.py), `penalty` whether it is part of the loss, or taken from the reward
-    token by token. `average`: the mean of a loss over its reply's tokens and then over replies (`sequence`, as GRPO),
-    over all tokens (`token`, as DAPO, Yu et al. 2025, https://arxiv.org/abs/2503.14476, equation 8), or the sum over a
-    reply's tokens divided by `max_new_tokens` (`constant`, as Dr. GRPO, Liu et al. 2025,
-    https://arxiv.org/abs/2503.20783, section 3.2).
+    token by token. Left out, the estimator is the one whose gradient is that of the divergence: k2 in the loss, k1 from
+    the reward. GRPO was published with k3 in the loss, whose gradient is that of KL(p_ref || p), so that it comes to
+    another policy than p_ref exp(r / beta) / Z; any price in the loss leaves out what a token does to the divergence of
+    those behind it (docs/alignment.md).
+
+    `average`: the mean of a loss over its reply's tokens and then over replies (`sequence`, as GRPO), over all tokens
+    (`token`, as DAPO, Yu et al. 2025, https://arxiv.org/abs/2503.14476, equation 8), or the sum over a reply's tokens
+    divided by `max_new_tokens` (`constant`, as Dr. GRPO, Liu et al. 2025, https://arxiv.org/abs/2503.20783, section
+    3.2).
     """
 
     advantage: Choice("viva.align.advantage") = group.Config()
     penalty: Literal["loss", "reward"] = "loss"
     average: Literal["sequence", "token", "constant"] = "sequence"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _usual_estimator(cls, data: Any) -> Any:
+        if not isinstance(data, dict):
+            return data
+        return {"estimator": "k1" if data.get("penalty") == "reward" else "k2"} | data
 
     @model_validator(mode="after")
     def _can_be_learned(self) -> Self:

@@ -70,7 +70,8 @@ class Config(Clipped):
     measured by `estimator` (align/kl.py); it is fixed, or `adaptive`. `gamma` and `lam` are those of GAE, `entropy` is
     c_2. `cut` is taken from the reward of a reply that did not end. `whiten_rewards`: less their mean, divided by their
     deviation, over all rounds so far, so that beta is a price in deviations; `whiten_advantages`: the same with each
-    round's.
+    round's, as the code of Ziegler et al. does. It is off here: at the best policy advantages are noise alone, which
+    whitening makes as large as ever (docs/alignment.md), and of their scale Adam's steps are free as it is.
     """
 
     epochs: int = Field(4, ge=1)
@@ -84,7 +85,7 @@ class Config(Clipped):
     entropy: float = Field(0.0, ge=0)
     cut: float = Field(0.0, ge=0)
     whiten_rewards: bool = False
-    whiten_advantages: bool = True
+    whiten_advantages: bool = False
 
     @model_validator(mode="after")
     def _can_adapt(self) -> Self:

@@ -4,6 +4,9 @@ sampling fine-tuning; its rounds are RAFT, Dong et al. 2023, https://arxiv.org/a
 
 import math
 from collections.abc import Iterator
+from itertools import repeat
+
+from pydantic import Field
 
 from viva.train.batch import Batch
 from viva.train.experience import Lessons, Policy, Round
@@ -15,9 +18,13 @@ ROUNDING = 1e-9  # by which a sum may miss what it is: 0.7 + 0.2 is a little les
 
 
 class Config(Online):
-    """`least`: the reward that a reply must have to be learned; left out, the best of each prompt is, however bad."""
+    """`least`: the reward that a reply must have to be learned; left out, the best of each prompt is, however bad. A
+    round is learned in `epochs` updates, all of what is kept in each: with enough of them the policy comes to the best
+    of n of what it was, so k rounds of n replies come to the best of n^k of the start's.
+    """
 
     least: float | None = None
+    epochs: int = Field(1, ge=1)
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
         def lessons(found: Round) -> Iterator[list[Batch]]:
@@ -29,7 +36,8 @@ class Config(Online):
                 if self.least is None or self._enough(reward)
             ]
             if kept:
-                yield list(in_parts(kept, policy.size, policy.pad))
+                batches = list(in_parts(kept, policy.size, policy.pad))
+                yield from repeat(batches, self.epochs)
 
         return lessons
 
