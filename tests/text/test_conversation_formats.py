@@ -1,6 +1,7 @@
 """Rows of conversations, preferences and judged answers: the text they become, with what is learned in brackets."""
 
 import json
+import warnings
 
 import pytest
 
@@ -228,6 +229,45 @@ def test_dialogues_as_they_stand_are_asked_up_to_where_they_part(ours):
     other = {"chosen": f"{hi} A\n\nHuman: B\n\nAssistant: C", "rejected": f"{hi} A\n\nHuman: D\n\nAssistant: E"}
     with pytest.raises(Refusal, match=r"d\.jsonl:1 must have answers to one prompt .* part where the assistant speaks"):
         _two(ours, form, other)
+
+
+HH = [f"\n\nHuman: {ask}\n\nAssistant:" for ask in "ace"]
+LONG = f"{HH[0]} b{HH[1]} d{HH[2]}"  # of three turns
+ASKED = [{"role": role, "content": said} for role, said in zip(("user", "assistant") * 3, "abcde", strict=False)]
+PARTS = {
+    "plain": (True, {"chosen": f"{LONG} f", "rejected": f"{LONG} ghi"}, [LONG, f"{HH[1]} d{HH[2]}", HH[2]]),
+    "a prompt, plain": (True, {"prompt": LONG, "chosen": "f", "rejected": "ghi"}, [LONG, f"{HH[1]} d{HH[2]}", HH[2]]),
+    "a template": (
+        False,
+        {"prompt": [RULE, *ASKED], "chosen": "f", "rejected": "ghi"},
+        [
+            f"{SYSTEM}s{END}\n{USER}{words}{END}\n{ASSISTANT}"
+            for words in (
+                f"a{END}\n{ASSISTANT}b{END}\n{USER}c{END}\n{ASSISTANT}d{END}\n{USER}e",
+                f"c{END}\n{ASSISTANT}d{END}\n{USER}e",
+                "e",
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("case", PARTS)
+def test_a_pair_that_is_too_long_loses_the_oldest_turns_of_its_prompt(ours, case):
+    """As few as let the longer answer fit, the same of both; none where even the last turn is too long."""
+    plain, row, prompts = PARTS[case]
+    begin, end = (ours.words.get("bos_token", ""), ours.words["eos_token"]) if plain else ("", f"{END}\n")
+    answers = [" f", " ghi"] if "prompt" not in row else ["f", "ghi"]
+    texts = [[begin + prompt + answer + end for answer in answers] for prompt in prompts]
+    sizes = [len(ours.encode_marked([longer])[0].ids) for _, longer in texts]
+    limits = [(sizes[0], 0), (sizes[0] - 1, 1), (sizes[1], 1), (sizes[1] - 1, 2), (sizes[2], 2), (sizes[2] - 1, 0)]
+    for within, turns in limits:
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            made = _two(ours, preference.Config(plain=plain, within=within), row)
+        assert [side.replace("[", "").replace("]", "") for side in made] == texts[turns]
+        notice = "a pair is longer than format.within: the oldest turns of its prompt are left out"
+        assert [str(each.message) for each in said] == ([notice] if turns else [])
 
 
 def test_a_preference_without_a_template_is_plain_text(ours):

@@ -39,6 +39,17 @@ def parted(one: str, other: str) -> tuple[str, str, str] | None:
     return one[: _said(last)], one[_said(last) :], other[_said(last) :]
 
 
+def later(text: str, without: int) -> str:
+    """A dialogue without its `without` oldest turns of the user and what follows each, but with the last; a text that
+    is none as it is.
+
+    >>> later("\\n\\nHuman: Hi\\n\\nAssistant: Hello\\n\\nHuman: Who?\\n\\nAssistant:", 1)
+    '\\n\\nHuman: Who?\\n\\nAssistant:'
+    """
+    asked = [turn.start() for turn in TURN.finditer(text) if turn[1] == "Human"]
+    return text[asked[min(without, len(asked) - 1)] :] if without and asked and is_dialogue(text) else text
+
+
 def _said(turn: re.Match) -> int:
     """Where the words of a turn begin."""
     return turn.end(1) + 1

@@ -2,13 +2,17 @@
 section 3.5; Bai et al. 2022, https://arxiv.org/abs/2204.05862): for reward models and preference optimisation.
 """
 
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Iterator
+from itertools import count
 from typing import ClassVar
 
-from viva.base.errors import Refusal
+from pydantic import PositiveInt
+
+from viva.base.errors import Notice, Refusal, notices
 from viva.text.rows.fields import Format, corrected, number, text, value
 from viva.text.rows.format import _talk
-from viva.text.rows.format._dialogue import TURN, is_dialogue, parted, turns
+from viva.text.rows.format._dialogue import TURN, is_dialogue, later, parted, turns
 from viva.text.rows.format.alpaca import asked
 from viva.text.rows.format.prompt import completed
 from viva.text.rows.row import Row
@@ -16,6 +20,8 @@ from viva.text.tokens.example import Draft, Example, encode
 from viva.text.tokens.tokenizer import Tokenizer
 
 PROMPTS = ("prompt", "conversations", "instruction")
+FORGOTTEN = "a pair is longer than format.within: the oldest turns of its prompt are left out"
+Both = tuple[Example, Example]
 
 
 class Config(Format):
@@ -28,6 +34,9 @@ class Config(Format):
     The chat template lays both out as conversations; with `plain`, texts stand as they are, as in prompt, and dialogues
     are asked up to where the two part. A document is the two whole, the chosen first, cut between them, and of each the
     answer alone is learned.
+
+    within: where one of the two has more tokens, both lose as many of the oldest turns of the prompt as lets them fit,
+    but never the user's last; what does not fit then is as long as ever.
     """
 
     told_by: ClassVar = (
@@ -46,6 +55,7 @@ class Config(Format):
     tools: str = "tools"
     plain: bool = False
     degree: str | None = None
+    within: PositiveInt | None = None
 
     def talks(self) -> bool:
         return not self.plain
@@ -53,28 +63,58 @@ class Config(Format):
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         rows = list(rows)
         made = encode(tokenizer, [draft for row in rows for draft in self.drafts(row, tokenizer)])
-        pairs = zip(made[::2], made[1::2], strict=True)
-        return [_side_by_side(*pair, self._degree(row)) for pair, row in zip(pairs, rows, strict=True)]
+        pairs = zip(zip(made[::2], made[1::2], strict=True), rows, strict=True)
+        return [_side_by_side(*self._fitting(both, row, tokenizer), self._degree(row)) for both, row in pairs]
+
+    def _fitting(self, whole: Both, row: Row, tokenizer: Tokenizer) -> Both:
+        """Both sides without as few of the prompt's oldest turns as lets them fit; as they are where that cannot be."""
+        if self._fits(whole):
+            return whole
+        with notices(lambda said: None):  # what the whole has said already
+            shorter = (tuple(encode(tokenizer, list(drafts))) for drafts in self._shorter(row, tokenizer))
+            found = next(filter(self._fits, shorter), None)
+        if found is None:
+            return whole
+        warnings.warn(Notice(FORGOTTEN), stacklevel=3)
+        return found
+
+    def _fits(self, both: Both) -> bool:
+        return self.within is None or max(len(side.ids) for side in both) <= self.within
+
+    def _shorter(self, row: Row, tokenizer: Tokenizer) -> Iterator[tuple[Draft, Draft]]:
+        """The drafts of a row that begins with its user's second turn, its third, and so on, up to the last one."""
+        last = None
+        for without in count(1):
+            drafts = self.drafts(row, tokenizer, without)
+            if drafts == last:
+                return
+            yield drafts
+            last = drafts
 
     def _degree(self, row: Row) -> float | None:
         return None if self.degree is None else number(row, self.degree)
 
-    def drafts(self, row: Row, tokenizer: Tokenizer) -> tuple[Draft, Draft]:
-        """Both conversations of a row, the chosen first; refused where the answers are equal, or to other prompts."""
+    def drafts(self, row: Row, tokenizer: Tokenizer, without: int = 0) -> tuple[Draft, Draft]:
+        """Both conversations of a row, the chosen first, `without` so many of the user's turns, the oldest, and what
+        goes with them; refused where the answers are equal, or to other prompts.
+        """
         if value(row, self.chosen) == value(row, self.rejected):
             must = f"{row.where} must have two answers that differ in {self.chosen!r} and {self.rejected!r}"
             raise Refusal(must, f"{str(row.data[self.chosen])[:60]!r} twice", "remove the row: it prefers nothing")
         if self.plain:
-            return self._completed(row, tokenizer)
+            return self._completed(row, tokenizer, without)
         chosen, rejected = (self._whole(row, side) for side in (self.chosen, self.rejected))
         shared = self._shared(row, chosen, rejected)
+        if without:
+            prompt = _later(chosen[:shared], without)
+            chosen, rejected, shared = prompt + chosen[shared:], prompt + rejected[shared:], len(prompt)
         tools = _talk.tools(row, self.tools)
         return (
             _talk.answer(row, chosen, shared, tokenizer, tools, self.chosen),
             _talk.answer(row, rejected, shared, tokenizer, tools, self.rejected),
         )
 
-    def _completed(self, row: Row, tokenizer: Tokenizer) -> tuple[Draft, Draft]:
+    def _completed(self, row: Row, tokenizer: Tokenizer, without: int) -> tuple[Draft, Draft]:
         """Both texts as they stand."""
         where, sides = self._prompt(row), [text(row, side) for side in (self.chosen, self.rejected)]
         if where is None and all(map(is_dialogue, sides)):
@@ -84,7 +124,7 @@ class Config(Format):
             prompt, *sides = found
         else:
             prompt = text(row, where or PROMPTS[0])
-        chosen, rejected = (completed(tokenizer, prompt, side) for side in sides)
+        chosen, rejected = (completed(tokenizer, later(prompt, without), side) for side in sides)
         return chosen, rejected
 
     def _prompt(self, row: Row) -> str | None:
@@ -130,6 +170,15 @@ def _parted(talk: list[_talk.Message]) -> tuple[list[_talk.Message], list[_talk.
     """The system's message, if that comes first, and the rest."""
     first = 1 if talk and talk[0]["role"] == "system" else 0
     return talk[:first], talk[first:]
+
+
+def _later(prompt: list[_talk.Message], without: int) -> list[_talk.Message]:
+    """The prompt without its `without` oldest turns of the user and what follows each, but with the last; what the
+    system says stays.
+    """
+    system, rest = _parted(prompt)
+    asked = [at for at, message in enumerate(rest) if message.get("role") == "user"]
+    return system + rest[asked[min(without, len(asked) - 1)] :] if asked else prompt
 
 
 def _alike(one: list[_talk.Message], other: list[_talk.Message]) -> bool:
