@@ -16,7 +16,8 @@ from pathlib import Path
 
 from viva.text.rows.corpus import files
 from viva.text.rows.filter import contamination, duplicates, language, length, near_duplicates, script
-from viva.text.rows.sift import Filter, sift
+from viva.text.rows.format import text
+from viva.text.rows.sift import Filter, Source, sift
 
 
 def main() -> None:
@@ -50,7 +51,7 @@ def report(path: str, form: Filter) -> str:
     size = sum(len(str(row.data).encode()) for row in corpus.rows())
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
     with tempfile.TemporaryDirectory() as folder:
-        [kept] = sift([corpus], [form], Path(folder))
+        [kept] = sift([Source(corpus, text.Config())], [form], Path(folder))
     seconds, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     shown = kept.taken[0].shown[0].rpartition("(")[2].rstrip(")")[:60] if kept.gone else ""
     growth = (after - before) * 1024 / kept.read

@@ -9,7 +9,7 @@ import torch
 from scipy.stats import binomtest
 
 from viva.align import vouched
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.evaluate.reward import baselines
 from viva.evaluate.reward.beside import beside
 from viva.evaluate.reward.flags import RARELY
@@ -251,6 +251,18 @@ def test_pairs_that_are_too_long_are_left_out_where_that_is_asked(tokenizer):
     scored = score(found, tokenizer, FORM, given, drop=True)
     assert scored.left_out == 1 and scored.pairs.where == ["d.jsonl:1", "d.jsonl:2"]
     np.testing.assert_allclose(scored.rewards, score(found, tokenizer, FORM, GIVEN).rewards)
+
+
+def test_rows_that_cannot_be_read_are_left_out_where_that_is_asked(tokenizer):
+    given = [GIVEN[0], Row({"prompt": "some ", "chosen": "words"}, "d.jsonl:7"), GIVEN[1]]
+    found = model(llama, tokenizer)
+    with pytest.raises(Refusal, match=r"d\.jsonl:7 must have the field 'rejected'"):
+        score(found, tokenizer, FORM, given)
+    with pytest.warns(Notice, match=r"1 of 3 rows cannot be read and are left out, such as d\.jsonl:7 must have"):
+        scored = score(found, tokenizer, FORM, given, drop=True)
+    assert (scored.unread, scored.left_out, scored.pairs.where) == (1, 0, ["d.jsonl:1", "d.jsonl:2"])
+    np.testing.assert_allclose(scored.rewards, score(found, tokenizer, FORM, GIVEN).rewards)
+    assert "1 more rows cannot be read and are left out." in page(measure("d", FORM, scored, scored.pairs))
 
 
 def test_rewards_that_are_constant_or_no_numbers_are_refused(tokenizer):

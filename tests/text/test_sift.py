@@ -12,8 +12,8 @@ from viva.base.errors import Notice, Refusal
 from viva.text.cache import documents
 from viva.text.rows.corpus import files
 from viva.text.rows.filter import contamination, duplicates, language, length, near_duplicates, script, unreadable
-from viva.text.rows.format import text
-from viva.text.rows.sift import sift
+from viva.text.rows.format import auto, classes, preference, text
+from viva.text.rows.sift import Source, sift
 
 
 def _corpus(tmp_path, *texts, name="d"):
@@ -22,9 +22,14 @@ def _corpus(tmp_path, *texts, name="d"):
     return files.Config(path=str(tmp_path / f"{name}.jsonl"))
 
 
+def _read(*corpora):
+    """Corpora whose rows the run reads as texts."""
+    return [Source(corpus, text.Config()) for corpus in corpora]
+
+
 def _kept(tmp_path, form, *texts):
     """The numbers of the rows that a filter leaves."""
-    [kept] = sift([_corpus(tmp_path, *texts)], [form], tmp_path / "sifted")
+    [kept] = sift(_read(_corpus(tmp_path, *texts)), [form], tmp_path / "sifted")
     return [int(row.where.rsplit(":")[-1]) - 1 for row in kept.rows()]
 
 
@@ -57,7 +62,7 @@ def test_who_speaks_is_no_text(tmp_path):
 def test_rows_are_counted_and_shown_for_each_filter_in_turn(tmp_path, ours):
     """And what the token cache counts adds up to the rows that were read."""
     corpus = _corpus(tmp_path, *(["one two three"] * 3 + ["x", "", "four five six"] + ["seven eight nine"] * 2))
-    [kept] = sift([corpus], [length.Config(max=10**6, min=2), duplicates.Config()], tmp_path / "sifted")
+    [kept] = sift(_read(corpus), [length.Config(max=10**6, min=2), duplicates.Config()], tmp_path / "sifted")
     first, second = kept.notes()
     assert first.startswith(f"files {tmp_path / 'd.jsonl'}: 2 of 8 rows left out by length, such as ")
     assert f"{tmp_path / 'd.jsonl'}:4 'x' (1 characters), " in first and "d.jsonl:5 '' (0 characters)" in first
@@ -72,20 +77,20 @@ def test_rows_are_counted_and_shown_for_each_filter_in_turn(tmp_path, ours):
 
 def test_a_second_corpus_is_sifted_behind_the_first(tmp_path):
     corpora = [_corpus(tmp_path, "a", "b", name="one"), _corpus(tmp_path, "b", "c", name="two")]
-    one, two = sift(corpora, [duplicates.Config()], tmp_path / "sifted")
+    one, two = sift(_read(*corpora), [duplicates.Config()], tmp_path / "sifted")
     assert [[row.data["text"] for row in kept.rows()] for kept in (one, two)] == [["a", "b"], ["c"]]
 
 
 def test_what_was_decided_is_read_the_next_time(tmp_path, monkeypatch):
     corpus = _corpus(tmp_path, "a", "a", "b")
-    [first] = sift([corpus], [duplicates.Config()], tmp_path / "sifted")
+    [first] = sift(_read(corpus), [duplicates.Config()], tmp_path / "sifted")
     monkeypatch.setattr(duplicates.Config, "judge", None)  # would fail if it were called
-    [again] = sift([corpus], [duplicates.Config()], tmp_path / "sifted")
+    [again] = sift(_read(corpus), [duplicates.Config()], tmp_path / "sifted")
     assert list(again.rows()) == list(first.rows()) and again.notes() == first.notes()
     assert again.digest() == first.digest() != corpus.digest()
     changed = _corpus(tmp_path, "a", "a", "c")
     with pytest.raises(TypeError):
-        sift([changed], [duplicates.Config()], tmp_path / "sifted")
+        sift(_read(changed), [duplicates.Config()], tmp_path / "sifted")
 
 
 def test_a_filter_of_fields_that_a_row_has_not_is_refused(tmp_path):
@@ -129,7 +134,7 @@ def test_near_duplicates_are_those_whose_shingles_resemble_each_other(tmp_path):
 def test_a_near_duplicate_names_what_it_resembles(tmp_path):
     poem = "窗前明月光，疑是地上霜。举头望明月，低头思故乡。"
     corpus = _corpus(tmp_path, "something else altogether", poem, poem.replace("窗前", "床前"))
-    [kept] = sift([corpus], [near_duplicates.Config(threshold=0.5, size=3)], tmp_path / "sifted")
+    [kept] = sift(_read(corpus), [near_duplicates.Config(threshold=0.5, size=3)], tmp_path / "sifted")
     assert (
         "d.jsonl:3 '床前明月光，" in kept.notes()[0] and f"(resembles {tmp_path / 'd.jsonl'}:2 by 0." in kept.notes()[0]
     )
@@ -184,8 +189,32 @@ def test_what_a_format_refuses_can_be_left_out(tmp_path, ours):
     rows[2] |= {"chosen": "b", "rejected": "b"}
     form = unreadable.Config(format="preference", tokenizer=str(tmp_path / "tokenizer"))
     assert _kept(tmp_path, form, *rows) == [0]
-    [kept] = sift([_corpus(tmp_path, *rows)], [form], tmp_path / "sifted")
+    [kept] = sift(_read(_corpus(tmp_path, *rows)), [form], tmp_path / "sifted")
     assert ":2 'a\\nb' (must have the field 'rejected', but found the fields 'prompt', 'chosen')" in kept.notes()[0]
+
+
+def test_rows_are_read_as_the_run_reads_them_unless_told(tmp_path, ours):
+    """Each corpus by its own format and all with the run's tokenizer, whose chat template has turns alternate."""
+    begun, twice = "\n\nHuman: a\n\nAssistant:", " b\n\nAssistant:"
+    pairs = [{"chosen": begun + more + " c", "rejected": begun + more + " d"} for more in ("", twice, "")]
+    talks = [{"messages": [{"role": role, "content": "a"} for role in roles]} for roles in (("user", "assistant"), ())]
+    corpora = [_corpus(tmp_path, *pairs, name="pairs"), _corpus(tmp_path, *talks, name="talks")]
+    sources = [Source(*each, lambda: ours) for each in zip(corpora, (preference.Config(), auto.Config()), strict=True)]
+    left = [
+        [row.where[-1] for row in kept.rows()] for kept in sift(sources, [unreadable.Config()], tmp_path / "sifted")
+    ]
+    assert left == [["1", "3"], ["1"]]
+    told = [unreadable.Config(format={"kind": "preference", "plain": True})]
+    assert [kept.dropped for kept in sift(sources, told, tmp_path / "sifted")] == [0, 2]
+    with pytest.raises(Refusal, match=r"filter unreadable must know the tokenizer .* found one that is to be learned"):
+        sift(_read(*corpora), [unreadable.Config()], tmp_path / "sifted")
+
+
+def test_rows_without_a_class_are_left_out_where_others_name_theirs(tmp_path, ours):
+    rows = [{"text": "a", "label": "x"}, {"text": "b"}, {"text": "c", "label": None}, {"text": "d", "label": "y"}]
+    source = Source(_corpus(tmp_path, *rows), classes.Config(), lambda: ours)
+    [kept] = sift([source], [unreadable.Config()], tmp_path / "sifted")
+    assert [row.data["text"] for row in kept.rows()] == ["a", "d"]
 
 
 @pytest.mark.parametrize(
@@ -217,7 +246,7 @@ def test_a_piece_of_thirteen_words_of_the_evaluation_is_found(tmp_path):
     ]
     form = _against(tmp_path, ASKED, VERSE, then="drop")
     assert _kept(tmp_path, form, *training) == [1, 2, 4]
-    [kept] = sift([_corpus(tmp_path, *training)], [form], tmp_path / "sifted")
+    [kept] = sift(_read(_corpus(tmp_path, *training)), [form], tmp_path / "sifted")
     assert "2 of 5 rows left out by contamination" in kept.notes()[0]
     assert "(evaluated: 'to 48 of her friends in april and then she sold half as')" in kept.notes()[0]
 

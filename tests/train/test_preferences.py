@@ -73,6 +73,31 @@ def test_a_pair_that_is_too_long_is_dropped_and_said():
     assert data.passed_over() == ["1 documents (11 tokens) are longer than the context and left out"]
 
 
+def test_rows_that_cannot_be_read_are_left_out_of_what_is_held_out_too(tmp_path, capsys):
+    """By the tokenizer and the format of the run, counted and said; what was decided is kept for a run that goes on."""
+    changes, bad = base(tmp_path), json.dumps({"prompt": "a ", "chosen": "b"}) + "\n"
+    lines = (tmp_path / "pairs.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "pairs.jsonl").write_text("".join([*lines[:20], bad, *lines[20:]]))
+    (tmp_path / "held.jsonl").write_text("".join([*lines[:6], bad, bad]))
+    changes |= {"held_out": {"kind": "files", "path": str(tmp_path / "held.jsonl")}, "train.steps": 2}
+    with pytest.raises(Refusal, match=r"pairs\.jsonl:21 must have the field 'rejected'"):
+        run(recipe(tmp_path, changes, "refused"))
+    given = recipe(tmp_path, changes | {"filter": ["unreadable"]}, "filtered")
+    looked(given)
+    assert "8 rows: 0 refused, 2 left out by unreadable, 0 empty, 6 documents" in capsys.readouterr().out
+    assert run(given).finished
+    said = capsys.readouterr().err
+    assert "training: 40 documents of 41 rows (1 left out by filters" in said
+    assert "held out: 6 documents of 8 rows (2 left out by filters" in said
+    assert (
+        "held.jsonl: 2 of 8 rows left out by unreadable, such as" in said and "must have the field 'rejected'" in said
+    )
+    decided = sorted((tmp_path / "filtered" / "tokens").glob("sift-*"))
+    assert run(given).finished and sorted((tmp_path / "filtered" / "tokens").glob("sift-*")) == decided
+    named = changes | {"filter": [{"kind": "unreadable", "tokenizer": str(tmp_path / "base")}]}
+    assert run(recipe(tmp_path, named, "named")).finished
+
+
 def test_a_prompt_that_fills_the_context_is_refused_with_its_place():
     with pytest.raises(
         Refusal,

@@ -44,7 +44,7 @@ def report(
     worst
         how many of the pairs told wrong are shown, the worst first
     drop
-        leave out pairs that are too long for the model, and say how many
+        leave out pairs that are too long for the model and rows that cannot be read, and say how many
     """
     from viva import api
     from viva.align import vouched
@@ -59,7 +59,7 @@ def report(
     loaded = api.load(where)
     learned = None
     if train is not None:
-        learned, _ = scored.read(files.Config(path=train).rows(), form, loaded.tokenizer)
+        learned, *_ = scored.read(files.Config(path=train).rows(), form, loaded.tokenizer, drop)
     found = scored.score(loaded.model, loaded.tokenizer, form, files.Config(path=data).rows(), drop)
     told = measure(data, form, found, learned, worst)
     text = page(told)

@@ -53,7 +53,7 @@ class _Preview:
         """What a run would begin with or, if it would be refused, why, and what else is wrong with its rows."""
         try:
             claimable(self.recipe)
-            self.sifted = sources.sifted(self.recipe, self.made)
+            self.sifted = start.sifted(self.recipe, self.made)
             tokens = self._tokenizer()
             parts = start.parts(self.recipe, Path(self.recipe.out), self.made)
             job, state = assembled(self.recipe, self.made, parts)
@@ -82,7 +82,7 @@ class _Preview:
         """What became of the rows, corpus by corpus."""
         yield from self._side("training", self.sifted.data, parts.train, parts)
         if parts.valid is not None:
-            corpus = self.sifted.data if self.recipe.held_out is None else self.recipe.held_out
+            corpus = self.sifted.data if self.recipe.held_out is None else self.sifted.held_out
             yield from self._side("held out", corpus, parts.valid, parts)
 
     def _side(self, name: str, corpus: Corpus, data: Data, parts: Parts) -> Iterator[Part]:
@@ -102,7 +102,7 @@ class _Preview:
 
     def _form(self, corpus: Corpus, source: Source, first: Format | None) -> Format:
         """What a source's rows are read by; those to hold out, where they are no mixture, by the data's format."""
-        if first is not None and corpus is self.recipe.held_out and not isinstance(corpus, mixture.Config):
+        if first is not None and corpus is self.sifted.held_out and not isinstance(corpus, mixture.Config):
             return first
         return getattr(source, "format", None) or self.recipe.format
 
@@ -122,7 +122,7 @@ class _Preview:
             self.notes.append("no filter has left out any row here: something is refused before they could")
         form = self._checked(report, "data", self.sifted.data, tokens, known)
         if self.recipe.held_out is not None:
-            self._checked(report, "held out", self.recipe.held_out, tokens, known, form)
+            self._checked(report, "held out", self.sifted.held_out, tokens, known, form)
         if report.refused[0].of_a_row(report.parts):
             report.refused = self._of_the_model(form, tokens) if form is not None else []
         report.refused += self._of_the_tokenizer(report.parts)

@@ -1,10 +1,11 @@
 """What a run reads: the rows that its filters leave, the parts of a mixture with their formats, their documents."""
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from viva.base.errors import Refusal
+from viva.base.errors import Refusal, notices
 from viva.text.cache import documents
 from viva.text.cache.documents import Documents
 from viva.text.cache.joined import Joined
@@ -13,27 +14,63 @@ from viva.text.rows.corpus import mixture
 from viva.text.rows.corpus.mixture import Part
 from viva.text.rows.fields import Format
 from viva.text.rows.row import Corpus
-from viva.text.rows.sift import sift
+from viva.text.rows.sift import Filter, Source, sift
 from viva.text.rows.split import Part as Side
 from viva.text.rows.split import split
 from viva.text.tokens.tokenizer import Tokenizer
+from viva.train import checkpoint
 from viva.train.data import Share
 from viva.train.recipe import Recipe
 
 TRAINING, HELD_OUT = "the training data", "the held-out data"
 TOKENS = "tokens"  # the folder, in that of the run, of what filters decided and of the token caches
 
+Known = Callable[[], Tokenizer] | None  # the run's tokenizer; None where it is to be learned from the rows first
 
-def sifted(recipe: Recipe, out: Path) -> Recipe:
-    """The recipe, with the rows of its data that its filters leave."""
+
+def sifted(recipe: Recipe, out: Path, tokenizer: Known) -> Recipe:
+    """The recipe, with the rows that its filters leave: of its data and, by those of them that look for what the run
+    cannot read, of what is held out.
+    """
     if not recipe.filter:
         return recipe
-    parts = parts_of(recipe.data)
-    kept = sift([part.data for part in parts], recipe.filter, out / TOKENS)
-    if not isinstance(recipe.data, mixture.Config):
-        return recipe.model_copy(update={"data": kept[0]})
+    filters = [_located(each) for each in recipe.filter]
+    data = _left(recipe.data, recipe.format, filters, out, tokenizer)
+    reading = [each for each in filters if each.reads]
+    if recipe.held_out is None or not reading:
+        return recipe.model_copy(update={"data": data})
+    held_out = _left(recipe.held_out, _format_held_out(recipe, data), reading, out, tokenizer)
+    return recipe.model_copy(update={"data": data, "held_out": held_out})
+
+
+def _left(corpus: Corpus, form: Format, filters: Sequence[Filter], out: Path, tokenizer: Known) -> Corpus:
+    """The corpus, with the rows that filters leave."""
+    parts = parts_of(corpus)
+    kept = sift([Source(part.data, part.format or form, tokenizer) for part in parts], filters, out / TOKENS)
+    if not isinstance(corpus, mixture.Config):
+        return kept[0]
     parts = tuple(part.model_copy(update={"data": rows}) for part, rows in zip(parts, kept, strict=True))
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"parts": parts})})
+    return corpus.model_copy(update={"parts": parts})
+
+
+def _format_held_out(recipe: Recipe, data: Corpus) -> Format:
+    """The format of rows to hold out, of which those of a mixture may have others: that of the data, settled by it."""
+    if isinstance(recipe.held_out, mixture.Config):
+        return recipe.format
+    first = parts_of(data)[0]
+    with notices(lambda notice: None):  # it is said when the run settles its own
+        return (first.format or recipe.format).settled(first.data)
+
+
+def _located(each: Filter) -> Filter:
+    """A filter that may name a tokenizer as a recipe may: by a run, too."""
+    name = getattr(each, "tokenizer", None)
+    return each if name is None else each.model_copy(update={"tokenizer": str(place_of(name))})
+
+
+def place_of(tokenizer: str) -> str | Path:
+    """Where a tokenizer lies that is named: in that file or folder, or in a run's checkpoint."""
+    return checkpoint.located(tokenizer) if Path(tokenizer).is_dir() else tokenizer
 
 
 def parts_of(corpus: Corpus) -> tuple[Part, ...]:

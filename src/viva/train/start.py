@@ -4,7 +4,7 @@ import json
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import torch
@@ -49,7 +49,7 @@ def _tokenizer(recipe: Recipe, out: Path) -> tuple[Tokenizer, Grown | None]:
 def _place(recipe: Recipe, out: Path) -> str | Path:
     """Where the tokenizer lies, which is trained first if need be."""
     if isinstance(recipe.tokenizer, str):
-        return checkpoint.located(recipe.tokenizer) if Path(recipe.tokenizer).is_dir() else recipe.tokenizer
+        return sources.place_of(recipe.tokenizer)
     if recipe.init is not None and recipe.tokenizer is None:
         return checkpoint.located(recipe.init)
     if not (out / TOKENIZER / "tokenizer.json").is_file():
@@ -238,15 +238,13 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     """
     begun, passed = checkpoint.newest(out)
     kept = kept or out
-    recipe = sources.sifted(recipe, kept)
+    recipe = sifted(recipe, kept, begun)
     source = begun or (recipe.init and checkpoint.located(recipe.init))
     read = sources.settled(recipe, recipe.data, source and folder.labels(source))  # once: it may go over all rows
     form = read[0].format
     for part in read:
         recipe.objective.require_rows(part.format)
-    # a run that was begun has its tokenizer in every checkpoint; where its `init` lies now does not matter
-    own = begun is not None and recipe.init is not None and recipe.tokenizer is None
-    tokens, more = (Tokenizer.load(begun), None) if own else _tokenizer(recipe, out if begun else kept)
+    tokens, more = _begun_with(recipe, out if begun else kept, begun)
     tokens = _framing(recipe, tokens)
     config, found = resumed(recipe, begun, tokens) if begun else model(recipe, form, tokens, more)
     _freeze(found, recipe.train.freeze)
@@ -267,6 +265,23 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     parent = _parent(recipe, begun)
     made = recipe.adapter and _adapter(recipe, begun, found, parent)
     return Parts(tokens, form, config, found, train, valid, begun, passed, parent, added, made)
+
+
+def sifted(recipe: Recipe, kept: Path, begun: Path | None = None) -> Recipe:
+    """The recipe with the rows that its filters leave; what is decided is kept in `kept`. They may ask for the run's
+    tokenizer, unless that is learned from the rows that they leave.
+    """
+    is_named = isinstance(recipe.tokenizer, str) or (recipe.init is not None and recipe.tokenizer is None)
+    known = cache(lambda: _framing(recipe, _begun_with(recipe, kept, begun)[0])) if is_named else None
+    return sources.sifted(recipe, kept, known)
+
+
+def _begun_with(recipe: Recipe, kept: Path, begun: Path | None) -> tuple[Tokenizer, Grown | None]:
+    """The tokenizer of a run, and what the tokens that are added to it were made of before. One that was begun from
+    `init` has it in every checkpoint; where its `init` lies now does not matter.
+    """
+    own = begun is not None and recipe.init is not None and recipe.tokenizer is None
+    return (Tokenizer.load(begun), None) if own else _tokenizer(recipe, kept)
 
 
 def _adapter(recipe: Recipe, begun: Path | None, found: Transformer, parent: str) -> Adapter:

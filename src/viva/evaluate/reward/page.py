@@ -13,6 +13,7 @@ def page(report: Report) -> str:
     flags = [f"- {flag}" for flag in report.flags] or ["nothing is to be said against it"]
     fields = "".join(f", {name} {value}" for name, value in report.form.items())
     left_out = f" {report.left_out:,} more are too long for the model and left out." if report.left_out else ""
+    left_out += f" {report.unread:,} more rows cannot be read and are left out." if report.unread else ""
     lines = [f"{report.pairs:,} pairs of {report.data}, read by the format preference{fields}.{left_out}", "", *flags]
     parts = {
         "Pairs told right": _accuracy(report),

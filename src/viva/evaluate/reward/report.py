@@ -24,15 +24,17 @@ class Wrong:
 
 @dataclass(frozen=True)
 class Report:
-    """`form` is how rows were read, `left_out` how many further pairs are too long for the model. `learned`: how many
-    pairs the baselines learned from, None where each part of the pairs was told by what the others teach. `flags` say
-    in words what is to be known before the model is used; of `worst`, the worst comes first.
+    """`form` is how rows were read, `left_out` how many further pairs are too long for the model, `unread` how many
+    rows cannot be read. `learned`: how many pairs the baselines learned from, None where each part of the pairs was
+    told by what the others teach. `flags` say in words what is to be known before the model is used; of `worst`, the
+    worst comes first.
     """
 
     data: str
     form: dict
     pairs: int
     left_out: int
+    unread: int
     learned: int | None
     accuracy: Share
     baselines: dict[str, Beside]
@@ -58,6 +60,7 @@ def measure(data: str, form: Format, scored: Scored, train: Pairs | None = None,
         form=form.model_dump(mode="json", exclude_defaults=True),
         pairs=len(apart),
         left_out=scored.left_out,
+        unread=scored.unread,
         learned=None if train is None else len(train.where),
         accuracy=accuracy,
         baselines=others,

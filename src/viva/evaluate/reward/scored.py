@@ -13,6 +13,7 @@ from viva.base.errors import Notice, Refusal, counted, notices
 from viva.infer.together import read_together, require_fit
 from viva.infer.use import require_head
 from viva.model.whole import Whole
+from viva.text.preflight.check import examples
 from viva.text.rows.format.preference import Config as Format
 from viva.text.rows.row import Row
 from viva.text.tokens.tokenizer import Tokenizer
@@ -46,11 +47,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Scored:
-    """`rewards` [N, 2] of the answers of `pairs`; `left_out`: how many other pairs are too long for the model."""
+    """`rewards` [N, 2] of the answers of `pairs`; `left_out`: how many other pairs are too long for the model;
+    `unread`: how many rows cannot be read.
+    """
 
     pairs: Pairs
     rewards: np.ndarray
     left_out: int = 0
+    unread: int = 0
 
     @cached_property
     def margins(self) -> np.ndarray:
@@ -58,30 +62,41 @@ class Scored:
         return self.rewards[:, 0] - self.rewards[:, 1]
 
 
-def read(rows: Iterable[Row], form: Format, tokenizer: Tokenizer) -> tuple[Pairs, list[list[int]]]:
-    """The pairs in `rows`, and the ids of both wholes of each, one after the other."""
+def read(
+    rows: Iterable[Row], form: Format, tokenizer: Tokenizer, drop: bool = False
+) -> tuple[Pairs, list[list[int]], int]:
+    """The pairs in `rows`, the ids of both wholes of each, one after the other, and how many rows are not read: refused
+    unless it is to `drop` them, and then said.
+    """
     rows, said = list(rows), Counter()
     with notices(lambda notice: said.update([notice])):
-        examples = form.examples(rows, tokenizer)
+        made = list(zip(rows, examples(rows, form, tokenizer), strict=True))
+    refused = [found for _, found in made if isinstance(found, Refusal)]
+    if refused and not drop:
+        raise refused[0]
+    if refused:
+        said[f"{len(refused):,} of {len(rows):,} rows cannot be read and are left out, such as {refused[0]}"] = 1
     for sentence in counted(said):
         warnings.warn(Notice(sentence), stacklevel=2)
+    made = [(row, found) for row, found in made if not isinstance(found, Refusal)]
     wholes, sides = [], []
-    for made in examples:
-        parts = [(made.ids[: made.cut], made.mask[: made.cut]), (made.ids[made.cut :], made.mask[made.cut :])]
+    for _, pair in made:
+        parts = [(pair.ids[: pair.cut], pair.mask[: pair.cut]), (pair.ids[pair.cut :], pair.mask[pair.cut :])]
         answers = [[number for number, learned in zip(*part, strict=True) if learned] for part in parts]
         wholes += [ids for ids, _ in parts]
         sides.append(tuple(Side(tokenizer.decode(answer, skip_special=True), len(answer)) for answer in answers))
-    return Pairs([row.where for row in rows], sides), wholes
+    return Pairs([row.where for row, _ in made], sides), wholes, len(refused)
 
 
 def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row], drop: bool = False) -> Scored:
     """What the model says of every pair.
 
     Refused: a model without the head `regress`, rewards that are not finite or all the same, data without pairs and,
-    unless it is to `drop` these, pairs of which an answer is too long to be read with its prompt.
+    unless it is to `drop` these, rows that cannot be read and pairs of which an answer is too long to be read with its
+    prompt.
     """
     require_head(model, "regress")
-    pairs, wholes = read(rows, form, tokenizer)
+    pairs, wholes, unread = read(rows, form, tokenizer, drop)
     couples = zip(wholes[::2], wholes[1::2], strict=True)
     fits = [max(map(len, couple)) <= model.spec.context for couple in couples]
     if drop:
@@ -97,4 +112,4 @@ def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row],
     if np.ptp(rewards) == 0:
         found = f"{rewards[0]:g} for all of {len(rewards):,} answers"
         raise Refusal("a reward must tell answers apart", found, "train the model, or load an intact one")
-    return Scored(pairs, rewards.reshape(-1, 2), fits.count(False))
+    return Scored(pairs, rewards.reshape(-1, 2), fits.count(False), unread)

@@ -130,21 +130,9 @@ class _Usable:
     def _settling(self, rows: Iterator[Row]) -> Iterator[Row]:
         first, any_settles = None, False
         for row in rows:
-            try:
-                self.form.settled(_One(row))
-            except Refusal as refusal:
+            if (refusal := self.form.unsettled_by(row)) is not None:
                 first = first or refusal
             else:
                 any_settles = True
                 yield row
         self.why = None if any_settles else first
-
-
-@dataclass(frozen=True)
-class _One:
-    """A corpus of one row."""
-
-    row: Row
-
-    def rows(self) -> Iterator[Row]:
-        yield self.row

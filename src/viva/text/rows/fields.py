@@ -3,7 +3,8 @@
 import json
 import math
 import warnings
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any, ClassVar
 
@@ -38,6 +39,14 @@ class Format(Config):
         """
         return self
 
+    def unsettled_by(self, row: Row) -> Refusal | None:
+        """Why this row alone cannot tell what must be known of all rows; None where it can."""
+        try:
+            self.settled(_One(row))
+        except Refusal as refusal:
+            return refusal
+        return None
+
     def classes(self) -> tuple[str, ...] | None:
         """The names of the classes of rows or words, in the order of their numbers; None where there are none."""
         return None
@@ -67,6 +76,16 @@ class Format(Config):
         drafts = [self.draft(row, tokenizer) for row in rows]
         made = iter(encode(tokenizer, [draft for draft in drafts if draft is not None]))
         return [None if draft is None else next(made) for draft in drafts]
+
+
+@dataclass(frozen=True)
+class _One:
+    """A corpus of one row."""
+
+    row: Row
+
+    def rows(self) -> Iterator[Row]:
+        yield self.row
 
 
 def told(data: dict[str, Any]) -> dict[str, tuple[str, ...]]:

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -14,8 +14,10 @@ from viva.base.choice import tagged
 from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.base.files import read_json, write_text
+from viva.text.rows.fields import Format
 from viva.text.rows.row import Corpus, Row, strings
 from viva.text.tokens.fingerprint import digest
+from viva.text.tokens.tokenizer import Tokenizer
 
 VERSION = 2  # of what filters decide
 SPEAKERS = frozenset({"role", "from"})  # fields that name who speaks, and say nothing themselves
@@ -24,10 +26,25 @@ SHOWN = 3  # rows that each filter shows of those it takes out
 Judge = Callable[[Row], str | None]
 
 
+@dataclass(frozen=True)
+class Source:
+    """Rows that are to be filtered, and how the run reads them: by a format, and with a tokenizer unless that is to be
+    learned from the rows that are left.
+    """
+
+    corpus: Corpus
+    format: Format
+    tokenizer: Callable[[], Tokenizer] | None = None
+
+
 class Filter(Config):
     """The base of each file's Config in `filter/`. `fields`: those whose text is looked at; left out, all texts of a
     row are, however deep, but for the names of who speaks.
+
+    `reads`: whether it looks for rows that the run cannot read; then it acts on rows that are held out, too.
     """
+
+    reads: ClassVar[bool] = False
 
     fields: tuple[str, ...] | None = Field(None, min_length=1)
 
@@ -40,7 +57,11 @@ class Filter(Config):
         """A new function that is given the rows in turn, and says why one is to go; None where it may stay."""
         raise NotImplementedError
 
-    def digest(self) -> Any:
+    def judges(self, sources: Sequence[Source]) -> list[Judge]:
+        """One for the rows of each source; by default one for all, so that rows of two are compared."""
+        return [self.judge()] * len(sources)
+
+    def digest(self, sources: Sequence[Source]) -> Any:
         """All that its judgement depends on, beside the rows."""
         return tagged(self)
 
@@ -122,35 +143,35 @@ def _such_as(shown: list[str]) -> str:
     return f", such as {', '.join(shown)}" if shown else ""
 
 
-def sift(corpora: Sequence[Corpus], filters: Sequence[Filter], folder: Path) -> list[Kept]:
-    """What `filters`, one after the other, leave of each corpus. They go through all corpora in turn as if these were
+def sift(sources: Sequence[Source], filters: Sequence[Filter], folder: Path) -> list[Kept]:
+    """What `filters`, one after the other, leave of each source. They go through all of them in turn as if these were
     one, so that a row of the second may be a duplicate of one in the first.
 
     What was decided is kept in `folder` for the next time; the memory taken meanwhile is the filters' own.
     """
-    key = [VERSION, [each.digest() for each in filters], [corpus.digest() for corpus in corpora]]
+    key = [VERSION, [each.digest(sources) for each in filters], [source.corpus.digest() for source in sources]]
     place = folder / f"sift-{digest(key)[:24]}.json"
     if not place.is_file():
-        kept = _sifted(corpora, filters)
+        kept = _sifted(sources, filters)
         _require_none(kept, filters)
         write_text(place, json.dumps([_written(each) for each in kept]))
     said = read_json(place, list)
-    return [_read(corpus, each) for corpus, each in zip(corpora, said, strict=True)]
+    return [_read(source.corpus, each) for source, each in zip(sources, said, strict=True)]
 
 
-def _sifted(corpora: Sequence[Corpus], filters: Sequence[Filter]) -> list[Kept]:
-    judges = [each.judge() for each in filters]
+def _sifted(sources: Sequence[Source], filters: Sequence[Filter]) -> list[Kept]:
+    judges = [each.judges(sources) for each in filters]
     found = []
-    for corpus in corpora:
+    for number, source in enumerate(sources):
         gone, taken, read = array("q"), [Taken(kind(each)) for each in filters], 0
-        for row in corpus.rows():
-            for each, judge, by in zip(filters, judges, taken, strict=True):
-                if (why := judge(row)) is not None:
+        for row in source.corpus.rows():
+            for each, of_each, by in zip(filters, judges, taken, strict=True):
+                if (why := of_each[number](row)) is not None:
                     gone.append(read)
                     by.add(row, each.text(row), why)
                     break
             read += 1
-        found.append(Kept(corpus, gone, taken, read))
+        found.append(Kept(source.corpus, gone, taken, read))
     return found
 
 

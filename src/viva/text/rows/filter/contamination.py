@@ -4,7 +4,7 @@ https://arxiv.org/abs/2005.14165, appendix C).
 
 import unicodedata
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import regex
@@ -13,7 +13,7 @@ from pydantic import Field
 from viva.base.errors import Notice
 from viva.text.rows.corpus import files
 from viva.text.rows.row import Row, strings
-from viva.text.rows.sift import Filter, Judge
+from viva.text.rows.sift import Filter, Judge, Source
 
 CJK = r"\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 # A character of Chinese or Japanese, or else letters and digits with the marks on them: vowels of Hindi, accents
@@ -49,8 +49,8 @@ class Config(Filter):
 
         return contaminated
 
-    def digest(self) -> list:
-        return [super().digest(), [corpus.digest() for corpus in self._corpora()]]
+    def digest(self, sources: Sequence[Source]) -> list:
+        return [super().digest(sources), [corpus.digest() for corpus in self._corpora()]]
 
     def _corpora(self) -> list[files.Config]:
         return [files.Config(path=path) for path in self.against]

@@ -1,17 +1,18 @@
 """Rows whose text is too short or too long."""
 
+from collections.abc import Sequence
 from typing import Self
 
 from pydantic import Field, model_validator
 
 from viva.text.rows.row import Row
-from viva.text.rows.sift import Filter, Judge
+from viva.text.rows.sift import Filter, Judge, Source
 from viva.text.tokens.tokenizer import Tokenizer
 
 
 class Config(Filter):
-    """min, max: the least and the most characters of a row's text or, where `tokenizer` names the folder of one, its
-    tokens. A document longer than the context is another matter: train.long.
+    """min, max: the least and the most characters of a row's text or, where `tokenizer` names the folder of one or a
+    run, its tokens. A document longer than the context is another matter: train.long.
     """
 
     min: int | None = Field(None, ge=1)
@@ -37,8 +38,9 @@ class Config(Filter):
 
         return out_of_bounds
 
-    def digest(self) -> list:
-        return [super().digest(), self.tokenizer and Tokenizer.load(self.tokenizer).fingerprint.model_dump(mode="json")]
+    def digest(self, sources: Sequence[Source]) -> list:
+        read_by = self.tokenizer and Tokenizer.load(self.tokenizer).fingerprint.model_dump(mode="json")
+        return [super().digest(sources), read_by]
 
     def _tokens(self):
         tokenizer = Tokenizer.load(self.tokenizer)
