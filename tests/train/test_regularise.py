@@ -211,7 +211,7 @@ def test_an_adapter_has_no_pretrained_weights_to_go_back_to(tmp_path, pretrained
     must = "blocks whose pretrained weights are trained for mixout, but found those of an adapter, which begin anew"
     with pytest.raises(Refusal, match=must):
         job(tmp_path, pretrained | {"adapter": adapter, "train.regularise": ["mixout"]}, adapter)
-    with pytest.raises(Refusal, match="pretrained weights are trained for mixout, but found none.*freeze less"):
+    with pytest.raises(Refusal, match=r"pretrained weights are trained for mixout, but found none.*freeze less"):
         job(tmp_path, pretrained | {"train.freeze": ["decoder"], "train.regularise": ["mixout"]}, "frozen")
 
 
