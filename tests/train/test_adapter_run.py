@@ -150,6 +150,27 @@ def test_an_adapter_of_theirs_teaches_too(place, tmp_path):
         Frozen(str(tmp_path / "peft"), Ground(None, model.tokenizer, model.model), "the teacher")
 
 
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({}, "decoder"),
+        ({}, "decoder.layers.1.attention.qkv.adapter"),
+        ({"adapter": {"kind": "bottleneck", "hidden": 4}}, "decoder.layers.0"),
+        ({"adapter": {"kind": "prompt", "length": 3}}, "adapter"),
+    ],
+)
+def test_what_holds_the_adapter_is_not_frozen(place, changes, part, request):
+    with pytest.raises(
+        Refusal,
+        match=rf"must leave an adapter to be trained, but found '{part}', which holds parts of it.*base is frozen",
+    ):
+        job(
+            place,
+            CHANGES | {"init": str(place / "base"), "train.freeze": ["embedding", part]} | changes,
+            request.node.name,
+        )
+
+
 def test_a_run_counts_what_is_frozen_and_packed(place):
     """4 operations by a frozen weight, 6 by a trained one; in 4 bits a weight is one all the same."""
     learns = CHANGES | {"init": str(place / "base")}
