@@ -147,7 +147,8 @@ def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
     keep = ("head",) if adapter.head else ()
     adapt.attach(model, adapter.config, keep=keep, encode=lambda text: [0])  # whatever it begins as, it is filled
     _fill(own(model, adapter.head is not None), stored, path)
-    labels = tuple(said["labels"]) if said.get("labels") else base.labels
+    kept = base.labels if len(base.labels or ()) == getattr(config.spec().head, "labels", None) else None
+    labels = tuple(said["labels"]) if said.get("labels") else kept
     adapter = adapter.model_copy(update={"source": str(path.resolve())})
     return Loaded(config, model.eval(), tokenizer, said, base.ignored, labels), adapter
 
