@@ -176,6 +176,15 @@ def test_mixout_is_exact_under_accumulation(tmp_path, pretrained):
         torch.testing.assert_close(value, parts[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("adapter", ["lora", "bottleneck"])
+def test_an_adapter_has_no_pretrained_weights_to_go_back_to(tmp_path, pretrained, adapter):
+    must = "blocks whose pretrained weights are trained for mixout, but found those of an adapter, which begin anew"
+    with pytest.raises(Refusal, match=must):
+        job(tmp_path, pretrained | {"adapter": adapter, "train.regularise": ["mixout"]}, adapter)
+    with pytest.raises(Refusal, match=r"pretrained weights are trained for mixout, but found none.*freeze less"):
+        job(tmp_path, pretrained | {"train.freeze": ["decoder"], "train.regularise": ["mixout"]}, "frozen")
+
+
 def test_a_regularised_run_resumes_bit_for_bit(tmp_path, pretrained, monkeypatch):
     """Back from the middle, mixout still goes back to where the run began, not to the checkpoint it goes on from."""
     given = [{"kind": "neftune", "alpha": 5}, {"kind": "mixout", "p": 0.5}]
@@ -204,15 +213,6 @@ def test_r_drop_resumes_bit_for_bit(tmp_path, monkeypatch):
 def test_what_a_model_does_not_allow_is_refused(tmp_path, given, message):
     with pytest.raises(Refusal, match=message):
         job(tmp_path, {"train.regularise": [given]})
-
-
-@pytest.mark.parametrize("adapter", ["lora", "bottleneck"])
-def test_an_adapter_has_no_pretrained_weights_to_go_back_to(tmp_path, pretrained, adapter):
-    must = "blocks whose pretrained weights are trained for mixout, but found those of an adapter, which begin anew"
-    with pytest.raises(Refusal, match=must):
-        job(tmp_path, pretrained | {"adapter": adapter, "train.regularise": ["mixout"]}, adapter)
-    with pytest.raises(Refusal, match=r"pretrained weights are trained for mixout, but found none.*freeze less"):
-        job(tmp_path, pretrained | {"train.freeze": ["decoder"], "train.regularise": ["mixout"]}, "frozen")
 
 
 def test_more_refusals(tmp_path, pretrained):
