@@ -9,7 +9,8 @@ from viva.align.reply import Prompt
 from viva.align.reward import Setting, judged, model
 from viva.align.rollout import Rollout
 from viva.base.errors import Notice, Refusal
-from viva.model import folder
+from viva.model import adapt, adapter, folder
+from viva.model.adapt import lora
 from viva.model.arch import llama
 from viva.model.head import regress
 from viva.model.init import initialise
@@ -90,6 +91,24 @@ def test_a_reward_model_reads_prompt_and_reply(tokenizer, tmp_path):
     judged_alike = model.Config(path=str(tmp_path / "judge")).build(Setting(tokenizer))
     assert judged_alike([ended, replace(ended, ended=False)]) == pytest.approx([whole, alone[0]], rel=1e-4, abs=1e-6)
     assert rewards == pytest.approx(alone, rel=1e-4, abs=1e-6) and len(set(alone)) == 6
+
+
+def test_a_reward_model_may_be_an_adapter_on_its_base(tokenizer, tmp_path):
+    """Its scores are those of the model that it and its base are together."""
+    config, base = policy(tokenizer, seed=3)
+    folder.save(tmp_path / "base", config, base, tokenizer)
+    head = regress.Config()
+    made = folder.load(tmp_path / "base", head=lambda own: head).model
+    adapt.attach(made, lora.Config(), keep=("head",))
+    with torch.no_grad():
+        for parameter in made.parameters():
+            parameter.add_(0.1 * parameter.requires_grad)
+    what = {"base": str(tmp_path / "base"), "fingerprint": adapter.fingerprint(tmp_path / "base")}
+    adapter.save(tmp_path / "judge", adapter.Adapter(config=lora.Config(), head=head, **what), made, tokenizer)
+    said = Rollout(replies=2, max_new_tokens=6).drawn(base, tokenizer, prompts(tokenizer, "a cat"), seed=0)
+    rewards = judged(model.Config(path=str(tmp_path / "judge")).build(Setting(tokenizer)), said)
+    alone = [made(torch.tensor([[*reply.prompt.ids, *reply.ids]])).item() for reply in said]
+    assert rewards == pytest.approx(alone, rel=1e-4, abs=1e-6) and len(set(alone)) == 2
 
 
 def test_a_reward_model_must_read_the_same_ids_and_give_a_number(tokenizer, tmp_path):

@@ -154,6 +154,20 @@ def test_a_single_label_is_a_number(bases, tmp_path):
     close(ours(model).flatten(), scores(twin).flatten())
 
 
+@pytest.mark.parametrize(("count", "labels"), [(2, ("no", "yes")), (3, None)])
+def test_names_of_other_classes_are_not_those_of_a_new_head(bases, tmp_path, count, labels):
+    config = folder.load(bases / "roberta").config
+    config = config.model_copy(update={"head": config.fitted(classify.Config(labels=2))})
+    named = {"labels": ("no", "yes")}
+    folder.save(tmp_path / "base", config, initialise(config.spec().build(), 2), notes=named)
+    plain = opened(tmp_path / "base", num_labels=count, ignore_mismatched_sizes=True)
+    twin = shaken(peft.get_peft_model(plain, theirs_of("lora", "roberta", "SEQ_CLS"))).eval()
+    twin.save_pretrained(tmp_path / "theirs")
+    model = viva.load(tmp_path / "base", adapter=tmp_path / "theirs")
+    assert model.labels == labels
+    close(ours(model), scores(twin))
+
+
 def test_a_head_that_was_not_trained_goes_with_the_adapter_of_a_class(bases, tmp_path):
     """Theirs keeps it always, and looks for it."""
     config = folder.load(bases / "roberta-classes").config

@@ -7,11 +7,13 @@ import torch
 from safetensors.torch import load_file
 
 import viva
-from viva.base.errors import Refusal
+from viva.base.errors import Notice, Refusal
 from viva.model import adapter
 from viva.model.size import numbers
 from viva.train import checkpoint, metrics
 from viva.train.flops import train_flops
+from viva.train.objective import Ground
+from viva.train.objective._frozen import Frozen
 from viva.train.run import run
 
 from .runs import job, recipe, stop_after, straight_and_resumed, weights
@@ -117,6 +119,56 @@ def test_an_adapter_is_not_gone_on_from_without_its_base(place):
     done = run(tuned(place, out="first"))
     with pytest.raises(Refusal, match="must hold a whole model, but found an adapter without its base"):
         run(tuned(place, {"init": str(done.folder)}, out="second"))
+
+
+def test_a_run_of_an_adapter_teaches_and_is_compared_with(place):
+    """With its base, as viva.load reads it; the classes of a new head are those of the adapter's folder."""
+    done = run(tuned(place, out="teacher"))
+    ids = torch.tensor([[5, 6, 7, 8]])
+    expected = viva.load(done.folder)(ids)
+    start = {"model": None, "tokenizer": None, "init": str(place / "base")}
+    taught = {"objective": {"kind": "distill", "teacher": str(done.folder)}, "train.steps": 2}
+    work, _ = job(place, start | taught, out="taught")
+    assert torch.equal(work.objective.teacher.model(ids), expected) and not torch.equal(work.model(ids), expected)
+    assert run(recipe(place, start | taught, "taught")).finished
+    compared = Frozen(str(done.checkpoint), Ground(None, viva.load(done.folder).tokenizer, work.model), "the reference")
+    assert torch.equal(compared.model(ids), expected)
+
+
+def test_an_adapter_of_theirs_teaches_too(place, tmp_path):
+    """Whose folder has no tokenizer: its base's is asked."""
+    done = run(tuned(place, out="theirs"))
+    viva.load(done.folder).save(tmp_path / "peft", peft=True)
+    model = viva.load(place / "base")
+    with pytest.warns(Notice, match="does not say which weights it was made for"):
+        found = Frozen(str(tmp_path / "peft"), Ground(None, model.tokenizer, model.model), "the teacher").model
+    ids = torch.tensor([[5, 6, 7, 8]])
+    torch.testing.assert_close(found(ids), viva.load(done.folder)(ids))
+    said = json.loads((tmp_path / "peft" / "adapter_config.json").read_text())
+    (tmp_path / "peft" / "adapter_config.json").write_text(json.dumps(said | {"base_model_name_or_path": None}))
+    with pytest.raises(Refusal, match=r"the adapter .*peft must name its base, but found none"):
+        Frozen(str(tmp_path / "peft"), Ground(None, model.tokenizer, model.model), "the teacher")
+
+
+@pytest.mark.parametrize(
+    ("changes", "part"),
+    [
+        ({}, "decoder"),
+        ({}, "decoder.layers.1.attention.qkv.adapter"),
+        ({"adapter": {"kind": "bottleneck", "hidden": 4}}, "decoder.layers.0"),
+        ({"adapter": {"kind": "prompt", "length": 3}}, "adapter"),
+    ],
+)
+def test_what_holds_the_adapter_is_not_frozen(place, changes, part, request):
+    with pytest.raises(
+        Refusal,
+        match=rf"must leave an adapter to be trained, but found '{part}', which holds parts of it.*base is frozen",
+    ):
+        job(
+            place,
+            CHANGES | {"init": str(place / "base"), "train.freeze": ["embedding", part]} | changes,
+            request.node.name,
+        )
 
 
 def test_a_run_counts_what_is_frozen_and_packed(place):

@@ -4,6 +4,8 @@ import pytest
 import torch
 
 from viva.base.errors import Refusal
+from viva.model import adapt
+from viva.model.adapt import lora, p_tuning, prefix, prompt
 from viva.model.arch import bert, t5
 from viva.model.init import initialise
 from viva.train import checkpoint
@@ -84,6 +86,35 @@ def test_a_rate_falls_with_each_block_below_the_head(family, expected):
     model = initialise(family.TINY.model_copy(update=sizes).spec().build())
     found = by_depth(model, 1 / 2.6)
     assert {name: found[name] for name in expected} == pytest.approx({n: 2.6**-k for n, k in expected.items()})
+
+
+@pytest.mark.parametrize("kind", [prompt.Config(length=3), p_tuning.Config(length=3, hidden=4)])
+def test_virtual_tokens_stand_below_the_blocks_that_read_them(kind):
+    """All that is trained of them; of a model of two sides before the encoder, which has a layer less here."""
+    model = initialise(t5.TINY.spec().build())
+    assert (len(model.encoder.layers), len(model.decoder.layers)) == (2, 3)
+    adapt.attach(model, kind, keep=("head",))
+    found = by_depth(model, 1 / 2.6)
+    assert {name for name in found if name.startswith("adapter.")} == {
+        n for n, p in model.named_parameters() if p.requires_grad
+    }
+    assert list(found.values()) == pytest.approx([2.6**-3] * len(found))
+
+
+def test_a_prefix_stands_at_no_depth():
+    model = initialise(bert.TINY.spec().build())
+    adapt.attach(model, prefix.Config(length=3))
+    with pytest.raises(Refusal, match="must stand at a depth for its rate to fall with it, but found a prefix of all"):
+        by_depth(model, 0.5)
+
+
+def test_the_rate_of_lora_is_that_of_its_block():
+    model = initialise(bert.TINY.spec().build())
+    adapt.attach(model, lora.Config(rank=2), keep=("head",))
+    found = by_depth(model, 1 / 2.6)
+    assert found["encoder.layers.0.attention.qkv.adapter.parts.q.a"] == pytest.approx(2.6**-2)
+    assert found["encoder.layers.1.attention.qkv.adapter.parts.v.b"] == pytest.approx(2.6**-1)
+    assert found["head.dense.weight"] == 1
 
 
 def test_a_run_steps_its_parts_at_their_rates_and_resumes_with_them(tmp_path, monkeypatch):

@@ -206,6 +206,15 @@ def test_mixout_is_exact_under_accumulation(tmp_path, pretrained):
         torch.testing.assert_close(value, parts[name], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize("adapter", ["lora", "bottleneck"])
+def test_an_adapter_has_no_pretrained_weights_to_go_back_to(tmp_path, pretrained, adapter):
+    must = "blocks whose pretrained weights are trained for mixout, but found those of an adapter, which begin anew"
+    with pytest.raises(Refusal, match=must):
+        job(tmp_path, pretrained | {"adapter": adapter, "train.regularise": ["mixout"]}, adapter)
+    with pytest.raises(Refusal, match=r"pretrained weights are trained for mixout, but found none.*freeze less"):
+        job(tmp_path, pretrained | {"train.freeze": ["decoder"], "train.regularise": ["mixout"]}, "frozen")
+
+
 def test_a_regularised_run_resumes_bit_for_bit(tmp_path, pretrained, monkeypatch):
     """Back from the middle, mixout still goes back to where the run began, not to the checkpoint it goes on from."""
     given = [{"kind": "neftune", "alpha": 5}, {"kind": "mixout", "p": 0.5}]
@@ -244,14 +253,6 @@ def test_r_drop_needs_the_states_by_which_words_are_told(tmp_path):
         Refusal, match=r"a loss must tell of which states words are scored for R-Drop .* but found none"
     ):
         regularised(work.model.train(), work.data.micro_batches(0)[0])
-
-@pytest.mark.parametrize("adapter", ["lora", "bottleneck"])
-def test_an_adapter_has_no_pretrained_weights_to_go_back_to(tmp_path, pretrained, adapter):
-    must = "blocks whose pretrained weights are trained for mixout, but found those of an adapter, which begin anew"
-    with pytest.raises(Refusal, match=must):
-        job(tmp_path, pretrained | {"adapter": adapter, "train.regularise": ["mixout"]}, adapter)
-    with pytest.raises(Refusal, match="pretrained weights are trained for mixout, but found none.*freeze less"):
-        job(tmp_path, pretrained | {"train.freeze": ["decoder"], "train.regularise": ["mixout"]}, "frozen")
 
 
 def test_more_refusals(tmp_path, pretrained):

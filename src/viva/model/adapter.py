@@ -109,6 +109,26 @@ def load(path: str | Path, base: str | Path, dtype: torch.dtype | None = None) -
     return onto(folder.load(base, dtype, **ours), Path(base), Path(path))
 
 
+def base_in(path: Path, located: Callable[[str], Path]) -> Path:
+    """The folder of a model's own weights: `path`, or that of the base which the adapter in `path` names and `located`
+    finds; refused where it names none.
+    """
+    if not holds_one(path):
+        return path
+    if (base := base_of(path)) is None:
+        raise Refusal(f"the adapter {path} must name its base", "none", "write base_model_name_or_path into its config")
+    return located(base)
+
+
+def whole(path: Path, located: Callable[[str], Path], dtype: torch.dtype | None = None) -> Loaded:
+    """The model in a folder: of an adapter with the base that it names, which `located` finds."""
+    if (base := base_in(path, located)) == path:
+        return folder.load(path, dtype)
+    loaded, adapter = load(path, base, dtype)
+    adapter.config.folded(loaded.model)
+    return loaded
+
+
 def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
     """The base, read from the folder `where`, with the adapter in the folder `path`. They share the base's weights.
 
@@ -128,7 +148,8 @@ def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
     keep = ("head",) if adapter.head else ()
     adapt.attach(model, adapter.config, keep=keep, encode=lambda text: [0])  # whatever it begins as, it is filled
     _fill(own(model, adapter.head is not None), stored, path)
-    labels = tuple(said["labels"]) if said.get("labels") else base.labels
+    kept = base.labels if len(base.labels or ()) == getattr(config.spec().head, "labels", None) else None
+    labels = tuple(said["labels"]) if said.get("labels") else kept
     adapter = adapter.model_copy(update={"source": str(path.resolve())})
     return Loaded(config, model.eval(), tokenizer, said, base.ignored, labels), adapter
 

@@ -38,19 +38,27 @@ def patterned(names: list[str], patterns: dict[str, float], field: str) -> dict[
 
 
 def by_depth(model: nn.Module, layer_decay: float) -> dict[str, float]:
-    """The factor of each trainable parameter by its depth."""
+    """The factor of each trainable parameter by its depth; what makes the vectors of virtual tokens stands below the
+    stack that they stand before. Refused: a model without blocks, and a prefix, which stands in all of them.
+    """
     stacks = {name: part for name, part in model.named_modules() if part in model.stacks}
     if not stacks:
         raise Refusal(
             "a model must have blocks for a rate that falls with depth", "none", "leave train.layer_decay out"
         )
-    deepest = 1 + max(len(stack.layers) for stack in stacks.values())
+    virtual = getattr(model, "virtual", None)
+    if virtual is not None and virtual.last:
+        fix = "leave train.layer_decay out"
+        raise Refusal(
+            "what is trained must stand at a depth for its rate to fall with it", "a prefix of all layers", fix
+        )
+    deepest, before = 1 + max(len(stack.layers) for stack in stacks.values()), 1 + len(model.stacks[0].layers)
     above: dict[str, int] = {}
     for name, _ in trainable(model):
         owner = next((path for path in stacks if name.startswith(f"{path}.")), None)
         part, _, rest = name.removeprefix(f"{owner}.").partition(".")
         if owner is None:
-            above[name] = deepest if name.startswith("embedding.") else 0
+            above[name] = {"embedding": deepest, "adapter": before}.get(part, 0)
         elif part == "layers":
             above[name] = len(stacks[owner].layers) - int(rest.partition(".")[0])
         else:

@@ -187,11 +187,16 @@ def owned(found: Transformer) -> Transformer:
 
 
 def _freeze(found: Transformer, parts: tuple[str, ...]) -> None:
-    """Take these parts of the model out of training; a name that is none of its modules is refused."""
+    """Take these parts of the model out of training; refused: a name that is none of its modules, and a part that holds
+    some of an adapter, beside which the model is frozen anyway.
+    """
     modules = dict(found.named_modules())
     for name in parts:
         if name not in modules:
             raise Refusal("train.freeze must name parts of the model", repr(name), nearest(name, list(modules)[1:]))
+        if any(".adapter." in f".{name}.{own}" for own, _ in modules[name].named_parameters()):
+            fix = "leave it out, for the base is frozen already: the adapter's own fields say where it stands"
+            raise Refusal("train.freeze must leave an adapter to be trained", f"{name!r}, which holds parts of it", fix)
         modules[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in found.parameters()):
         raise Refusal("a run must have something to train", f"all frozen by {', '.join(parts)}", "freeze less")

@@ -9,7 +9,7 @@ from viva.align.reward import Base, Judge, Setting
 from viva.base.errors import Notice
 from viva.infer.together import read_together, require_fit
 from viva.infer.use import require_head
-from viva.model import folder
+from viva.model import adapter
 from viva.model.size import held
 
 
@@ -23,7 +23,7 @@ class Config(Base):
 
     def build(self, setting: Setting) -> Judge:
         where = setting.located(self.path)
-        loaded = folder.load(where, torch.float32)
+        loaded = adapter.whole(where, setting.located, torch.float32)
         loaded.tokenizer.fingerprint.require(setting.tokenizer.fingerprint, f"the reward model {where}")
         model = loaded.model.to(setting.device).eval()
         require_head(model, "regress")

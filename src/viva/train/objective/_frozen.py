@@ -1,4 +1,6 @@
-"""Another model that an objective compares with, and that never learns: the one the run began from, or a folder's."""
+"""Another model that an objective compares with, and that never learns: the one the run began from, or a folder's; an
+adapter's is read with its base.
+"""
 
 import torch
 
@@ -26,7 +28,9 @@ class Frozen:
         """
         self.device = next(ground.model.parameters()).device
         self.path = checkpoint.located(_place(name, ground, what))
-        theirs, vocabulary = Tokenizer.load(self.path), folder.architecture(self.path).vocab
+        base = adapter.base_in(self.path, checkpoint.located)
+        theirs = folder.own_tokenizer(self.path, None) or Tokenizer.load(base)
+        vocabulary = folder.architecture(base).vocab
         adapter.require_ids(theirs, ground.tokenizer, f"{what} {self.path}")
         if rows and vocabulary != ground.model.spec.vocab:
             must = f"{what} {self.path} must have a vocabulary of {ground.model.spec.vocab}, as the model that learns"
@@ -39,7 +43,7 @@ class Frozen:
     def model(self) -> Transformer:
         """In fp32, in evaluation, with weights that ask for no gradient."""
         if self._model is None:
-            found = owned(folder.load(self.path, torch.float32).model)
+            found = owned(adapter.whole(self.path, checkpoint.located, torch.float32).model)
             self._model = found.to(self.device).requires_grad_(False).eval()
         return self._model
 

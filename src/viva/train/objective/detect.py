@@ -13,7 +13,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from viva.base import machine
 from viva.base.errors import Refusal
-from viva.model import folder
+from viva.model import adapter
 from viva.model.transformer import Transformer
 from viva.text.cache.documents import Documents
 from viva.text.tokens.tokenizer import Tokenizer
@@ -66,7 +66,7 @@ class Generator:
     """A masked LM, frozen, that guesses tokens."""
 
     def __init__(self, path: str, tokenizer: Tokenizer):
-        loaded = folder.load(checkpoint.located(path), torch.float32)
+        loaded = adapter.whole(checkpoint.located(path), checkpoint.located, torch.float32)
         MaskedConfig().require(loaded.model)
         if loaded.tokenizer is not None:
             loaded.tokenizer.fingerprint.require(tokenizer.fingerprint, path)
