@@ -127,6 +127,6 @@ def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, An
 
 def aligning(plan: Plan, batch: int, lr: float) -> dict[str, Any]:
     """What the last two have in common: `batch` pairs, or prompts, a step, at a rate far below that of tuning: what a
-    few replies say of a task is mostly chance, and at twice the rate as many tasks are lost as are gained.
+    few replies say of a task is mostly chance, and at some times the rate more tasks are lost than gained.
     """
     return training(plan, lr=lr, tables=0.3, decay=0.8) | {"batch": batch}
