@@ -68,7 +68,9 @@ FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
 
 def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any]]:
-    """What RUN's replies become: a right answer and a mistake, replies with a label, or one right reply."""
+    """What RUN's replies become: a right answer and a mistake, replies with a label, or one right reply. Replies with
+    a label are all there, as often as each was drawn: to weigh rare mistakes more is to ask for others as rare.
+    """
     both = list(zip(tasks, replies, strict=True))
     if name == "pairs":
         return pairs.pairs(tasks, replies)
@@ -76,7 +78,7 @@ def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any
         return [
             {"prompt": task.question, "completion": text, "label": text == task.answer}
             for task, texts in both
-            for text in dict.fromkeys(texts)
+            for text in texts
         ]
     return [
         {"messages": [{"role": "user", "content": task.question}, {"role": "assistant", "content": task.answer}]}
