@@ -108,7 +108,8 @@ def learned(name: str, method: dict[str, Any], given: argparse.Namespace) -> flo
         recipe |= {"data": {"kind": "files", "path": str(file)}, "format": {"kind": FORMATS[kept]}}
     left = max(given.minutes - spent / 60, 0.1)
     train = TRAIN | recipe["train"] | {"minutes": left}
-    viva.train({**recipe, "out": str(out), "init": given.run, "valid": 0.0, "train": train})
+    if not viva.train({**recipe, "out": str(out), "init": given.run, "valid": 0.0, "train": train}).finished:
+        raise SystemExit(f"{name} was asked to stop: the same command goes on")
     return spent + sum(record["seconds"] for record in metrics.read(out))
 
 
