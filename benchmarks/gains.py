@@ -39,7 +39,7 @@ TRAIN = {
 
 def prefer(loss: dict[str, Any], lr: float) -> dict[str, Any]:
     """Pairs of an answer and a mistake. An answer has some three tokens: at the usual beta of 0.1 nothing would hold
-    its log-probability, which falls with that of the mistake.
+    its log-probability, which falls with that of the mistake. At higher rates more tasks are lost on the way.
     """
     return {"rows": "pairs", "objective": {"kind": "dpo", "loss": loss}, "train": {"batch": 32, "lr": lr}}
 
@@ -53,11 +53,11 @@ METHODS: dict[str, dict[str, Any]] = {
     "continued tuning": {"data": {**TASKS["data"], "count": 50_000}, "format": TASKS["format"], "train": {"lr": 5e-3}},
     "rejection sampling": {"rows": "right", "train": {"batch": 8, "lr": 2e-3}},
     "raft": play({"kind": "raft", "least": 1.0, **ROLLOUT}, lr=1e-3),
-    "dpo": prefer({"kind": "sigmoid", "beta": 1.0}, lr=3e-4),
-    "ipo": prefer({"kind": "ipo", "beta": 0.5}, lr=3e-4),
-    "orpo": prefer({"kind": "orpo", "weight": 0.5}, lr=3e-4),
-    "simpo": prefer({"kind": "simpo"}, lr=2e-4),
-    "kto": {"rows": "judged", "objective": {"kind": "kto", "beta": 1.0}, "train": {"batch": 64, "lr": 3e-4}},
+    "dpo": prefer({"kind": "sigmoid", "beta": 1.0}, lr=1.5e-4),
+    "ipo": prefer({"kind": "ipo", "beta": 0.5}, lr=1.5e-4),
+    "orpo": prefer({"kind": "orpo", "weight": 0.5}, lr=1.5e-4),
+    "simpo": prefer({"kind": "simpo"}, lr=1.5e-4),
+    "kto": {"rows": "judged", "objective": {"kind": "kto", "beta": 1.0}, "train": {"batch": 64, "lr": 1.5e-4}},
     "online dpo": play({"kind": "online_dpo", "loss": {"kind": "sigmoid", "beta": 1.0}, **ROLLOUT}, lr=5e-4),
     "grpo": play(GRPO, lr=3e-4),
     "rloo": play(GRPO | {"advantage": "rloo", "average": "constant"}, lr=3e-4),
@@ -68,7 +68,9 @@ FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
 
 def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any]]:
-    """What RUN's replies become: a right answer and a mistake, replies with a label, or one right reply."""
+    """What RUN's replies become: a right answer and a mistake, replies with a label, or one right reply. Replies with
+    a label are all there, as often as each was drawn: to weigh rare mistakes more is to ask for others as rare.
+    """
     both = list(zip(tasks, replies, strict=True))
     if name == "pairs":
         return pairs.pairs(tasks, replies)
@@ -76,7 +78,7 @@ def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any
         return [
             {"prompt": task.question, "completion": text, "label": text == task.answer}
             for task, texts in both
-            for text in dict.fromkeys(texts)
+            for text in texts
         ]
     return [
         {"messages": [{"role": "user", "content": task.question}, {"role": "assistant", "content": task.answer}]}
@@ -106,7 +108,8 @@ def learned(name: str, method: dict[str, Any], given: argparse.Namespace) -> flo
         recipe |= {"data": {"kind": "files", "path": str(file)}, "format": {"kind": FORMATS[kept]}}
     left = max(given.minutes - spent / 60, 0.1)
     train = TRAIN | recipe["train"] | {"minutes": left}
-    viva.train({**recipe, "out": str(out), "init": given.run, "valid": 0.0, "train": train})
+    if not viva.train({**recipe, "out": str(out), "init": given.run, "valid": 0.0, "train": train}).finished:
+        raise SystemExit(f"{name} was asked to stop: the same command goes on")
     return spent + sum(record["seconds"] for record in metrics.read(out))
 
 

@@ -92,7 +92,7 @@ def preferences(plan: Plan, tuned: Path, out: Path) -> dict[str, Any]:
         "format": {"kind": "preference"},
         "valid": 0.0,
         "objective": {"kind": "dpo", "loss": {"kind": "sigmoid", "beta": 1.0}},
-        "train": aligning(plan, batch=32) | plan.lengths["preferences"],
+        "train": aligning(plan, batch=32, lr=1.5e-4) | plan.lengths["preferences"],
     }
 
 
@@ -107,7 +107,7 @@ def reward(plan: Plan, preferred: Path, out: Path) -> dict[str, Any]:
         "format": {"kind": "messages"},
         "valid": 0.01,
         "objective": {"kind": "grpo", "reward": "interpreter", "rollout": {"replies": 4, "max_new_tokens": 24}},
-        "train": aligning(plan, batch=128) | plan.lengths["reward"],
+        "train": aligning(plan, batch=128, lr=3e-4) | plan.lengths["reward"],
     }
 
 
@@ -125,8 +125,8 @@ def training(plan: Plan, lr: float, tables: float, decay: float) -> dict[str, An
     }
 
 
-def aligning(plan: Plan, batch: int) -> dict[str, Any]:
-    """What the last two have in common: `batch` pairs, or prompts, a step, at a rate far below that of tuning, for what
-    a few replies say of a task is mostly chance.
+def aligning(plan: Plan, batch: int, lr: float) -> dict[str, Any]:
+    """What the last two have in common: `batch` pairs, or prompts, a step, at a rate far below that of tuning: what a
+    few replies say of a task is mostly chance, and at some times the rate more tasks are lost than gained.
     """
-    return training(plan, lr=3e-4, tables=0.3, decay=0.8) | {"batch": batch}
+    return training(plan, lr=lr, tables=0.3, decay=0.8) | {"batch": batch}
