@@ -116,7 +116,7 @@ def told_apart(given: argparse.Namespace, name: str) -> str:
 
 
 def last(run: Path) -> Path:
-    """The last checkpoint: of held-out pairs the loss turns up before it, as the model gets too sure, the accuracy not."""
+    """The last checkpoint: the accuracy of held-out pairs still rises when the model gets too sure and their loss too."""
     return max((run / "checkpoints").glob("step-*"))
 
 
