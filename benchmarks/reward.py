@@ -116,7 +116,7 @@ def told_apart(given: argparse.Namespace, name: str) -> str:
 
 
 def last(run: Path) -> Path:
-    """The last checkpoint: the accuracy of held-out pairs still rises when the model gets too sure and their loss too."""
+    """The last checkpoint: held-out pairs are told right more often to the end, though their loss turns up before."""
     return max((run / "checkpoints").glob("step-*"))
 
 
