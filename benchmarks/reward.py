@@ -37,8 +37,10 @@ CHANGES = {
     "hh_rlhf": {},
     "alpaca_eval_pairs": {
         "format.within": None,  # nearly all of a pair is its answers
-        "train.context": 512,
-        "train.freeze": ["embedding", "encoder.layers.0", "encoder.layers.1"],
+        "valid": 0.05,
+        "train.epochs": 1.5,
+        "train.lr": 2e-4,
+        "train.freeze": ["embedding", *(f"encoder.layers.{n}" for n in range(3))],
     },
 }
 KINDS = {"train.epochs": 1, "train.lr": 1e-4, "train.context": 256, "train.long": "drop", "train.eval_every": 100}
@@ -53,8 +55,8 @@ TESTS = {
     },
     "alpaca_eval_pairs": {
         "pandalm_test": (("human_judged_pairs/pandalm_test", ""), ALPACA),
-        "llmbar, natural": ((LLMBAR, "Natural"), ALPACA),
-        "llmbar, adversarial": ((LLMBAR, "Adversarial"), ALPACA),
+        "llmbar-natural": ((LLMBAR, "Natural"), ALPACA),
+        "llmbar-adversarial": ((LLMBAR, "Adversarial"), ALPACA),
         "test": (("alpaca_eval_pairs/test", ""), ALPACA),
     },
 }
@@ -113,13 +115,17 @@ def told_apart(given: argparse.Namespace, name: str) -> str:
     return str(viva.train(tree, {"out": str(out), "init": given.init} | KINDS).folder)
 
 
-def reported(out: Path, name: str, test: Path, train: Path) -> None:
+def last(run: Path) -> Path:
+    """The last checkpoint: held-out pairs are told right more often to the end, though their loss turns up before."""
+    return max((run / "checkpoints").glob("step-*"))
+
+
+def reported(model: Path, out: Path, test: Path, train: Path) -> None:
     """Print a report in full, and its main figures in a line."""
-    place = out.with_name(f"{out.name}-{name}".replace(", ", "-"))
-    verb(["reward", "report", str(out), "--data", str(test), "--train", str(train), "--drop", "--out", str(place)])
-    found = json.loads((place / vouched.FILE).read_text(encoding="utf-8"))
+    verb(["reward", "report", str(model), "--data", str(test), "--train", str(train), "--drop", "--out", str(out)])
+    found = json.loads((out / vouched.FILE).read_text(encoding="utf-8"))
     figures = {key: found[key] for key in ("pairs", "left_out", "accuracy", "baselines", "flags")}
-    print(f"{out.name}, {name}: {json.dumps(figures)}", flush=True)
+    print(f"{out.name}: {json.dumps(figures)}", flush=True)
 
 
 def main() -> None:
@@ -139,7 +145,7 @@ def main() -> None:
         viva.train(RECIPES / "reward-hh.yaml", told | CHANGES[name] | changes)
         print(f"{name}: trained in {(time.monotonic() - started) / 60:.1f} min", flush=True)
         for each, (test, train) in TESTS[name].items():
-            reported(out, each, pairs[test], pairs[train])
+            reported(last(out), out.with_name(f"{name}-{each}"), pairs[test], pairs[train])
 
 
 if __name__ == "__main__":
