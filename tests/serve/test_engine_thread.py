@@ -151,10 +151,10 @@ def test_a_task_that_is_cancelled_takes_its_request_back(when, engine):
         with pytest.raises(asyncio.CancelledError):
             await task
         held.set()
+        await asyncio.to_thread(until, lambda: idle(engine) and engine._inbox.empty())  # the loop is still there
         engine.core.add = add
 
     asyncio.run(leave())
-    until(lambda: idle(engine) and engine._inbox.empty())
     assert len(deltas) < 150  # of 200
     assert engine.alive and engine.generate(["one"], **WARM)
 
