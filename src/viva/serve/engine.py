@@ -125,6 +125,22 @@ class Engine:
         self._send(take)
         return told
 
+    def require(self, ids: list[int], asked: Asked, adapter: str = "") -> None:
+        """Refuse what `submit` would refuse; nothing is asked for."""
+        told: Future[None] = Future()
+
+        def taken() -> None:
+            try:
+                for number in self.core.add(ids, asked, adapter):
+                    self.core.drop(number)
+            except Exception as error:
+                told.set_exception(error)
+            else:
+                told.set_result(None)
+
+        self._send(taken)
+        told.result()
+
     def cancel(self, numbers: Sequence[int]) -> None:
         """Nobody waits for these replies any more; their blocks are free before the next step."""
 
