@@ -3,25 +3,27 @@
 import time
 
 from rich.console import Console
-from rich.progress import Progress as Bar
-from rich.progress import SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Live
 
 EVERY_S = 10.0  # between two lines where there is no terminal; work that takes less says nothing there
 
 
 class Progress:
-    """As a context, shows `what` is being done and for how long; `say` tells how far it has come."""
+    """As a context, shows `what` is being done and for how long; `say` tells how far it has come. Of work with a
+    `total` a bar shows it, too. What is not `shown` prints nothing.
+    """
 
-    def __init__(self, what: str):
-        self.what = what
-        self.console = Console(stderr=True, soft_wrap=True)
-        self.bar = Bar(
-            SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn(), console=self.console, transient=True
-        )
+    def __init__(self, what: str, total: int | None = None, shown: bool = True):
+        self.what, self.total = what, total
+        self.console = Console(stderr=True, soft_wrap=True, quiet=not shown)
+        bar = [] if total is None else [BarColumn(40)]
+        columns = (SpinnerColumn(), *bar, TextColumn("{task.description}"), TimeElapsedColumn())
+        self.bar = Live(*columns, console=self.console, transient=True, disable=not shown)
 
     def __enter__(self) -> "Progress":
         self.began = self.spoke = time.monotonic()
-        self.task = self.bar.add_task(self.what)
+        self.task = self.bar.add_task(self.what, total=self.total)
         if self.console.is_terminal:
             self.bar.start()
         return self
@@ -37,9 +39,9 @@ class Progress:
         """Since the work began."""
         return time.monotonic() - self.began
 
-    def say(self, far: str) -> None:
-        """Show `far` from now on."""
-        self.bar.update(self.task, description=f"{self.what}: {far}")
+    def say(self, far: str, done: int | None = None) -> None:
+        """Show `far` from now on, and on a bar that so much is `done`."""
+        self.bar.update(self.task, description=f"{self.what}: {far}", completed=done)
         if not self.console.is_terminal and time.monotonic() - self.spoke > EVERY_S:
             self.spoke = time.monotonic()
             self._print(f"{self.what}: {far}, {self.seconds:.0f} s")

@@ -3,9 +3,11 @@
 import asyncio
 import queue
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from dataclasses import dataclass
+from contextlib import closing, suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +15,23 @@ from torch import Tensor
 
 from viva import api
 from viva.api import LanguageModel, Prompt
-from viva.base import machine, product
-from viva.base.config import parse
-from viva.base.errors import Refusal
+from viva.base import machine, product, threads
+from viva.base.choice import Choice
+from viva.base.config import Config, parse
+from viva.base.errors import Notice, Refusal
+from viva.base.measure import Verdict
 from viva.infer.engine.asked import Asked
-from viva.infer.engine.engine import Core, Delta, Finish
-from viva.infer.engine.pick import Picked
+from viva.infer.engine.counters import Counters
+from viva.infer.engine.draft._drafter import Drafter
+from viva.infer.engine.engine import Core, Delta
 from viva.infer.engine.schedule import Limits
 from viva.serve import memory
+from viva.serve.bar import Bar
+from viva.serve.reply import Gathered, Reply
 
 Put = Callable[[Delta], None]
 
-
-@dataclass(frozen=True)
-class Reply:
-    """A whole reply: its text, its tokens as they were drawn, and why it ended."""
-
-    text: str
-    picked: tuple[Picked, ...]
-    finish: Finish
-    prompt_tokens: int
-
-    @property
-    def tokens(self) -> list[int]:
-        return [picked.token for picked in self.picked]
+AHEAD = 2  # times as many requests as are worked on: none waits for the next to be read
 
 
 class Engine:
@@ -45,6 +40,10 @@ class Engine:
     `adapters` are folders by the names under which requests ask for them. `tokens` is the room for keys and values;
     left out, what memory holds (`plan`). A request's fields are those of `infer.engine.asked.Asked`; adapter="name" is
     one more. The reply to it does not depend on the others.
+
+    `draft` says how tokens are guessed, which makes replies faster and changes none: "ngram", or {"kind": "model",
+    "model": FOLDER} (`infer/engine/draft`). `threads` compute on a CPU; left out, as many as OMP_NUM_THREADS says or
+    are measured to be the fastest.
     """
 
     def __init__(
@@ -57,19 +56,24 @@ class Engine:
         rows: int = 64,
         step: int = 512,
         chunk: int = 256,
+        draft: Config | dict[str, Any] | str | None = None,
+        threads: int | None = None,
     ):
         self.model = model if isinstance(model, LanguageModel) else api.load(model)
         self.models = {"": self.model}
         for name, folder in (adapters or {}).items():
             self.models[name] = self.model.with_adapter(folder)
         limits = Limits(rows, step, chunk)
-        self.plan = memory.plan(self.model.model, limits, tokens)
+        drafter = _drafter(draft, self.model)
+        self.plan = memory.plan(self.model.model, limits, tokens, beside=drafter and drafter.model)
         models = {name: loaded.model for name, loaded in self.models.items()}
         machine.keep_freed_memory()
         self._packed = self._pack() if self.plan.packed else []
-        self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits)
+        self.threads = _threads(self.model, threads)
+        self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits, drafter)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._puts: dict[int, Put] = {}
+        self._open, self._opening = True, threading.Lock()
         self._thread = threading.Thread(target=self._loop, name="viva engine", daemon=True)
         self._thread.start()
 
@@ -84,6 +88,17 @@ class Engine:
         """Whether requests are worked on."""
         return self._thread.is_alive()
 
+    @property
+    def counters(self) -> Counters:
+        """What there is to do, what it takes, and what was saved."""
+        return self.core.counters
+
+    def notes(self) -> list[str]:
+        """How it was set up, in sentences for the user: memory, number format, threads."""
+        count, why = self.threads
+        dtype = str(self.model.model.embedding.weight.dtype).removeprefix("torch.")
+        return [str(self.plan), f"{dtype}, {count} {'thread' if count == '1' else 'threads'}: {why}"]
+
     def ids(self, prompt: Prompt | list[int], tools: list[dict] | None = None, adapter: str = "") -> list[int]:
         """What the model reads of a prompt: a text, messages, or ids as they are."""
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
@@ -97,6 +112,8 @@ class Engine:
         told: Future[list[int]] = Future()
 
         def take() -> None:
+            if not told.set_running_or_notify_cancel():
+                return  # whoever asked has left before
             try:
                 numbers = self.core.add(ids, asked, adapter)
             except Exception as error:
@@ -107,6 +124,22 @@ class Engine:
 
         self._send(take)
         return told
+
+    def require(self, ids: list[int], asked: Asked, adapter: str = "") -> None:
+        """Refuse what `submit` would refuse; nothing is asked for."""
+        told: Future[None] = Future()
+
+        def taken() -> None:
+            try:
+                for number in self.core.add(ids, asked, adapter):
+                    self.core.drop(number)
+            except Exception as error:
+                told.set_exception(error)
+            else:
+                told.set_result(None)
+
+        self._send(taken)
+        told.result()
 
     def cancel(self, numbers: Sequence[int]) -> None:
         """Nobody waits for these replies any more; their blocks are free before the next step."""
@@ -136,29 +169,60 @@ class Engine:
     def stream(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[str]:
         """The text of one reply in pieces of whole characters."""
         for delta in self.deltas(prompt, adapter, **asked):
-            _raise(delta)
+            _require_whole(delta.number, delta.error)
             if delta.text:
                 yield delta.text
 
-    def generate(self, prompts: Sequence[Prompt | list[int]], adapter: str = "", **asked: Any) -> list[Reply]:
+    def generate(
+        self, prompts: Sequence[Prompt | list[int]], adapter: str = "", progress: bool = False, **asked: Any
+    ) -> list[Reply]:
         """The replies to many prompts, `n` to each, in their order; each prompt has a stream of the seed of its own
-        request, so that equal prompts are given equal replies where there is a seed.
+        request, so that equal prompts are given equal replies where there is a seed. `progress` shows how far it is.
         """
         chosen = parse(Asked, asked, name="asked")
-        read = [self.ids(prompt, adapter=adapter) for prompt in prompts]
+        asks = [(self.ids(prompt, adapter=adapter), chosen) for prompt in prompts]
+        found: dict[int, list[Reply]] = {}
+        bar = Bar("replies", len(asks) * chosen.n, shown=progress)
+        with bar, closing(self.ended(asks, adapter, bar.take)) as ended:
+            for place, replies in ended:
+                for reply in replies:
+                    _require_whole(place, reply.error)
+                found[place] = replies
+        return [reply for place in range(len(asks)) for reply in found[place]]
+
+    def ended(
+        self,
+        asks: Iterable[tuple[list[int], Asked]],
+        adapter: str = "",
+        watch: Callable[[Delta], None] = lambda delta: None,
+    ) -> Iterator[tuple[int, list[Reply]]]:
+        """(place, the `n` replies) of each of many prompts, as they end, failed ones too; `watch` is shown each delta.
+
+        The next prompts are read when there is work for them. An iterator that is closed takes its requests back.
+        """
         come: queue.SimpleQueue[Delta] = queue.SimpleQueue()
-        taken = [self.submit(ids, chosen, come.put, adapter) for ids in read]
-        numbers = [number for future in taken for number in future.result()]
-        gathered = {number: _Gathered() for number in numbers}
-        for _ in numbers:
+        rest, open_, taken = enumerate(asks), {}, []
+        try:
             while True:
+                some = islice(rest, max(0, AHEAD * self.core.limits.rows - len(open_)))
+                taken = [(place, len(ids), self.submit(ids, asked, come.put, adapter)) for place, (ids, asked) in some]
+                for place, length, future in taken:
+                    numbers = future.result()
+                    open_ |= dict.fromkeys(numbers, Gathered(place, length, numbers))
+                if not open_:
+                    return
                 delta = come.get()
-                _raise(delta)
-                gathered[delta.number].take(delta)
+                watch(delta)
+                gathered = open_[delta.number]
                 if delta.finish:
-                    break
-        lengths = [len(ids) for ids in read for _ in range(chosen.n)]
-        return [gathered[number].reply(length) for number, length in zip(numbers, lengths, strict=True)]
+                    del open_[delta.number]
+                if gathered.take(delta):
+                    yield gathered.place, gathered.replies
+        finally:
+            with suppress(Refusal):  # closed already
+                self.cancel(sorted(open_))
+            for *_, future in taken:
+                future.add_done_callback(self._cancel_taken)
 
     async def adeltas(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> AsyncIterator[Delta]:
         """As `deltas`, for asyncio."""
@@ -166,7 +230,11 @@ class Engine:
         loop, come = asyncio.get_running_loop(), asyncio.Queue()
         put = lambda delta: loop.call_soon_threadsafe(come.put_nowait, delta)  # noqa: E731
         taken = self.submit(self.ids(prompt, adapter=adapter), chosen, put, adapter)
-        open_ = set(await asyncio.wrap_future(taken))
+        try:
+            open_ = set(await asyncio.wrap_future(taken))
+        except asyncio.CancelledError:
+            taken.add_done_callback(self._cancel_taken)
+            raise
         try:
             while open_:
                 delta = await come.get()
@@ -191,38 +259,59 @@ class Engine:
             product.pack(weight)
         return weights
 
+    def _cancel_taken(self, taken: "Future[list[int]]") -> None:
+        """Take back what was asked for, now that its numbers are known, if it was taken in."""
+        if not taken.cancelled() and taken.exception() is None and self.alive:
+            self.cancel(taken.result())
+
     def _loaded(self, adapter: str) -> LanguageModel:
         if adapter not in self.models:
             raise Refusal("an adapter must be one that is loaded", repr(adapter), f"use one of {sorted(self.models)}")
         return self.models[adapter]
 
     def _send(self, command: Callable[[], None]) -> None:
-        if not self.alive:
-            raise Refusal("an engine must be open to be asked", "one that is closed", "make another")
-        self._inbox.put(command)
+        with self._opening:
+            if not self._open:
+                raise Refusal("an engine must be open to be asked", "one that is closed", "make another")
+            self._inbox.put(command)
 
     def _loop(self) -> None:
         """Commands first, then a step; sleep where there is neither."""
         why = "the engine was closed"
         try:
-            while self._obey():
-                for delta in self.core.step():
-                    put = self._puts.pop(delta.number, None) if delta.finish else self._puts.get(delta.number)
-                    if put is not None:
-                        put(delta)
+            with threads.using(int(self.threads.name)):
+                while self._obey():
+                    for delta in self.core.step():
+                        self._tell(delta)
         except BaseException as error:
             why = f"the engine broke: {type(error).__name__}: {error}"
             raise
         finally:
-            for number, put in self._puts.items():
-                put(Delta(number, "", None, "error", why))
-            self._puts.clear()
+            with self._opening:
+                self._open = False
+            while not self._obey(wait=False):  # who asked just before is taken in, and told like the others
+                pass
+            for number in list(self._puts):
+                self._tell(Delta(number, "", None, "error", why))
 
-    def _obey(self) -> bool:
+    def _tell(self, delta: Delta) -> None:
+        """Hand a delta on; whoever cannot take it is not told any more, and the others are."""
+        put = self._puts.pop(delta.number, None) if delta.finish else self._puts.get(delta.number)
+        if put is None:
+            return
+        try:
+            put(delta)
+        except Exception as error:
+            self._puts.pop(delta.number, None)
+            self.core.drop(delta.number)
+            text = f"request {delta.number} was dropped, since nobody took its reply: {type(error).__name__}: {error}"
+            warnings.warn(Notice(text), stacklevel=2)
+
+    def _obey(self, wait: bool = True) -> bool:
         """Do all that was sent, waiting for something where there is nothing else to do; False where it is to end."""
         while True:
             try:
-                command = self._inbox.get(block=self.core.idle)
+                command = self._inbox.get(block=wait and self.core.idle)
             except queue.Empty:
                 return True
             if command is None:
@@ -230,23 +319,24 @@ class Engine:
             command()
 
 
-class _Gathered:
-    """The deltas of one reply, put together."""
-
-    def __init__(self):
-        self.text: list[str] = []
-        self.picked: list[Picked] = []
-
-    def take(self, delta: Delta) -> None:
-        self.text.append(delta.text)
-        self.finish = delta.finish
-        if delta.picked is not None:
-            self.picked.append(delta.picked)
-
-    def reply(self, prompt_tokens: int) -> Reply:
-        return Reply("".join(self.text), tuple(self.picked), self.finish, prompt_tokens)
+class _Drafting(Config):
+    draft: Choice("viva.infer.engine.draft")
 
 
-def _raise(delta: Delta) -> None:
-    if delta.finish == "error":
-        raise RuntimeError(f"request {delta.number} failed: {delta.error}")
+def _drafter(draft: Config | dict[str, Any] | str | None, model: LanguageModel) -> Drafter | None:
+    """What guesses tokens for `model`."""
+    if draft is None:
+        return None
+    chosen = parse(_Drafting, {"draft": draft}, name="engine").draft
+    return chosen.build(model.spec, lambda name: api.load(name).model)
+
+
+def _threads(model: LanguageModel, told: int | None) -> Verdict:
+    """With how many threads `model` is computed, and why."""
+    matrices = [weight for weight in model.model.parameters() if weight.ndim == 2 and weight.is_floating_point()]
+    return threads.choose(matrices, told)
+
+
+def _require_whole(number: int, error: str | None) -> None:
+    if error is not None:
+        raise RuntimeError(f"request {number} failed: {error}")
