@@ -146,3 +146,18 @@ def test_a_search_is_as_long_as_its_beams_have_room(model):
 
 def searched_on(model, prompt: list[int], tokens: int) -> list[int]:
     return beam_search(model, [prompt], Sampling(beams=2, max_new_tokens=tokens), frozenset())[0]
+
+
+def test_what_was_read_of_a_beam_before_it_went_on_is_not_taken(model):
+    """Such scores come of a beam that gave way, and was read again beside the last of the others."""
+    core = Core({"": model}, None, 60, 4)
+    (number,) = core.add([1, 2, 3], Asked(beams=3, max_new_tokens=12))
+    search, gone = core._going[number].search, set()
+    while not core.idle:
+        before = set(search.beams)
+        core.step()
+        gone |= before - set(search.beams)
+        for beam in (*search.beams, *gone) if not core.idle else ():
+            search.take(beam, torch.zeros(12))
+            assert search.scores == {}
+    assert gone and all(beam.ended and not beam.table for beam in gone)
