@@ -85,6 +85,11 @@ class Engine:
             return prompt
         return self._loaded(adapter).ids(prompt, tools)
 
+    def room(self, adapter: str = "") -> int:
+        """How many tokens a prompt and the reply to it may have, but for the reply's last, which is not read."""
+        blocks = self.core.state.blocks
+        return min(self._loaded(adapter).spec.context, (blocks.count - 1) * blocks.size)
+
     def submit(self, ids: list[int], asked: Asked, put: Put, adapter: str = "") -> "Future[list[int]]":
         """Ask for replies to a prompt; their numbers come when the request is taken in, or the refusal of it. `put` is
         then called with each delta, from the engine's thread: it must not wait.
@@ -92,6 +97,8 @@ class Engine:
         told: Future[list[int]] = Future()
 
         def take() -> None:
+            if not told.set_running_or_notify_cancel():
+                return  # whoever asked has left before
             try:
                 numbers = self.core.add(ids, asked, adapter)
             except Exception as error:
