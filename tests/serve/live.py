@@ -25,7 +25,7 @@ from viva.text.tokens.learn import byte_bpe
 TEXT = "some words to merge, some words to learn\n" * 3
 
 
-def tiny(path: Path, template: str = "qwen2_5", context: int = 512, **changes) -> Path:
+def tiny(path: Path, template: str = "qwen2_5", context: int = 1024, **changes) -> Path:
     """A folder of a random decoder with a tokenizer and a chat template."""
     tokenizer = byte_bpe.train([TEXT], byte_bpe.Config(vocab_size=280)).with_template(template)
     config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": context, **changes})
@@ -118,8 +118,3 @@ def served(engine: Engine, limits: Limits = Limits(), show: bool = False, **told
         server.should_exit = True
         thread.join(10)
         engine.close()
-
-
-def loaded(path: Path) -> viva.api.LanguageModel:
-    """The model in a folder, which several engines may share."""
-    return viva.load(path)
