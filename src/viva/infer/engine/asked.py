@@ -1,10 +1,13 @@
 """What may be asked for with each prompt, beside how its tokens are drawn. No torch."""
 
-from typing import Annotated, Self
+import json
+from typing import Annotated, Any, Self
 
 from pydantic import Field, model_validator
 
-from viva.infer.sampling import Sampling
+from viva.infer.sampling import Sampling, Word
+
+FORMS = ("json_schema", "regex", "choice")
 
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Id = Annotated[int, Field(ge=0)]
@@ -16,6 +19,10 @@ class Asked(Sampling):
     A token of `stop_ids` ends the reply, as the tokenizer's own do unless `go_on`. `logprobs` is how many of the
     likeliest tokens are told with their log-probabilities at each place, the drawn one always; None tells nothing.
     These are the model's own, before any filter.
+
+    `json_schema`, `regex` or `choice` says what form the reply has (`grammar.py`); an id that ends it is drawn only
+    where it has that form, and a reply that no more can follow ends. One that is cut, by its length or a stop string,
+    may lack its end.
     """
 
     n: int = Field(1, ge=1, le=128, description="so many replies to the prompt, each with a stream of the seed")
@@ -24,6 +31,9 @@ class Asked(Sampling):
     min_new_tokens: int = Field(0, ge=0, description="do not end before so many")
     stop_ids: tuple[Id, ...] = Field((), description="ids that end the reply, beside the tokenizer's")
     go_on: bool = Field(False, description="write past the tokenizer's end of a reply")
+    json_schema: dict[str, Any] | None = Field(None, description="the reply is JSON that this schema allows")
+    regex: str | None = Field(None, description="the whole reply matches this regular expression, in Rust's syntax")
+    choice: tuple[Word, ...] = Field((), description="the reply is one of these texts")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -31,4 +41,21 @@ class Asked(Sampling):
             raise ValueError("min_new_tokens must be max_new_tokens at most")
         if self.prefix:
             raise ValueError("prefix reads a prompt both ways, which no shared cache can: leave it out")
+        if self.beams > 1:
+            raise ValueError("beams are searched by `viva generate --beams`, one prompt at a time: leave them out")
         return self
+
+    @model_validator(mode="after")
+    def _of_one_form(self) -> Self:
+        forms = [name for name in FORMS if getattr(self, name) not in (None, ())]
+        if len(forms) > 1:
+            raise ValueError(f"a reply has one form: leave out {' or '.join(forms)}")
+        if forms and self.min_new_tokens:
+            raise ValueError(f"{forms[0]} says where a reply may end: leave min_new_tokens out")
+        return self
+
+    @property
+    def form(self) -> tuple[str, str] | None:
+        """The kind of form that the reply has, one of FORMS, and what it is, as JSON."""
+        kind = next((name for name in FORMS if getattr(self, name) not in (None, ())), None)
+        return kind and (kind, json.dumps(getattr(self, kind)))

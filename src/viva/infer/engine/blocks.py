@@ -37,6 +37,11 @@ class Blocks:
         return len(self._free) + len(self._idle)
 
     @property
+    def idle(self) -> int:
+        """How many are held by none and may be found again."""
+        return len(self._idle)
+
+    @property
     def used(self) -> int:
         """How many are held."""
         return self.count - 1 - self.available
@@ -64,6 +69,11 @@ class Blocks:
             self._holders[block] += 1
             found.append(block)
         return found
+
+    def share(self, blocks: Sequence[int]) -> None:
+        """One holder more of each, which somebody holds already."""
+        for block in blocks:
+            self._holders[block] += 1
 
     def name(self, block: int, key: bytes) -> None:
         """Say what a full block holds, so that it is found; where another one holds the same, that is found."""

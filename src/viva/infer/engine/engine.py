@@ -1,25 +1,29 @@
 """The loop: plan a step, read it, take the next tokens, tell what became of it."""
 
 import secrets
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from viva.base.config import kind
-from viva.base.errors import Refusal
-from viva.base.product import rowwise
+from viva.base.errors import Notice, Refusal
 from viva.infer import decode
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.blocks import Blocks
-from viva.infer.engine.paged import Pool, Reading
+from viva.infer.engine.counters import Counters
+from viva.infer.engine.draft._drafter import Drafter
+from viva.infer.engine.grammar import Grammars
+from viva.infer.engine.paged import Pool
 from viva.infer.engine.pick import Drawing, Picked, pick
+from viva.infer.engine.read import read
 from viva.infer.engine.request import Request
 from viva.infer.engine.schedule import Limits, State, Work, plan
+from viva.infer.engine.served import require_served
 from viva.infer.stop import Guard
-from viva.infer.use import require_one_sequence, require_writer
 from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -50,7 +54,9 @@ class _Writer:
         return self.guard.push(self.stream.push(token)) if self.stream else ""
 
     def end(self) -> str:
-        return self.guard.push(self.stream.end()) + self.guard.end() if self.stream else ""
+        if self.stream is None or self.guard.hit:
+            return ""
+        return self.guard.push(self.stream.end()) + self.guard.end()
 
 
 @dataclass(eq=False)
@@ -61,11 +67,25 @@ class _Going:
     drawing: Drawing
     writer: _Writer
 
+    def written(self, token: int) -> tuple[str, bool]:
+        """The text that is certain by a token, and whether the reply ends with it."""
+        if token in self.drawing.stops:
+            return "", True
+        text, grammar = self.writer.push(token), self.drawing.grammar
+        if grammar is not None:
+            grammar.take(token)
+        return text, self.writer.guard.hit or (grammar is not None and grammar.over)
+
+
+def _sentence(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"
+
 
 class Core:
     """Requests to one model, or to several adapters of it, a step at a time; whoever calls `step` does the work.
 
     `models`: by the name of the adapter, "" without one. `blocks` of `size` tokens are the room for keys and values.
+    `draft` guesses tokens, which changes no reply (`draft/`).
     The reply to a request does not depend on those beside it: on a CPU in fp32 to the bit (`model/attend/alike.py`,
     `base/product.py`).
     """
@@ -77,6 +97,7 @@ class Core:
         blocks: int,
         size: int = 16,
         limits: Limits = Limits(),  # noqa: B008
+        draft: Drafter | None = None,
     ):
         for model in models.values():
             require_served(model)
@@ -84,13 +105,40 @@ class Core:
         weight = models[""].embedding.weight
         self.state = State(Blocks(blocks, size))
         self.pool = Pool(models[""].spec, self.state.blocks, weight.dtype, weight.device)
+        self.draft = draft
+        if draft is not None:
+            draft.open(blocks, size, limits)
         self._going: dict[int, _Going] = {}
-        self._number = 0
+        self._number = self._drafted = self._accepted = 0
 
     @property
     def idle(self) -> bool:
         """Whether there is nothing to do."""
         return not self._going
+
+    @property
+    def counters(self) -> Counters:
+        """What there is to do, what it takes, and what was saved, since the beginning."""
+        state = self.state
+        return Counters(
+            waiting=len(state.waiting),
+            running=len(state.running),
+            blocks=state.blocks.count - 1,
+            used=state.blocks.used,
+            idle=state.blocks.idle,
+            hits=state.hits,
+            misses=state.misses,
+            preempted=state.preempted,
+            drafted=self._drafted,
+            accepted=self._accepted,
+        )
+
+    @cached_property
+    def _grammars(self) -> Grammars:
+        if self.tokenizer is None:
+            fix = "give the tokenizer, or leave json_schema, regex and choice out"
+            raise Refusal("an engine must know its tokens as text to hold replies to a form", "no tokenizer", fix)
+        return Grammars(self.tokenizer)
 
     def add(self, prompt: list[int], asked: Asked, model: str = "", stops: frozenset[int] | None = None) -> list[int]:
         """Take a request in; the numbers of its `n` replies. Refused: what can never be served."""
@@ -105,12 +153,13 @@ class Core:
                 raise Refusal(
                     f"{what} must be ids below {vocab}", beyond, "use the tokenizer that belongs to the model"
                 )
+        grammars = [asked.form and self._grammars.grammar(asked) for _ in range(asked.n)]
         seed = secrets.randbits(63) if asked.seed is None else asked.seed
         numbers, leader = [], None
-        for stream in range(asked.n):
+        for stream, grammar in enumerate(grammars):
             request = Request(self._number, prompt, limit, model, leader)
             leader = leader or request
-            drawing = Drawing.of(request, asked, ends, seed, stream, vocab, device)
+            drawing = Drawing.of(request, asked, ends, seed, stream, vocab, device, grammar)
             self._going[request.number] = _Going(request, drawing, _Writer(self.tokenizer, asked.stop))
             self.state.waiting.append(request)
             numbers.append(request.number)
@@ -132,87 +181,106 @@ class Core:
         if going := self._going.pop(number, None):
             going.request.ended = True
             self.state.drop(going.request)
+            self._forget(going.request)
+
+    def _forget(self, request: Request) -> None:
+        """Have nothing kept for the guesses of a request."""
+        if self.draft is not None:
+            self.draft.forget(request)
 
     @torch.inference_mode()
     def step(self) -> list[Delta]:
         """Read and write once; what became of it. Where that fails, each request is tried alone, and fails alone."""
-        work = plan(self.state, self.limits).work
+        self._guess()
+        step = plan(self.state, self.limits)
+        for request in step.preempted:
+            self._forget(request)
         made: list[Delta] = []
-        for name in sorted({each.request.model for each in work}):
-            mine = [each for each in work if each.request.model == name]
-            try:
-                made += self._written(mine, self._read(self.models[name], mine))
-            except Exception:
-                made += [delta for each in mine for delta in self._by_itself(each)]
+        for name in sorted({each.request.model for each in step.work}):
+            made += self._done([each for each in step.work if each.request.model == name])
         return made
-
-    def _by_itself(self, work: Work) -> list[Delta]:
-        """The work of one request that could not be done with that of others."""
-        try:
-            return self._written([work], self._read(self.models[work.request.model], [work]))
-        except Exception as error:
-            return [self._failed(work.request, f"{type(error).__name__}: {error}")]
 
     def run(self) -> Iterator[Delta]:
         """Step until there is nothing to do."""
         while not self.idle:
             yield from self.step()
 
-    def _read(self, model: Transformer, work: list[Work]) -> dict[Request, Tensor]:
-        """The scores [scored, V] of the last places of each request whose next tokens can be told."""
-        reading = Reading(self.pool, work)
-        tokens = [each.request.text(each.request.computed, each.request.computed + each.tokens) for each in work]
-        ids = torch.tensor([[token for part in tokens for token in part]], device=self.pool.device)
-        with rowwise():
-            states = model.hidden(ids, reading.layout, cache=reading)[0]
-            return self._logits(model, states, work)
+    def _guess(self) -> None:
+        """Have the next tokens guessed of each request that writes."""
+        if self.draft is None:
+            return
+        ready = [request for request in self.state.running if request.known == request.computed + 1]
+        writing = [self._going[request.number] for request in ready]
+        try:
+            guesses = self.draft.guess([(going.request, going.drawing) for going in writing])
+        except Exception as error:
+            self.draft = None
+            warnings.warn(Notice(f"no token is guessed any more: {type(error).__name__}: {error}"), stacklevel=2)
+            return
+        for going, guess in zip(writing, guesses, strict=True):
+            request, grammar = going.request, going.drawing.grammar
+            guess = guess[: request.limit - len(request.tokens) - 1]
+            request.draft = guess if grammar is None else guess[: grammar.agreed(guess)]
 
-    def _logits(self, model: Transformer, states: Tensor, work: list[Work]) -> dict[Request, Tensor]:
-        ends = torch.tensor([each.tokens for each in work]).cumsum(0).tolist()
-        at = [place for each, end in zip(work, ends, strict=True) for place in range(end - each.scored, end)]
-        if not at:
-            return {}
-        scores = model.logits(states[at]).split([each.scored for each in work])
-        return {each.request: own for each, own in zip(work, scores, strict=True) if each.scored}
+    def _done(self, work: list[Work]) -> list[Delta]:
+        """What became of the work for one model."""
+        try:
+            logits = read(self.models[work[0].request.model], self.pool, work)
+        except Exception as error:
+            if len(work) == 1:
+                return [self._failed(work[0].request, _sentence(error))]
+            return [delta for each in work for delta in self._done([each])]
+        return self._written(work, logits)
 
     def _written(self, work: list[Work], logits: dict[Request, Tensor]) -> list[Delta]:
         """Take tokens, place by place: a request goes on to its next place as long as its draft said what was taken."""
         made: list[Delta] = []
         for each in work:
             each.request.computed_to(each.request.computed + each.tokens - len(each.request.draft), self.state.blocks)
+            self._drafted += len(each.request.draft)
         open_, place = [self._going[request.number] for request in logits], 0
         while open_:
-            rows = torch.stack([logits[going.request][place] for going in open_])
-            drawings = [going.drawing for going in open_]
-            taken = pick(rows, drawings, [len(going.request.tokens) for going in open_])
             further = []
-            for going, picked in zip(open_, taken, strict=True):
+            for going, picked in zip(open_, self._picked(open_, logits, place), strict=True):
                 delta = self._took(going, picked)
                 made.append(delta)
                 draft = going.request.draft
                 if delta.finish is None and len(draft) > place and draft[place] == picked.token:
                     going.request.computed_to(going.request.computed + 1, self.state.blocks)
+                    self._accepted += 1
                     further.append(going)
             open_, place = further, place + 1
         for request in logits:
             request.draft = []
         return made
 
-    def _took(self, going: _Going, picked: Picked | None) -> Delta:
+    def _picked(self, open_: list[_Going], logits: dict[Request, Tensor], place: int) -> list[Picked | str]:
+        """The next token of each, or why there is none."""
+        rows = torch.stack([logits[going.request][place] for going in open_])
+        try:
+            return pick(rows, [going.drawing for going in open_], [len(going.request.tokens) for going in open_])
+        except Exception as error:
+            if len(open_) == 1:
+                return [_sentence(error)]
+            return [picked for going in open_ for picked in self._picked([going], logits, place)]
+
+    def _took(self, going: _Going, picked: Picked | str | None) -> Delta:
+        """Write a token."""
         request = going.request
         if picked is None:
-            return self._failed(request, f"scores that are not finite at token {len(request.tokens) + 1}")
+            picked = f"scores that are not finite at token {len(request.tokens) + 1}"
+        if isinstance(picked, str):
+            return self._failed(request, picked)
         request.tokens.append(picked.token)
-        stopped = picked.token in going.drawing.stops
-        text = "" if stopped else going.writer.push(picked.token)
-        finish: Finish | None = "stop" if stopped or going.writer.guard.hit else None
-        if finish is None and len(request.tokens) == request.limit:
-            finish = "length"
+        try:
+            text, stopped = going.written(picked.token)
+        except Exception as error:
+            return self._failed(request, _sentence(error))
+        finish: Finish | None = "stop" if stopped else "length" if len(request.tokens) == request.limit else None
         if finish is None:
             return Delta(request.number, text, picked)
         self.drop(request.number)
-        rest = "" if going.writer.guard.hit else going.writer.end()
-        return Delta(request.number, text + rest, picked, finish)
+        return Delta(request.number, text + going.writer.end(), picked, finish)
 
     def _failed(self, request: Request, why: str) -> Delta:
         """End a request whose keys and values cannot be trusted; nobody may find them."""
@@ -221,24 +289,3 @@ class Core:
         self.pool.clear(own)
         self.drop(request.number)
         return Delta(request.number, "", None, "error", why)
-
-
-def require_served(model: Transformer) -> None:
-    """Refuse a model whose requests cannot be read side by side from one cache."""
-    require_writer(model)
-    require_one_sequence(model)
-    fix = "use viva generate, which decodes it alone"
-    blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
-    found = None
-    if model.recalls:
-        found = "one that recalls segments"
-    elif model.virtual is not None:
-        found, fix = "an adapter with virtual tokens", "merge it, or use viva generate"
-    elif any(block.attention is None for block in blocks):
-        found = "layers without attention"
-    elif not all(block.attention.causal for block in blocks):
-        found = "attention both ways"
-    elif any(kind(block.attention.score) == "linear" for block in blocks):
-        found = "linear attention, which keeps no keys"
-    if found:
-        raise Refusal("a model must keep keys and values of every token to be served", found, fix)

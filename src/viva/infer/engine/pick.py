@@ -7,6 +7,7 @@ from torch import Tensor
 
 from viva.infer.draw import draw, uniforms
 from viva.infer.engine.asked import Asked
+from viva.infer.engine.grammar import Grammar
 from viva.infer.engine.request import Request
 from viva.infer.sampling import ORDER
 
@@ -33,12 +34,20 @@ class Drawing:
     uniform: list[float] = field(default_factory=list)
     seen: Tensor | None = None
     bias: Tensor | None = None
+    grammar: Grammar | None = None
 
     @staticmethod
     def of(
-        request: Request, asked: Asked, stops: frozenset[int], seed: int, stream: int, vocab: int, device
+        request: Request,
+        asked: Asked,
+        stops: frozenset[int],
+        seed: int,
+        stream: int,
+        vocab: int,
+        device: torch.device,
+        grammar: Grammar | None = None,
     ) -> "Drawing":
-        made = Drawing(asked, stops, stream, vocab)
+        made = Drawing(asked, stops, stream, vocab, grammar=grammar)
         if asked.temperature:
             made.uniform = uniforms(seed, [stream], request.limit)[0].tolist()
         if asked.repetition_penalty != 1:
@@ -87,13 +96,16 @@ def _own(logits: Tensor, drawings: list[Drawing], made: list[int]) -> Tensor:
     own = logits
     for i, (drawing, count) in enumerate(zip(drawings, made, strict=True)):
         early = count < drawing.asked.min_new_tokens and drawing.stops
-        if drawing.bias is None and not early:
+        if drawing.bias is None and drawing.grammar is None and not early:
             continue
         own = own.clone() if own is logits else own
         if drawing.bias is not None:
             own[i] += drawing.bias
         if early:
             own[i, list(drawing.stops)] = -torch.inf
+        if drawing.grammar is not None:
+            allowed = torch.from_numpy(drawing.grammar.allowed(drawing.vocab, drawing.stops)).to(own.device)
+            own[i].masked_fill_(~allowed, -torch.inf)
     return own
 
 

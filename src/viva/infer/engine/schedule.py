@@ -7,6 +7,7 @@ https://arxiv.org/abs/2308.16369). No torch: the state is passed in, and changed
 from collections import deque
 from dataclasses import dataclass, field
 
+from viva.base.errors import Refusal
 from viva.infer.engine.blocks import Blocks
 from viva.infer.engine.request import Request
 
@@ -19,14 +20,25 @@ class Limits:
     tokens: int = 512
     chunk: int = 256
 
+    def __post_init__(self):
+        if least := [f"{field} {value}" for field, value in vars(self).items() if value < 1]:
+            raise Refusal("every limit of a step must be 1 or more", ", ".join(least), "give it a larger number")
+
 
 @dataclass
 class State:
-    """Requests in the order in which they came: those that wait and those that run, which hold blocks."""
+    """Requests in the order in which they came: those that wait and those that run, which hold blocks.
+
+    Counted since the beginning: tokens that were found when a request began (`hits`), or had to be read (`misses`), and
+    how often one was `preempted`.
+    """
 
     blocks: Blocks
     waiting: deque[Request] = field(default_factory=deque)
     running: list[Request] = field(default_factory=list)
+    hits: int = 0
+    misses: int = 0
+    preempted: int = 0
 
     def drop(self, request: Request) -> None:
         """Let go of a request, wherever it stands."""
@@ -83,6 +95,7 @@ def _may_begin(request: Request) -> bool:
 def _work(request: Request, room: int) -> Work:
     left = request.known - request.computed
     if left > room:
+        request.draft = []
         return Work(request, room, 0)
     request.draft = request.draft[: room - left]
     return Work(request, left + len(request.draft), 1 + len(request.draft))
@@ -91,7 +104,7 @@ def _work(request: Request, room: int) -> Work:
 def _run(state: State, request: Request, room: int, step: Step) -> int:
     """Work for one that runs, blocks taken from those that came later where there is need; how many tokens it reads."""
     work = _work(request, room)
-    while not _hold(state.blocks, request, work):
+    while not hold(state.blocks, request, work):
         if request.draft:  # a guess is worth no block of another's
             request.draft = []
             work = _work(request, room)
@@ -100,6 +113,7 @@ def _run(state: State, request: Request, room: int, step: Step) -> int:
         last.release(state.blocks)
         state.waiting.appendleft(last)
         step.preempted.append(last)
+        state.preempted += 1
         if last is request:
             return 0
     step.work.append(work)
@@ -109,7 +123,9 @@ def _run(state: State, request: Request, room: int, step: Step) -> int:
 def _begin(state: State, request: Request, room: int, step: Step) -> int:
     """Work for one that has just begun; where there are no blocks for it, it waits again."""
     work = _work(request, room)
-    if _hold(state.blocks, request, work):
+    if hold(state.blocks, request, work):
+        state.hits += request.computed
+        state.misses += request.known - request.computed
         step.work.append(work)
         return work.tokens
     state.running.remove(request)
@@ -118,7 +134,7 @@ def _begin(state: State, request: Request, room: int, step: Step) -> int:
     return 0
 
 
-def _hold(blocks: Blocks, request: Request, work: Work) -> bool:
+def hold(blocks: Blocks, request: Request, work: Work) -> bool:
     """Whether the request holds, or could take, blocks for its work."""
     taken = blocks.take(max(0, blocks.needed(request.computed + work.tokens) - len(request.table)))
     if taken is None:

@@ -129,6 +129,13 @@ class Tokenizer:
             raise Refusal(must, f"the decoder {self._decoder and self._decoder['type']}", "use decode")
         return b"".join(map(self._spell, ids))
 
+    def spelled(self, number: int, first: bool = False) -> bytes:
+        """What an id adds to the text of others, or to none as the `first`: there a word may lose its space."""
+        if self._bytewise or (self._waits(number) and not self._spell(number).isascii()):
+            return self._spell(number)
+        text = self.decode([number])
+        return (text if first else self.decode([number, number])[len(text) :]).encode()
+
     def stream(self, skip_special: bool = False) -> Stream:
         """A decoder for ids that come one by one. What it emits is final and, joined, what `decode` gives for all."""
         skipped = frozenset(self.specials.values()) if skip_special else frozenset()
@@ -308,8 +315,10 @@ class Tokenizer:
         return decodes_bytes(self._decoder)
 
     def _spell(self, number: int) -> bytes:
-        """The bytes of an id in a byte-level tokenizer; none of an id that is no token's."""
-        return token_bytes(self.core.id_to_token(number) or "")
+        """The bytes of an id that stands for bytes; none of an id that is no token's."""
+        token = self.core.id_to_token(number) or ""
+        byte = None if self.byte_level else BYTE.fullmatch(token)
+        return token_bytes(token) if byte is None else bytes.fromhex(byte[1])
 
     def _waits(self, number: int) -> bool:
         """Whether an id is, or may be, of a part of a character that the next one completes."""

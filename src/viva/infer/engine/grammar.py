@@ -1,0 +1,149 @@
+"""Replies of a form that is asked for, JSON of a schema, a regular expression or one of a few texts, by a filter of the
+next token: those alone are left by which the text can still become one of that form.
+
+The work is llguidance's (https://github.com/guidance-ai/llguidance), which refuses what it cannot hold to.
+"""
+
+import json
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from viva.base.errors import Refusal
+from viva.infer.engine.asked import Asked
+from viva.text.tokens.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from llguidance import LLMatcher
+
+KEPT = 128  # forms that stay compiled
+# JSON may be set out in lines; without a bound a model that likes blanks would write nothing else
+JSON = {"whitespace_pattern": r"[ \n]{0,32}", "lenient": False}
+
+
+class Vocabulary:
+    """The tokens as llguidance takes them: the bytes by which each lengthens a text.
+
+    A special token is no text. A token that begins a text otherwise than it goes on, as those of a word with its space
+    do, stands here twice: `first` has the number of the other one. The last number is an end that no tokenizer has:
+    whether a text may end is asked of the matcher.
+    """
+
+    is_tokenizer_wrapper = True
+    bos_token_id = None
+
+    def __init__(self, tokenizer: Tokenizer):
+        special = set(tokenizer.specials.values())
+        numbers = range(tokenizer.vocab_size)
+        self.tokens = [b"" if number in special else tokenizer.spelled(number) for number in numbers]
+        begun = {number: tokenizer.spelled(number, first=True) for number in numbers if self.tokens[number]}
+        others = [(number, text) for number, text in begun.items() if text != self.tokens[number]]
+        self.first = {number: len(numbers) + place for place, (number, _) in enumerate(others)}
+        self.tokens += [text for _, text in others] + [b"the end"]
+        self.eos_token_id = len(self.tokens) - 1
+        self.special_token_ids = [self.eos_token_id]
+
+    def __call__(self, text: bytes) -> list[int]:
+        """llguidance asks by which tokens a text is written that has no alternative: by any that spell it."""
+        return []
+
+
+class Grammars:
+    """The forms that replies of one tokenizer were asked to have, compiled once each."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        try:
+            import llguidance
+        except ImportError:
+            fix = "pip install 'viva[serve]'"
+            raise Refusal("llguidance must be installed to write text of a form", "it is not", fix) from None
+        self.vocabulary = Vocabulary(tokenizer)
+        tokens = llguidance.LLTokenizer(self.vocabulary, slices=[])
+
+        @lru_cache(KEPT)
+        def compiled(kind: str, text: str) -> "LLMatcher":
+            source = _source(llguidance.LLMatcher, kind, text)
+            wrong, said = llguidance.LLMatcher.validate_grammar_with_warnings(source, tokens)
+            if wrong or said:
+                raise _refusal(kind, said[0])
+            return llguidance.LLMatcher(tokens, source, log_level=0)
+
+        self._compiled = compiled
+
+    def grammar(self, asked: Asked) -> "Grammar | None":
+        """That of one reply; refused: a form that cannot be compiled, with the reason."""
+        return asked.form and Grammar(self._compiled(*asked.form).deep_copy(), self.vocabulary)
+
+
+class Grammar:
+    """What may follow in one reply."""
+
+    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary):
+        self._matcher, self._vocabulary, self._begun = matcher, vocabulary, False
+
+    @property
+    def complete(self) -> bool:
+        """Whether the text has the form as it is."""
+        return self._matcher.is_accepting()
+
+    @property
+    def over(self) -> bool:
+        """Whether it does, and nothing can follow."""
+        return self.complete and self._matcher.is_stopped()
+
+    def allowed(self, vocab: int, stops: frozenset[int]) -> np.ndarray:
+        """[vocab]: whether a token can be next; those of `stops` where the text is complete, and nowhere else."""
+        told = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._require_sound()
+        every = np.unpackbits(told, bitorder="little").astype(bool)
+        count = self._vocabulary.eos_token_id - len(self._vocabulary.first)
+        found = np.zeros(vocab, bool)
+        found[:count] = every[: min(count, vocab)]
+        if not self._begun:
+            for number, other in self._vocabulary.first.items():
+                found[number] = every[other]
+        found[list(stops)] = self.complete
+        if not found.any():
+            raise RuntimeError("no token of the vocabulary can go on with what the grammar asks for")
+        return found
+
+    def take(self, token: int) -> None:
+        """Go on by a token."""
+        self._matcher.consume_token(self._number(token))
+        self._begun = True
+        self._require_sound()
+
+    def agreed(self, tokens: list[int]) -> int:
+        """How many of the next tokens, from the first on, can follow."""
+        return self._matcher.validate_tokens([self._number(tokens[0]), *tokens[1:]]) if tokens else 0
+
+    def _number(self, token: int) -> int:
+        return token if self._begun else self._vocabulary.first.get(token, token)
+
+    def _require_sound(self) -> None:
+        """llguidance does not raise: a matcher that came to a bound of its work says so for ever."""
+        if self._matcher.is_error():
+            raise RuntimeError(f"the grammar could not be followed: {_line(self._matcher.get_error())}")
+
+
+def _source(matcher: type, kind: str, text: str) -> str:
+    """A form in llguidance's own words."""
+    if kind == "regex":
+        return matcher.grammar_from_regex(json.loads(text))
+    if kind == "choice":
+        return matcher.grammar_from_lark(f"start: {' | '.join(map(json.dumps, json.loads(text)))}")
+    try:
+        return matcher.grammar_from_json_schema(text, overrides=JSON)
+    except ValueError as error:
+        raise _refusal(kind, str(error)) from None
+
+
+def _refusal(kind: str, why: str) -> Refusal:
+    fix = "change what is named, or leave it out"
+    return Refusal(f"{kind} must be one that replies can be held to", _line(why), fix)
+
+
+def _line(text: str) -> str:
+    """An error of many lines in one."""
+    return " ".join(text.split("<state>")[0].split())

@@ -1,0 +1,27 @@
+"""Which models can be served."""
+
+from viva.base.config import kind
+from viva.base.errors import Refusal
+from viva.infer.use import require_one_sequence, require_writer
+from viva.model.transformer import Transformer
+
+
+def require_served(model: Transformer) -> None:
+    """Refuse a model whose requests cannot be read side by side from one cache."""
+    require_writer(model)
+    require_one_sequence(model)
+    fix = "use viva generate, which decodes it alone"
+    blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
+    found = None
+    if model.recalls:
+        found = "one that recalls segments"
+    elif model.virtual is not None:
+        found, fix = "an adapter with virtual tokens", "merge it, or use viva generate"
+    elif any(block.attention is None for block in blocks):
+        found = "layers without attention"
+    elif not all(block.attention.causal for block in blocks):
+        found = "attention both ways"
+    elif any(kind(block.attention.score) == "linear" for block in blocks):
+        found = "linear attention, which keeps no keys"
+    if found:
+        raise Refusal("a model must keep keys and values of every token to be served", found, fix)
