@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+from tests.serve.live import Scripted, served, tiny
 
 import viva
-from tests.serve.live import Scripted, served, tiny
 from viva.model import adapt, adapter, folder
 from viva.model.adapt import lora
 from viva.model.arch import bert

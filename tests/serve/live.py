@@ -9,7 +9,6 @@ from pathlib import Path
 
 import openai
 
-import viva
 from viva.infer.engine.engine import Delta
 from viva.infer.engine.pick import Picked
 from viva.model import folder

@@ -16,6 +16,7 @@ from viva.serve.schema.common import Fault
 TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_error"}
 FACTS = "viva"  # in a request's scope: what its line in the log tells
 FIELD = ("unknown_key", "no_switch")  # of base/config.py: told of the section, with the key beside it
+NO_OBJECT = ("missing", "model_attributes_type", "model_type")  # of the body as a whole
 TRIED = ("str", "bool", "int", "float")  # types of a union, which are no names of fields
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ def closing() -> Trouble:
     return Trouble(503, "the server is shutting down", code="shutting_down", retry_after=5)
 
 
-def refusing(made: Callable[[], T], param: str) -> T:
+def refusing(made: Callable[[], T], param: str | None) -> T:
     """What `made` gives; where it refuses, the client is told so, and the field."""
     try:
         return made()
@@ -78,6 +79,8 @@ def invalid(error: RequestValidationError) -> Trouble:
     first = max(faults, key=lambda fault: len(fault["loc"]))
     if first["type"] == "json_invalid":
         return Trouble(400, f"the body must be JSON, but is not: {first['ctx']['error']} at {first['loc'][-1]}")
+    if first["type"] in NO_OBJECT and len(first["loc"]) == 1:
+        return Trouble(400, "the body must be a JSON object, sent with Content-Type: application/json")
     param = _param(first)
     message = first["msg"].removeprefix("Value error, ")
     where = f"{param}: " if param else ""
@@ -110,7 +113,8 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def no_route(request: Request, error: HTTPException) -> Response:
-        made = Trouble(error.status_code, str(error.detail))
+        unread = error.status_code == 400  # FastAPI's word for bytes that are no text
+        made = Trouble(error.status_code, "the body must be JSON in UTF-8" if unread else str(error.detail))
         made.headers |= dict(error.headers or {})
         return made.response(request.scope)
 

@@ -3,7 +3,7 @@
 import asyncio
 import secrets
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from viva.base.config import parse
@@ -96,7 +96,8 @@ class Service:
                 raise Trouble(400, f"{where} must have ids below {vocab}, but has {beyond[0]}", where)
         if told.get("min_new_tokens", 0) > (bound or most):
             raise Trouble(400, f"min_tokens must be at most {bound or most}", "min_tokens")
-        return parse(Asked, {**told, "max_new_tokens": bound or most}, name="a request")
+        asked = {**told, "max_new_tokens": bound or most}
+        return refusing(lambda: parse(Asked, asked, name="a request"), _form(told))
 
 
 class Job:
@@ -123,7 +124,7 @@ class Job:
             numbers = await self.channel.ask(ids, asked, adapter)
         except Refusal as refusal:
             self.service.require_open()
-            raise refused(refusal, "response_format" if getattr(asked, "json_schema", None) else None) from None
+            raise refused(refusal, _form(asked.model_dump())) from None
         stops = self.service.engine.core.tokenizer.stops | frozenset(asked.stop_ids)
         for number in numbers:
             self.replies[number] = Reply(len(self.replies), stops, form)
@@ -205,6 +206,12 @@ class Job:
     def _late(self) -> None:
         limit = self.service.limits.timeout
         self.channel.end(Trouble(504, f"a request must be answered within {limit:g} s here", code="timeout"))
+
+
+def _form(asked: Mapping[str, Any]) -> str | None:
+    """The field of a request that says which form its reply has: what else is wrong is found before."""
+    fields = {"json_schema": "response_format", "regex": "regex", "choice": "choice"}
+    return next((field for own, field in fields.items() if asked.get(own)), None)
 
 
 def named(form: type[Forms], service: Service, body: Drawn, facts: dict) -> Forms:

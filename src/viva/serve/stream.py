@@ -45,7 +45,7 @@ async def _left(receive: Receive) -> None:
 
 
 class Events(Response):
-    """Events until there are no more, the client leaves, or takes none in `patience` seconds; then `close` is called."""
+    """Events until there are no more, the client leaves or takes none in `patience` seconds; then `close` is run."""
 
     media_type = "text/event-stream"
 

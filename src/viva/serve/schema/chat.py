@@ -3,11 +3,11 @@
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from viva.base.errors import Refusal
-from viva.serve.schema.common import MOST, Absent, Answer, Asked, Drawn, Finish, Sparse, Usage
+from viva.serve.schema.common import MOST, Absent, Answer, Asked, Drawn, Finish, Off, Sparse, Usage
 
 ROLES = {"developer": "system"}  # OpenAI's newer name of the same
 Name = Annotated[str, Field(min_length=1, max_length=256)]
@@ -69,6 +69,12 @@ class Message(Asked):
         return {key: value for key, value in told.items() if value is not None}
 
 
+def _as_many(given: bool) -> bool:
+    if not given:
+        raise PydanticCustomError("not_here", "must be true: the model calls as many tools as its template allows")
+    return given
+
+
 def _plain(call: AskedCall) -> dict[str, Any]:
     try:
         arguments = json.loads(call.function.arguments)
@@ -86,7 +92,7 @@ class ToolFunction(Asked):
     name: Name
     description: str | None = None
     parameters: dict[str, Any] | None = None
-    strict: Literal[False] | None = None
+    strict: Off | None = Field(None, description="only false: arguments are as the model writes them")
 
 
 class Tool(Asked):
@@ -136,9 +142,9 @@ class Request(Drawn):
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[Tool] | None = Field(None, min_length=1, max_length=128)
     tool_choice: Literal["none", "auto"] | None = Field(None, description="none leaves the tools out of the prompt")
-    parallel_tool_calls: Literal[True] | None = Field(None, description="the template says how many calls there may be")
+    parallel_tool_calls: Annotated[bool, AfterValidator(_as_many)] | None = Field(None, description="only true")
     response_format: Format | None = None
-    store: Literal[False] | None = None
+    store: Off | None = None
     service_tier: Literal["auto", "default"] | None = None
     modalities: list[Literal["text"]] | None = None
     metadata: Absent = None

@@ -15,7 +15,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from viva.base.config import Config
-from viva.infer.sample.temperature import Config as Temperature
+from viva.infer.sample.temperature import LEAST
 
 MOST = 2**53  # beyond it JSON's numbers are not told apart by every client
 
@@ -25,22 +25,31 @@ def _absent(given: Any) -> None:
         raise PydanticCustomError("not_here", "is not supported here: leave it out")
 
 
+def _off(given: bool) -> bool:
+    if given:
+        raise PydanticCustomError("not_here", "is not supported here: leave it out, or give false")
+    return given
+
+
 def _zero(given: Any) -> Any:
-    if given not in (None, 0):
+    if given not in (None, 0):  # null is the other type of the field
         raise PydanticCustomError("not_here", "is not supported here: leave it out, or give 0")
     return given
 
 
-def _drawable(value: float | None) -> float | None:
-    """Refuse a temperature that the engine would."""
-    return None if value is None else Temperature(temperature=value).temperature
+def _drawable(value: float) -> float:
+    if 0 < value < LEAST:
+        raise PydanticCustomError("too_cold", "must be 0, or {least} at least", {"least": LEAST})
+    return value
 
 
 Absent = Annotated[None, BeforeValidator(_absent), Field(description="not supported: null, or left out")]
+Off = Annotated[bool, AfterValidator(_off)]
 Word = Annotated[str, Field(min_length=1, max_length=1024)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
-Zero = Annotated[float | None, BeforeValidator(_zero), Field(ge=0, le=0)]
+Zero = Annotated[float, BeforeValidator(_zero), Field(ge=0, le=0)]
+Warmth = Annotated[float, Field(ge=0, le=2), AfterValidator(_drawable)]
 
 
 class Asked(Config):
@@ -56,15 +65,14 @@ class StreamOptions(Asked):
 
 
 class Drawn(Asked):
-    """How replies are drawn. `top_k` to `ignore_eos` are no fields of OpenAI's; other servers call them so too."""
+    """How replies are drawn. `top_k` to `min_p`, `repetition_penalty`, `min_tokens`,
+    `stop_token_ids`, `ignore_eos`, `regex` and `choice` are no fields of OpenAI's."""
 
     model: str = Field(min_length=1, max_length=512, description="one that /v1/models names")
     stream: bool | None = Field(None, description="send server-sent events, as the reply is written")
     stream_options: StreamOptions | None = None
     n: int | None = Field(None, ge=1, le=128, description="so many replies")
-    temperature: Annotated[float | None, AfterValidator(_drawable)] = Field(
-        None, ge=0, le=2, description="1 unless set"
-    )
+    temperature: Warmth | None = Field(None, description="1 unless set")
     top_p: float | None = Field(None, ge=1e-6, le=1)
     top_k: int | None = Field(None, ge=1, le=MOST)
     min_p: float | None = Field(None, ge=0, le=1)
@@ -75,10 +83,12 @@ class Drawn(Asked):
     stop_token_ids: list[Annotated[int, Field(ge=0, le=MOST)]] | None = Field(None, max_length=128)
     ignore_eos: bool | None = Field(None, description="write past the end of a reply")
     logit_bias: dict[TokenId, Bias] | None = Field(None, max_length=1024)
+    regex: str | None = Field(None, min_length=1, max_length=4096, description="that the whole reply matches")
+    choice: list[Word] | None = Field(None, min_length=1, max_length=1024, description="one of which is the reply")
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     user: str | None = Field(None, max_length=256, description="goes to the log")
-    presence_penalty: Zero = Field(None, description="only 0: see repetition_penalty")
-    frequency_penalty: Zero = Field(None, description="only 0: see repetition_penalty")
+    presence_penalty: Zero | None = Field(None, description="only 0: see repetition_penalty")
+    frequency_penalty: Zero | None = Field(None, description="only 0: see repetition_penalty")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -109,6 +119,8 @@ class Drawn(Asked):
             "stop_ids": None if self.stop_token_ids is None else tuple(self.stop_token_ids),
             "go_on": self.ignore_eos,
             "logit_bias": self.logit_bias and {int(token): bias for token, bias in self.logit_bias.items()},
+            "regex": self.regex,
+            "choice": self.choice and tuple(self.choice),
             "seed": self.seed,
         }
         kept = {name: value for name, value in told.items() if value is not None}

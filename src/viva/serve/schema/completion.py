@@ -1,21 +1,23 @@
 """/v1/completions: texts in, what follows them out."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
-from viva.serve.schema.common import MOST, Absent, Answer, Drawn, Finish, Sparse, Usage
+from viva.serve.schema.common import MOST, Absent, Answer, Drawn, Finish, Off, Sparse, Usage
 
 TOKENS = 16  # as many as OpenAI's API writes where nothing is said
-Id = Annotated[int, Field(ge=0, le=MOST)]
+T = TypeVar("T")
+Several = Annotated[list[T], Field(min_length=1)]
+Ids = Several[Annotated[int, Field(ge=0, le=MOST)]]
 
 
 class Request(Drawn):
     """What /v1/completions takes."""
 
-    prompt: str | list[str] | list[Id] | list[list[Id]] = Field(description="a text, its ids, or several of either")
+    prompt: str | Several[str] | Ids | Several[Ids] = Field(description="a text, its ids, or several of either")
     logprobs: int | None = Field(None, ge=0, le=5, description="tell so many of the likeliest tokens")
-    echo: Literal[False] | None = Field(None, description="the prompt is not repeated")
+    echo: Off | None = Field(None, description="the prompt is not repeated")
     best_of: Annotated[int, Field(ge=1, le=1)] | None = Field(None, description="only 1: see n")
     suffix: Absent = None
 
@@ -27,7 +29,7 @@ class Request(Drawn):
     @property
     def prompts(self) -> list[str | list[int]]:
         """Each prompt by itself."""
-        several = isinstance(self.prompt, list) and not (self.prompt and isinstance(self.prompt[0], int))
+        several = isinstance(self.prompt, list) and not isinstance(self.prompt[0], int)
         return list(self.prompt) if several else [self.prompt]
 
     def sampling(self) -> dict[str, Any]:
