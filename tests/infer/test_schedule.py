@@ -28,7 +28,7 @@ def worked(state: State, limits: Limits, token: int = 50) -> list[tuple[int, int
 
 
 def test_prompts_are_read_in_chunks_beside_what_is_written():
-    """Prompts of 3 and of 9, at most 5 tokens a step and 4 of a request: what runs goes first, the rest is of prompts."""
+    """Prompts of 3 and of 9, at most 5 tokens a step and 4 of a request: what runs goes first, prompts take the rest."""
     state = state_of(10, Request(0, [1, 2, 3], 5), Request(1, list(range(10, 19)), 5))
     limits = Limits(rows=8, tokens=5, chunk=4)
     assert worked(state, limits) == [(0, 3, 1), (1, 2, 0)]
@@ -120,7 +120,7 @@ def test_guesses_are_read_where_there_is_room_for_them():
 
 @pytest.mark.parametrize("wrong", [{"rows": 0}, {"tokens": -1}, {"chunk": 0}])
 def test_a_step_must_be_able_to_do_something(wrong):
-    with pytest.raises(Refusal, match="every limit of a step must be 1 or more, but found (rows 0|tokens -1|chunk 0)"):
+    with pytest.raises(Refusal, match=r"every limit of a step must be 1 or more, but found (rows 0|tokens -1|chunk 0)"):
         Limits(**wrong)
 
 

@@ -1,6 +1,5 @@
 """Elementwise non-linearities by name, and the product by which a gate uses one."""
 
-from collections.abc import Callable
 from functools import partial
 from typing import Literal
 
@@ -9,11 +8,12 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
+from viva.base.elementwise import Elementwise, alike
 from viva.model.again import cheap
 
 Activation = Literal["relu", "relu2", "gelu", "gelu_tanh", "gelu_sigmoid", "silu", "tanh"]
 
-ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
+FUNCTIONS: dict[str, Elementwise] = {
     "relu": functional.relu,
     "relu2": lambda x: functional.relu(x).square(),  # So et al. 2021, https://arxiv.org/abs/2109.08668
     "gelu": functional.gelu,  # x Phi(x), Hendrycks and Gimpel 2016, https://arxiv.org/abs/1606.08415
@@ -22,6 +22,7 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "silu": functional.silu,  # x sigmoid(x), section 2 of the same paper
     "tanh": torch.tanh,
 }
+ACTIVATIONS = {name: alike(function) for name, function in FUNCTIONS.items()}
 
 
 def unchanged(x: Tensor) -> Tensor:

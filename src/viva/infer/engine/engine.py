@@ -22,7 +22,7 @@ from viva.infer.engine.pick import Drawing, Picked, pick
 from viva.infer.engine.read import read
 from viva.infer.engine.request import Request
 from viva.infer.engine.schedule import Limits, State, Work, plan
-from viva.infer.engine.served import require_served
+from viva.infer.engine.served import reach, require_served
 from viva.infer.stop import Guard
 from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
@@ -87,7 +87,7 @@ class Core:
     `models`: by the name of the adapter, "" without one. `blocks` of `size` tokens are the room for keys and values.
     `draft` guesses tokens, which changes no reply (`draft/`).
     The reply to a request does not depend on those beside it: on a CPU in fp32 to the bit (`model/attend/alike.py`,
-    `base/product.py`).
+    `base/product.py`, `base/elementwise.py`), but for additive scores, whose log-probabilities differ by up to 1e-6.
     """
 
     def __init__(
@@ -101,6 +101,11 @@ class Core:
     ):
         for model in models.values():
             require_served(model)
+            if reach(model) < model.spec.context:
+                text = (
+                    f"texts are read up to {reach(model)} tokens, not {model.spec.context}: beyond, angles would change"
+                )
+                warnings.warn(Notice(text), stacklevel=2)
         self.models, self.tokenizer, self.limits = models, tokenizer, limits
         weight = models[""].embedding.weight
         self.state = State(Blocks(blocks, size))
@@ -167,8 +172,9 @@ class Core:
         return numbers
 
     def _limit(self, model: Transformer, prompt: list[int], asked: Asked) -> int:
-        """How many tokens may follow: as asked, as the context holds, and as all blocks together hold."""
-        limit = decode.limit(model, prompt, asked)
+        """How many tokens may follow: as asked, as the model reads, and as all blocks together hold."""
+        decode.require_ids(model, prompt, "a prompt", reach(model))
+        limit = min(asked.max_new_tokens, reach(model) - len(prompt) + 1)
         blocks = self.state.blocks
         held = (blocks.count - 1) * blocks.size - len(prompt) + 1
         if held < 1:

@@ -25,9 +25,9 @@ JSON = {"whitespace_pattern": r"[ \n]{0,32}", "lenient": False}
 class Vocabulary:
     """The tokens as llguidance takes them: the bytes by which each lengthens a text.
 
-    A special token is no text. A token that begins a text otherwise than it goes on, as those of a word with its space
-    do, stands here twice: `first` has the number of the other one. The last number is an end that no tokenizer has:
-    whether a text may end is asked of the matcher.
+    A special token is no text. For a token that begins a text otherwise than it goes on, as one of a word with its space
+    does, `first` has the number of another one that is spelled as it is there; where there is none, one is added. The
+    last number is an end that no tokenizer has: whether a text may end is asked of the matcher.
     """
 
     is_tokenizer_wrapper = True
@@ -37,16 +37,37 @@ class Vocabulary:
         special = set(tokenizer.specials.values())
         numbers = range(tokenizer.vocab_size)
         self.tokens = [b"" if number in special else tokenizer.spelled(number) for number in numbers]
-        begun = {number: tokenizer.spelled(number, first=True) for number in numbers if self.tokens[number]}
-        others = [(number, text) for number, text in begun.items() if text != self.tokens[number]]
-        self.first = {number: len(numbers) + place for place, (number, _) in enumerate(others)}
-        self.tokens += [text for _, text in others] + [b"the end"]
+        self.count, self._encode = len(self.tokens), tokenizer.encode
+        self._number = {text: number for number, text in enumerate(self.tokens) if text}
+        self._longest = max(map(len, self._number), default=0)
+        self.first = self._first(tokenizer)
+        self.tokens.append(b"the end")
         self.eos_token_id = len(self.tokens) - 1
         self.special_token_ids = [self.eos_token_id]
 
-    def __call__(self, text: bytes) -> list[int]:
-        """llguidance asks by which tokens a text is written that has no alternative: by any that spell it."""
-        return []
+    def _first(self, tokenizer: Tokenizer) -> dict[int, int]:
+        begun = {number: tokenizer.spelled(number, first=True) for number, text in enumerate(self.tokens) if text}
+        others = {number: text for number, text in begun.items() if text != self.tokens[number]}
+        added = [text for text in dict.fromkeys(others.values()) if text and text not in self._number]
+        at = self._number | {text: self.count + place for place, text in enumerate(added)}
+        self.tokens += added
+        # of those that add nothing the number is the end's, which is never allowed
+        return {number: at.get(text, len(self.tokens)) for number, text in others.items()}
+
+    def __call__(self, text: str) -> list[int]:
+        """By which tokens a text is written that is all that can follow: as the tokenizer would, or the longest first."""
+        ids, wanted = self._encode(text), text.encode()
+        if b"".join(self.tokens[number] for number in ids) == wanted:
+            return ids
+        ids = []
+        while wanted:
+            sizes = range(min(len(wanted), self._longest), 0, -1)
+            size = next((size for size in sizes if wanted[:size] in self._number), None)
+            if size is None:
+                return [*ids, self.eos_token_id]  # it cannot be written
+            ids.append(self._number[wanted[:size]])
+            wanted = wanted[size:]
+        return ids
 
 
 class Grammars:
@@ -97,12 +118,11 @@ class Grammar:
         told = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._require_sound()
         every = np.unpackbits(told, bitorder="little").astype(bool)
-        count = self._vocabulary.eos_token_id - len(self._vocabulary.first)
         found = np.zeros(vocab, bool)
-        found[:count] = every[: min(count, vocab)]
+        found[: self._vocabulary.count] = every[: min(self._vocabulary.count, vocab)]
         if not self._begun:
             for number, other in self._vocabulary.first.items():
-                found[number] = every[other]
+                found[number] = other != self._vocabulary.eos_token_id and every[other]
         found[list(stops)] = self.complete
         if not found.any():
             raise RuntimeError("no token of the vocabulary can go on with what the grammar asks for")

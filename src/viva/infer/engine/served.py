@@ -1,4 +1,4 @@
-"""Which models can be served."""
+"""Which models can be served, and how far they read."""
 
 from viva.base.config import kind
 from viva.base.errors import Refusal
@@ -25,3 +25,13 @@ def require_served(model: Transformer) -> None:
         found = "linear attention, which keeps no keys"
     if found:
         raise Refusal("a model must keep keys and values of every token to be served", found, fix)
+
+
+def reach(model: Transformer) -> int:
+    """How many tokens of a text can be read side by side with others: the context, or as many as were trained where
+    angles grow with the length at hand beyond that, so that keys would depend on the pieces in which they were read.
+    """
+    blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
+    turns = [getattr(block.attention.position, "rope", block.attention.position) for block in blocks]
+    scalings = [turn.scaling for turn in turns if hasattr(turn, "scaling")]
+    return min([model.spec.context, *(scaling.trained for scaling in scalings if scaling.by_length)])

@@ -3,6 +3,7 @@ where they stood in the text before. It asks no model, and helps where a reply r
 """
 
 from collections.abc import Sequence
+from itertools import cycle, islice
 
 from pydantic import Field
 
@@ -56,7 +57,7 @@ class _Text:
             self.tokens.append(token)
 
     def follow(self, length: int) -> list[int]:
-        """What followed the longest run that the text ends in."""
+        """What followed the longest run that the text ends in; where that reaches the text's end, again from there."""
         found = (self._ends.get(tuple(self.tokens[-size:])) for size in self._sizes)
         at = next((end for end in found if end), None)
-        return [] if at is None else self.tokens[at : at + length]
+        return [] if at is None else list(islice(cycle(self.tokens[at:]), length))
