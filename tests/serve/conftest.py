@@ -16,36 +16,36 @@ from viva.serve.limits import Limits
 
 
 @pytest.fixture(scope="session")
-def path(tmp_path_factory):
+def tiny_path(tmp_path_factory):
     """The folder of the model."""
     return tiny(tmp_path_factory.mktemp("served") / "tiny")
 
 
 @pytest.fixture(scope="session")
-def model(path):
+def model(tiny_path):
     """The same, asked without a server."""
-    return viva.load(path)
+    return viva.load(tiny_path)
 
 
 @pytest.fixture(scope="session")
-def changed(path, tmp_path_factory):
+def changed(tiny_path, tmp_path_factory):
     """The folder of an adapter that changes what the model says."""
-    attached, config = viva.load(path).model, lora.Config(rank=2)
+    attached, config = viva.load(tiny_path).model, lora.Config(rank=2)
     adapt.attach(attached, config)
     with torch.no_grad():
         for change in adapt.changes(attached):
             for parameter in change.parameters():
                 parameter.normal_(generator=torch.Generator().manual_seed(3))
-    made = adapter.Adapter(config=config, base=str(path), fingerprint=adapter.fingerprint(path))
+    made = adapter.Adapter(config=config, base=str(tiny_path), fingerprint=adapter.fingerprint(tiny_path))
     where = tmp_path_factory.mktemp("adapters") / "changed"
-    adapter.save(where, made, attached, notes={"parent": str(path)})
+    adapter.save(where, made, attached, notes={"parent": str(tiny_path)})
     return where
 
 
 @pytest.fixture(scope="session")
-def encoder(path, tmp_path_factory):
+def encoder(tiny_path, tmp_path_factory):
     """A model that makes vectors."""
-    tokenizer = viva.load_tokenizer(path)
+    tokenizer = viva.load_tokenizer(tiny_path)
     config = bert.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": 64, "head": embed.Config()})
     where = tmp_path_factory.mktemp("encoders") / "vectors"
     folder.save(where, config, initialise(config.spec().build(), seed=2), tokenizer, {})

@@ -32,7 +32,7 @@ def make(
     app = FastAPI(title="viva", version="1", docs_url=None, redoc_url=None)
     errors.install(app)
     _routes(app, service, embedder)
-    app.mount("/", page.Page())
+    app.router.routes.append(page.Page())
     app.add_middleware(Body, most=service.limits.body, patience=service.limits.patience)
     if keys:
         app.add_middleware(Keys, keys=keys, is_open=lambda path: path in OPEN or page.is_page(path))

@@ -76,7 +76,7 @@ def invalid(error: RequestValidationError) -> Trouble:
     several types, the one that was meant is told.
     """
     faults = error.errors()
-    first = max(faults, key=lambda fault: len(fault["loc"]))
+    first = max(faults, key=lambda fault: (len(fault["loc"]), not fault["type"].endswith("_type")))
     if first["type"] == "json_invalid":
         return Trouble(400, f"the body must be JSON, but is not: {first['ctx']['error']} at {first['loc'][-1]}")
     if first["type"] in NO_OBJECT and len(first["loc"]) == 1:

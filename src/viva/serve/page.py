@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from starlette.responses import Response
+from starlette.routing import Match, Mount
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
@@ -26,7 +27,7 @@ HEADERS = {
 }
 
 
-class Page(StaticFiles):
+class Files(StaticFiles):
     """Static files under a strict policy."""
 
     def __init__(self):
@@ -36,6 +37,16 @@ class Page(StaticFiles):
         response = await super().get_response(path, scope)
         response.headers.update(HEADERS)
         return response
+
+
+class Page(Mount):
+    """The routes of these files, and of nothing else: whatever is not there is for the application to answer."""
+
+    def __init__(self):
+        super().__init__("/", Files())
+
+    def matches(self, scope: Scope) -> tuple[Match, Scope]:
+        return super().matches(scope) if is_page(scope["path"]) else (Match.NONE, {})
 
 
 def is_page(path: str) -> bool:

@@ -65,7 +65,7 @@ class Service:
             read = [await asyncio.to_thread(self._ids, prompt, tools, adapter, field) for prompt in prompts]
             asked = [self._asked(body, ids, adapter, field) for ids in read]
             for ids, each in zip(read, asked, strict=True):
-                await job.ask(ids, each, adapter, form)
+                await job.ask(ids, each, adapter, form, field)
         except BaseException:
             job.close()
             raise
@@ -115,16 +115,17 @@ class Job:
         self._timer = asyncio.get_running_loop().call_later(service.limits.timeout, self._late)
         service.jobs.add(self)
         facts |= {"model": body.model} | ({"user": body.user} if body.user is not None else {})
+        self._said = [""] * replies
         if service.show:
-            facts["request"] = body.model_dump(exclude_unset=True)
+            facts |= {"request": body.model_dump(exclude_unset=True), "replies": self._said}
 
-    async def ask(self, ids: list[int], asked: Asked, adapter: str, form: calls.Form | None) -> None:
-        """One more prompt, the replies to which stand behind those to the last one."""
+    async def ask(self, ids: list[int], asked: Asked, adapter: str, form: calls.Form | None, field: str) -> None:
+        """One more prompt, of `field`; the replies to it stand behind those to the last one."""
         try:
             numbers = await self.channel.ask(ids, asked, adapter)
         except Refusal as refusal:
             self.service.require_open()
-            raise refused(refusal, _form(asked.model_dump())) from None
+            raise refused(refusal, _form(asked.model_dump()) or field) from None
         stops = self.service.engine.core.tokenizer.stops | frozenset(asked.stop_ids)
         for number in numbers:
             self.replies[number] = Reply(len(self.replies), stops, form)
@@ -137,7 +138,10 @@ class Job:
             if delta.finish == "error":
                 raise Trouble(500, f"the model failed on this request: {delta.error}", code="engine_error")
             self._measure(delta)
-            yield self.replies[delta.number].take(delta)
+            piece = self.replies[delta.number].take(delta)
+            if self.service.show:
+                self._said[piece.index] += piece.text
+            yield piece
         self._whole = True
 
     async def whole(self, form: Forms) -> Any:
@@ -146,8 +150,6 @@ class Job:
             made: list[list[Piece]] = [[] for _ in self.replies]
             async for piece in self.pieces():
                 made[piece.index].append(piece)
-            if self.service.show:
-                self.facts["replies"] = ["".join(piece.text for piece in pieces) for pieces in made]
             return form.response(made, self.usage)
         finally:
             self.close()
