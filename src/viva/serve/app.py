@@ -107,7 +107,6 @@ async def _answered(request: Request, taking, form) -> Response:
         return stream.Events(job.events(form), job.service.limits.patience, job.close)
     made = await stream.unless_left(request.receive, job.whole(form))
     if made is None:
-        job.service.metrics.left.inc()
         return Response(status_code=LEFT)
     return Response(made.model_dump_json(), media_type="application/json")
 

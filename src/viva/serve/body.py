@@ -5,7 +5,7 @@ import contextlib
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from viva.serve.errors import Trouble
+from viva.serve.errors import FACTS, Trouble
 
 LINGER = 5.0  # seconds in which what is too large is still read, and thrown away, so that the client reads the answer
 
@@ -23,7 +23,7 @@ class Body:
         try:
             body = await self._read(scope, receive)
         except Trouble as trouble:
-            trouble.note(scope)
+            trouble.note(scope.setdefault(FACTS, {}))
             await _refuse(trouble, receive, send)
             return
         if body is None:

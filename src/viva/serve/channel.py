@@ -40,7 +40,7 @@ class Channel:
 
     async def __aiter__(self) -> AsyncIterator[Delta]:
         """Each delta until all replies have ended; what ended them before is raised."""
-        while self._open:
+        while self._open or self._trouble is not None:
             while not self._come and self._trouble is None:
                 self._more.clear()
                 await self._more.wait()
@@ -60,9 +60,10 @@ class Channel:
 
     def close(self) -> None:
         """Nobody reads any more: the engine forgets what has not ended."""
-        if self._open and self._engine.alive:
+        open_, self._open = self._open, set()
+        if open_ and self._engine.alive:
             with contextlib.suppress(Refusal):  # it may have ended just now
-                self._engine.cancel(sorted(self._open))
+                self._engine.cancel(sorted(open_))
 
     def _put(self, delta: Delta) -> None:
         """In the engine's thread."""

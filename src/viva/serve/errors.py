@@ -43,13 +43,13 @@ class Trouble(Exception):
         """As JSON in ASCII, whatever was found in the request."""
         return json.dumps({"error": self.fault.model_dump()}).encode()
 
-    def note(self, scope: Scope) -> None:
+    def note(self, facts: dict[str, Any]) -> None:
         """Let the log, and the metrics, know of it."""
-        scope.setdefault(FACTS, {}).update(error=str(self), code=self.fault.code or self.fault.type)
+        facts |= {"error": str(self), "code": self.fault.code or self.fault.type}
 
     def response(self, scope: Scope) -> Response:
         """The answer to the request of this scope."""
-        self.note(scope)
+        self.note(scope.setdefault(FACTS, {}))
         return Response(self.body, self.status, self.headers, "application/json")
 
 
@@ -90,7 +90,7 @@ def invalid(error: RequestValidationError) -> Trouble:
 
 def _param(fault: dict[str, Any]) -> str | None:
     """The field at fault, as in messages.0.content, without the names of the variants that were tried for it."""
-    named = lambda part: isinstance(part, int) or (part.isidentifier() and part not in TRIED)  # noqa: E731
+    named = lambda part: isinstance(part, int) or part.isdigit() or (part.isidentifier() and part not in TRIED)  # noqa: E731
     path = [*filter(named, fault["loc"][1:])]
     context = fault.get("ctx", {})
     if fault["type"] in FIELD:

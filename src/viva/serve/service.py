@@ -66,6 +66,9 @@ class Service:
             asked = [self._asked(body, ids, adapter, field) for ids in read]
             for ids, each in zip(read, asked, strict=True):
                 await job.ask(ids, each, adapter, form, field)
+        except Trouble as trouble:
+            job.close(trouble)
+            raise
         except BaseException:
             job.close()
             raise
@@ -134,14 +137,18 @@ class Job:
 
     async def pieces(self) -> AsyncIterator[Piece]:
         """What is written, as it comes; refused where a step of the engine failed."""
-        async for delta in self.channel:
-            if delta.finish == "error":
-                raise Trouble(500, f"the model failed on this request: {delta.error}", code="engine_error")
-            self._measure(delta)
-            piece = self.replies[delta.number].take(delta)
-            if self.service.show:
-                self._said[piece.index] += piece.text
-            yield piece
+        try:
+            async for delta in self.channel:
+                if delta.finish == "error":
+                    raise Trouble(500, f"the model failed on this request: {delta.error}", code="engine_error")
+                self._measure(delta)
+                piece = self.replies[delta.number].take(delta)
+                if self.service.show:
+                    self._said[piece.index] += piece.text
+                yield piece
+        except Trouble as trouble:
+            trouble.note(self.facts)
+            raise
         self._whole = True
 
     async def whole(self, form: Forms) -> Any:
@@ -167,7 +174,6 @@ class Job:
                 yield stream.event(form.last(self.usage))
             yield stream.DONE
         except Trouble as trouble:
-            self.facts |= {"error": str(trouble), "code": trouble.fault.code}
             yield stream.error(trouble)
 
     @property
@@ -177,7 +183,7 @@ class Job:
         total = self.prompt_tokens + written
         return Usage(prompt_tokens=self.prompt_tokens, completion_tokens=written, total_tokens=total)
 
-    def close(self) -> None:
+    def close(self, trouble: Trouble | None = None) -> None:
         """Give the places back and count what was made; what nobody waits for ends."""
         if self._closed:
             return
@@ -190,8 +196,13 @@ class Job:
         self.facts |= {name: count for name, count in self.usage.model_dump().items() if name != "total_tokens"}
         if self.first is not None:
             self.facts["first_token_seconds"] = round(self.first - self.began, 4)
+        if trouble is not None:
+            trouble.note(self.facts)
         if self._whole:
             self.service.metrics.whole.observe(seconds)
+        elif "error" not in self.facts:
+            self.facts["left"] = True
+            self.service.metrics.left.inc()
 
     def _measure(self, delta: Delta) -> None:
         if delta.picked is None:

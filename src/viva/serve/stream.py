@@ -45,20 +45,25 @@ async def _left(receive: Receive) -> None:
 
 
 class Events(Response):
-    """Events until there are no more, the client leaves or takes none in `patience` seconds; then `close` is run."""
+    """Events until there are no more, the client leaves or takes none in `patience` seconds; then `close` is run, with
+    what went wrong.
+    """
 
     media_type = "text/event-stream"
 
-    def __init__(self, events: AsyncIterator[bytes], patience: float, close: Callable[[], None]):
+    def __init__(self, events: AsyncIterator[bytes], patience: float, close: Callable[[Trouble | None], None]):
         super().__init__(headers=HEADERS)
         del self.headers["content-length"]
         self.events, self.patience, self.close = events, patience, close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        slow = None
         try:
             await unless_left(receive, self._send(send))
+        except TimeoutError:  # the connection is closed without an end
+            slow = Trouble(408, f"the client took no event for {self.patience:g} s", code="slow_reader")
         finally:
-            self.close()
+            self.close(slow)
 
     async def _send(self, send: Send) -> None:
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
