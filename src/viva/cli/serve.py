@@ -69,7 +69,7 @@ def serve(
         import prometheus_client  # noqa: F401
         import uvicorn  # noqa: F401
     except ModuleNotFoundError as error:
-        fix = 'install it with pip install "viva[serve]"'
+        fix = "pip install 'viva[serve]'"
         raise Refusal("serving must have its web framework", f"no package {error.name}", fix) from None
     from viva import api
     from viva.serve import app, keys
@@ -78,12 +78,15 @@ def serve(
     from viva.serve.server import Server
     from viva.serve.service import Service
 
+    adapters, called = _adapters(adapter or []), name or _last(model)
+    if called in adapters:
+        raise Refusal("an adapter must have another name than the model", repr(called), "give --name, or rename it")
     known = () if api_key_file is None else keys.read(api_key_file)
     keys.require_guarded(host, known, insecure)
-    engine = Engine(api.load(model, dtype), _adapters(adapter or []), rows=rows, tokens=tokens)
-    print(f"viva: {engine.plan}", file=sys.stderr)
-    service = Service(engine, name or _last(model), limits, log_prompts)
     embedder = None if embed is None else Embedder(api.load(embed), _last(embed), limits)
+    engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens)
+    print(f"viva: {engine.plan}", file=sys.stderr)
+    service = Service(engine, called, limits, log_prompts)
     made = app.make(service, embedder, known, allow_origin or ())
     Server(made, service, host, port).run()
 

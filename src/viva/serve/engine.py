@@ -17,6 +17,7 @@ from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Core, Delta, Finish
 from viva.infer.engine.pick import Picked
 from viva.infer.engine.schedule import Limits
+from viva.infer.engine.served import require_served
 from viva.serve import memory
 
 Put = Callable[[Delta], None]
@@ -56,6 +57,7 @@ class Engine:
         chunk: int = 256,
     ):
         self.model = model if isinstance(model, LanguageModel) else api.load(model)
+        require_served(self.model.model)
         self.models = {"": self.model}
         for name, folder in (adapters or {}).items():
             self.models[name] = self.model.with_adapter(folder)
