@@ -6,6 +6,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
+from viva.base import machine
 from viva.base.errors import Refusal
 from viva.serve.limits import Limits
 
@@ -71,6 +72,7 @@ def serve(
     except ModuleNotFoundError as error:
         fix = "pip install 'viva[serve]'"
         raise Refusal("serving must have its web framework", f"no package {error.name}", fix) from None
+    machine.keep_few_kernels()
     from viva import api
     from viva.serve import app, keys
     from viva.serve.embedding import Embedder
