@@ -112,17 +112,9 @@ async def _answered(request: Request, taking, form) -> Response:
 
 
 def _models(service: Service, embedder: Embedder | None) -> list[Model]:
-    own = service.engine.models
+    told = {"created": service.created}
     found = [
-        Model(
-            id=name,
-            created=service.created,
-            root=own[adapter].source if not adapter else own[adapter].adapter.source,
-            parent=service.name if adapter else None,
-            max_model_len=service.engine.room(adapter),
-        )
+        Model(id=name, parent=service.name if adapter else None, max_model_len=service.engine.room(adapter), **told)
         for name, adapter in service.adapters.items()
     ]
-    if embedder is not None:
-        found.append(Model(id=embedder.name, created=service.created, root=embedder.model.source))
-    return found
+    return found if embedder is None else [*found, Model(id=embedder.name, **told)]

@@ -12,7 +12,6 @@ class Model(Answer):
     object: Literal["model"] = "model"
     created: int
     owned_by: Literal["viva"] = "viva"
-    root: str
     parent: str | None = None
     max_model_len: int | None = None
 
