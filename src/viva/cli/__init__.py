@@ -27,6 +27,7 @@ from viva.cli import (
     quickstart,
     reward,
     search,
+    serve,
     tokenizer,
     train,
 )
@@ -41,7 +42,7 @@ app = App(
     print_error=False,
     exit_on_error=False,
 )
-for verb in (quickstart.quickstart, train.train, search.search, generate.generate, chat.chat, merge.merge):
+for verb in (quickstart.quickstart, train.train, search.search, generate.generate, chat.chat, serve.serve, merge.merge):
     app.command(verb, help_format="plaintext")
 app.command(tokenizer.app)
 app.command(data.app)

@@ -9,6 +9,7 @@ from pathlib import Path
 
 REQUIRED = ("torch", "numpy", "tokenizers", "safetensors", "huggingface_hub", "datasets")
 OPTIONAL = {
+    "fastapi": 'the server, viva serve; install it with pip install "viva[serve]"',
     "tensorboard": 'curves in TensorBoard; install it with pip install "viva[tensorboard]"',
     "transformers": 'the twin in viva\'s own tests; install it with pip install "viva[dev]"',
 }

@@ -25,6 +25,7 @@ from viva.infer.engine.counters import Counters
 from viva.infer.engine.draft._drafter import Drafter
 from viva.infer.engine.engine import Core, Delta
 from viva.infer.engine.schedule import Limits
+from viva.infer.engine.served import require_served
 from viva.serve import memory
 from viva.serve.bar import Bar
 from viva.serve.reply import Gathered, Reply
@@ -60,6 +61,7 @@ class Engine:
         threads: int | None = None,
     ):
         self.model = model if isinstance(model, LanguageModel) else api.load(model)
+        require_served(self.model.model)
         self.models = {"": self.model}
         for name, folder in (adapters or {}).items():
             self.models[name] = self.model.with_adapter(folder)
@@ -104,6 +106,11 @@ class Engine:
         if isinstance(prompt, list) and prompt and isinstance(prompt[0], int):
             return prompt
         return self._loaded(adapter).ids(prompt, tools)
+
+    def room(self, adapter: str = "") -> int:
+        """How many tokens a prompt and the reply to it may have, but for the reply's last, which is not read."""
+        blocks = self.core.state.blocks
+        return min(self._loaded(adapter).spec.context, (blocks.count - 1) * blocks.size)
 
     def submit(self, ids: list[int], asked: Asked, put: Put, adapter: str = "") -> "Future[list[int]]":
         """Ask for replies to a prompt; their numbers come when the request is taken in, or the refusal of it. `put` is

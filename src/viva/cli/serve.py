@@ -1,0 +1,109 @@
+"""`viva serve`: a model for many users, over HTTP."""
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from viva.base import machine
+from viva.base.errors import Refusal
+from viva.serve.limits import Limits
+
+Bounds = Annotated[Limits, Parameter(name="*", negative="")]
+
+
+def serve(
+    model: str,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 8000,
+    name: str | None = None,
+    adapter: list[str] | None = None,
+    embed: str | None = None,
+    dtype: str | None = None,
+    rows: int = 64,
+    tokens: int | None = None,
+    api_key_file: Path | None = None,
+    insecure: bool = False,
+    allow_origin: list[str] | None = None,
+    log_prompts: bool = False,
+    limits: Bounds = Limits(),  # noqa: B008
+) -> None:
+    """Serve a model to many users at once, by OpenAI's protocol and on a page to talk on.
+
+    Example: viva serve runs/quickstart
+
+    Example: viva serve models/qwen2 --adapter brief=runs/lora-brief --host 0.0.0.0 --api-key-file keys.txt
+
+    Parameters
+    ----------
+    model
+        a checkpoint or run folder, any Hugging Face folder of a known family, or a hub id
+    host
+        the address to listen at; others than this machine's own need keys
+    port
+        the port to listen at; 0 takes a free one
+    name
+        what requests call the model; left out, the last part of MODEL
+    adapter
+        NAME=FOLDER of an adapter, which requests ask for by NAME as their model; may be repeated
+    embed
+        a model with the head embed, for /v1/embeddings
+    dtype
+        float32, bfloat16 or float16; left out, what the file has, or float32 where that is faster
+    rows
+        so many replies are written at a time
+    tokens
+        room for keys and values of so many tokens; left out, what memory holds
+    api_key_file
+        a file of keys, one a line, of which every request but /health and /ready must have one
+    insecure
+        listen without keys where others reach it
+    allow_origin
+        the origin of another page, such as https://example.org, that browsers may let ask; may be repeated
+    log_prompts
+        write requests and replies to the log, too
+    """
+    try:
+        import fastapi  # noqa: F401
+        import prometheus_client  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ModuleNotFoundError as error:
+        fix = "pip install 'viva[serve]'"
+        raise Refusal("serving must have its web framework", f"no package {error.name}", fix) from None
+    machine.keep_few_kernels()
+    from viva import api
+    from viva.serve import app, keys
+    from viva.serve.embedding import Embedder
+    from viva.serve.engine import Engine
+    from viva.serve.server import Server
+    from viva.serve.service import Service
+
+    adapters, called = _adapters(adapter or []), name or _last(model)
+    if called in adapters:
+        raise Refusal("an adapter must have another name than the model", repr(called), "give --name, or rename it")
+    known = () if api_key_file is None else keys.read(api_key_file)
+    keys.require_guarded(host, known, insecure)
+    embedder = None if embed is None else Embedder(api.load(embed), _last(embed), limits)
+    engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens)
+    print(f"viva: {engine.plan}", file=sys.stderr)
+    service = Service(engine, called, limits, log_prompts)
+    made = app.make(service, embedder, known, allow_origin or ())
+    Server(made, service, host, port).run()
+
+
+def _last(path: str) -> str:
+    return Path(path).resolve().name if Path(path).exists() else path
+
+
+def _adapters(told: list[str]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for each in told:
+        name, equals, folder = each.partition("=")
+        if not equals or not name or not folder or name in found:
+            raise Refusal(
+                "an adapter must be given as NAME=FOLDER, each name once", repr(each), "write brief=runs/brief"
+            )
+        found[name] = folder
+    return found

@@ -1,0 +1,76 @@
+"""The body of a request, read whole before anybody looks at it: within a number of bytes and of seconds."""
+
+import asyncio
+import contextlib
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from viva.serve.errors import FACTS, Trouble
+
+LINGER = 5.0  # seconds in which what is too large is still read, and thrown away, so that the client reads the answer
+
+
+class Body:
+    """ASGI middleware: 413 for a body of more than `most` bytes, 408 for one that takes over `patience` seconds."""
+
+    def __init__(self, app: ASGIApp, most: int, patience: float):
+        self.app, self.most, self.patience = app, most, patience
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        try:
+            body = await self._read(scope, receive)
+        except Trouble as trouble:
+            trouble.note(scope.setdefault(FACTS, {}))
+            await _refuse(trouble, receive, send)
+            return
+        if body is None:
+            return  # the client has left
+        given = False
+
+        async def again() -> Message:
+            nonlocal given
+            if given:
+                return await receive()
+            given = True
+            return {"type": "http.request", "body": body, "more_body": False}
+
+        await self.app(scope, again, send)
+
+    async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
+        told = dict(scope["headers"]).get(b"content-length", b"0")
+        if told.isdigit() and int(told) > self.most:
+            raise self._too_large(int(told))
+        body = bytearray()
+        try:
+            async with asyncio.timeout(self.patience):
+                while True:
+                    message = await receive()
+                    if message["type"] == "http.disconnect":
+                        return None
+                    body += message.get("body", b"")
+                    if len(body) > self.most:
+                        raise self._too_large(len(body))
+                    if not message.get("more_body"):
+                        return bytes(body)
+        except TimeoutError:
+            raise Trouble(408, f"a request must be sent within {self.patience:g} s", code="request_timeout") from None
+
+    def _too_large(self, found: int) -> Trouble:
+        message = f"a request must be at most {self.most:,} bytes, but has {found:,} or more"
+        return Trouble(413, message, code="request_too_large")
+
+
+async def _refuse(trouble: Trouble, receive: Receive, send: Send) -> None:
+    """Answer, then read on for a while: a connection that is closed while the client sends takes the answer with it."""
+    body = trouble.body
+    length = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
+    await send({"type": "http.response.start", "status": trouble.status, "headers": length})
+    await send({"type": "http.response.body", "body": body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER):
+            while (await receive()).get("more_body"):
+                pass
+    await send({"type": "http.response.body", "body": b"", "more_body": False})

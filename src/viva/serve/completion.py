@@ -1,0 +1,64 @@
+"""Pieces of replies in the form of /v1/completions."""
+
+from collections.abc import Sequence
+
+from viva.infer.engine.pick import Picked
+from viva.serve.chat import LEAST
+from viva.serve.schema import completion as schema
+from viva.serve.schema.common import Usage
+from viva.serve.written import Piece, Spelling
+
+
+class Form:
+    """One answer: `id`, `created` (Unix seconds) and `model` stand in each of its parts."""
+
+    prefix = "cmpl"
+
+    def __init__(self, id: str, created: int, model: str, spelling: Spelling, request: schema.Request):
+        self._head = {"id": id, "object": "text_completion", "created": created, "model": model}
+        self._spelling, self._logprobs = spelling, request.logprobs is not None
+        self._usage = {"usage": None} if request.usage_wanted else {}
+        self._offset: dict[int, int] = {}  # in characters of each reply, where its next token begins
+
+    def opening(self, index: int) -> None:
+        """A text has no speaker to be told."""
+
+    def chunks(self, piece: Piece) -> list[schema.Response]:
+        """What is sent for a piece: nothing or a change."""
+        if not (piece.text or piece.picked or piece.finish):
+            return []
+        return [schema.Response(**self._head, choices=[self._choice([piece])], **self._usage)]
+
+    def last(self, usage: Usage) -> schema.Response:
+        """The tokens used."""
+        return schema.Response(**self._head, choices=[], usage=usage)
+
+    def response(self, replies: Sequence[Sequence[Piece]], usage: Usage) -> schema.Response:
+        """The whole answer."""
+        return schema.Response(**self._head, choices=[self._choice(pieces) for pieces in replies], usage=usage)
+
+    def _choice(self, pieces: Sequence[Piece]) -> schema.Choice:
+        text, last = "".join(piece.text for piece in pieces), pieces[-1]
+        told = self._told(last.index, [picked for piece in pieces for picked in piece.picked])
+        return schema.Choice(index=last.index, text=text, logprobs=told, finish_reason=last.finish)
+
+    def _told(self, index: int, picked: Sequence[Picked]) -> schema.Logprobs | None:
+        if not self._logprobs:
+            return None
+        texts, offsets = [self._spelling(each.token)[0] for each in picked], []
+        for text in texts:
+            offsets.append(self._offset.get(index, 0))
+            self._offset[index] = offsets[-1] + len(text)
+        return schema.Logprobs(
+            tokens=texts,
+            token_logprobs=[max(each.logprob, LEAST) for each in picked],
+            top_logprobs=[self._likely(each) for each in picked],
+            text_offset=offsets,
+        )
+
+    def _likely(self, picked: Picked) -> dict[str, float]:
+        """Texts with their log-probabilities; of tokens of one text, such as parts of characters, the likeliest."""
+        found: dict[str, float] = {}
+        for token, logprob in picked.top:
+            found.setdefault(self._spelling(token)[0], max(logprob, LEAST))
+        return found

@@ -1,0 +1,56 @@
+"""/v1/embeddings: vectors of texts, by a model of its own."""
+
+import asyncio
+import base64
+import time
+
+from torch import Tensor
+
+from viva.api import LanguageModel
+from viva.base.errors import Refusal
+from viva.infer.use import require_head
+from viva.serve.errors import Trouble, refused
+from viva.serve.limits import Limits
+from viva.serve.places import Places
+from viva.serve.schema import embedding as schema
+
+MOST = 2048  # texts of a request, as OpenAI's API has it
+
+
+class Embedder:
+    """A model with the head `embed`, under its name; it reads the texts of one request at a time."""
+
+    def __init__(self, model: LanguageModel, name: str, limits: Limits):
+        require_head(model.model, "embed")
+        self.model, self.name = model, name
+        self.places = Places(1, limits.queue)
+        self._turn = asyncio.Lock()
+
+    async def answer(self, body: schema.Request) -> schema.Response:
+        """A vector for each text, in their order. A text longer than the model reads is refused."""
+        if body.model != self.name:
+            message = f"model must be {self.name} for embeddings, but is {body.model!a}"
+            raise Trouble(404, message, "model", "model_not_found")
+        if len(body.texts) > MOST:
+            raise Trouble(400, f"input must have at most {MOST} texts, but has {len(body.texts)}", "input")
+        self.places.take(1)
+        began = time.monotonic()
+        try:
+            async with self._turn:
+                vectors, tokens = await asyncio.to_thread(self._read, body.texts)
+        except Refusal as refusal:
+            raise refused(refusal, "input") from None
+        finally:
+            self.places.leave(1, time.monotonic() - began)
+        written = _base64 if body.encoding_format == "base64" else Tensor.tolist
+        data = [schema.Embedding(index=i, embedding=written(vector)) for i, vector in enumerate(vectors)]
+        usage = schema.Usage(prompt_tokens=tokens, total_tokens=tokens)
+        return schema.Response(data=data, model=self.name, usage=usage)
+
+    def _read(self, texts: list[str]) -> tuple[Tensor, int]:
+        tokens = sum(len(encoding.ids) for encoding in self.model.tokenizer.encode_framed(texts))
+        return self.model.embed(texts).float().cpu(), tokens
+
+
+def _base64(vector: Tensor) -> str:
+    return base64.b64encode(vector.numpy().astype("<f4").tobytes()).decode()

@@ -1,0 +1,66 @@
+"""Replies as they are written: what each step of the engine adds to them, for endpoints to put in their form."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from viva.infer.engine.engine import Delta
+from viva.infer.engine.pick import Picked
+from viva.text.talk.calls import Call, Form, Reader
+from viva.text.tokens.tokenizer import Tokenizer
+
+Finish = Literal["stop", "length", "tool_calls"]
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What a step adds to reply `index`: text, calls of tools, and the tokens behind it with their log-probabilities,
+    where these were asked for.
+    """
+
+    index: int
+    text: str
+    calls: tuple[Call, ...] = ()
+    picked: tuple[Picked, ...] = ()
+    finish: Finish | None = None
+
+
+class Reply:
+    """One reply. Where the client gave tools, calls are taken out of what is said (`text/talk/calls.py`)."""
+
+    def __init__(self, index: int, ends: frozenset[int], form: Form | None = None):
+        self.index, self.tokens = index, 0
+        self._ends, self._reader, self._called = ends, form and Reader(form), False
+
+    def take(self, delta: Delta) -> Piece:
+        """What a delta adds. The token that ends a reply counts, but is no part of it."""
+        self.tokens += delta.picked is not None
+        text, calls = delta.text, []
+        if self._reader is not None:
+            text, calls = self._reader.push(delta.text)
+            if delta.finish:
+                rest, more = self._reader.end()
+                text, calls = text + rest, calls + more
+        self._called = self._called or bool(calls)
+        finish = "tool_calls" if delta.finish == "stop" and self._called else delta.finish
+        return Piece(self.index, text, tuple(calls), self._told(delta), finish)
+
+    def _told(self, delta: Delta) -> tuple[Picked, ...]:
+        picked = delta.picked
+        if picked is None or picked.logprob is None or (delta.finish == "stop" and picked.token in self._ends):
+            return ()
+        return (picked,)
+
+
+class Spelling:
+    """The text of single tokens, as log-probabilities name them."""
+
+    def __init__(self, tokenizer: Tokenizer):
+        self._tokenizer = tokenizer
+
+    def __call__(self, token: int) -> tuple[str, list[int]]:
+        """A token's text and bytes; of one that is a part of a character the bytes are whole, the text has U+FFFD."""
+        if self._tokenizer.byte_level:
+            spelled = self._tokenizer.decode_bytes([token])
+            return spelled.decode("utf-8", "replace"), list(spelled)
+        text = self._tokenizer.decode([token])
+        return text, list(text.encode())

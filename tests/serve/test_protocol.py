@@ -1,0 +1,316 @@
+"""What is refused, in which words and by which field; keys, the log, what Prometheus is told, the page."""
+
+import json
+import re
+
+import httpx2
+import jsonschema
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+from tests.serve.live import Scripted, served
+
+import viva
+from viva.base.errors import Refusal
+from viva.infer.engine.engine import Core
+from viva.serve import keys
+from viva.serve.limits import Limits
+
+HI = [{"role": "user", "content": "hi"}]
+CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "[1]"}}
+KEY = "a key of some length"
+
+
+def post(server, route, **body):
+    return httpx2.post(f"{server.url}/v1/{route}", json=body)
+
+
+def chat(server, **more):
+    return post(server, "chat/completions", **{"model": "tiny", "messages": HI, "max_tokens": 3, **more})
+
+
+def test_the_form_of_an_error_is_openais(server):
+    answer = chat(server, temperature=3)
+    expected = {"type": "invalid_request_error", "param": "temperature", "code": None}
+    message = "temperature: Input should be less than or equal to 2"
+    assert (answer.status_code, answer.json()) == (400, {"error": {"message": message, **expected}})
+
+
+@pytest.mark.parametrize(
+    ("told", "param", "message"),
+    [
+        ({"max_token": 3}, "max_token", "unknown key 'max_token'; use 'max_tokens' (the nearest)"),
+        (
+            {"max_tokens": 10**9},
+            "max_tokens",
+            "max_tokens must be at most 928 beside 97 tokens of messages, but is 10000",
+        ),
+        ({"max_tokens": None, "max_completion_tokens": 9999}, "max_completion_tokens", "must be at most 928"),
+        ({"max_tokens": 0}, "max_tokens", "greater than or equal to 1"),
+        ({"max_tokens": "3"}, "max_tokens", "Input should be a valid integer"),
+        ({"temperature": 1e-5}, "temperature", "must be 0, or 0.001 at least"),
+        ({"temperature": True}, "temperature", "'temperature' is no switch, but was given True"),
+        ({"n": 129}, "n", "less than or equal to 128"),
+        ({"frequency_penalty": 0.5}, "frequency_penalty", "is not supported here: leave it out, or give 0"),
+        ({"logit_bias": {"x": 1}}, "logit_bias.x", "String should match pattern"),
+        ({"logit_bias": {"4000": 1}}, "logit_bias", "logit_bias must have ids below 280, but has 4000"),
+        ({"stop_token_ids": [4000]}, "stop_token_ids", "stop_token_ids must have ids below 280, but has 4000"),
+        ({"stop": [""]}, "stop.0", "at least 1 character"),
+        ({"stop": ["a"] * 17}, "stop", "16 strings at most"),
+        ({"min_tokens": 9}, "min_tokens", "min_tokens must be at most 3"),
+        ({"top_logprobs": 2}, "top_logprobs", "top_logprobs belongs to logprobs: true"),
+        ({"stream_options": {"include_usage": True}}, "stream_options", "stream_options belongs to stream: true"),
+        ({"functions": [{"name": "f"}]}, "functions", "is not supported here: leave it out"),
+        ({"store": True}, "store", "is not supported here: leave it out, or give false"),
+        ({"tool_choice": "required"}, "tool_choice", "Input should be 'none' or 'auto'"),
+        ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "belongs to type json_schema"),
+        ({"response_format": {"type": "xml"}}, "response_format.type", "Input should be 'text', 'json_object' or"),
+        ({"regex": "("}, "regex", "regex must be one that replies can be held to, but found"),
+        ({"messages": []}, "messages", "at least 1 item"),
+        ({"messages": [{"role": "robot", "content": "hi"}]}, "messages.0.role", "Input should be 'system'"),
+        ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content", "Input should be a valid"),
+        (
+            {"messages": [*HI, {"role": "system", "content": "a"}]},
+            "messages",
+            "a system message must be the only one and",
+        ),
+        (
+            {"messages": [*HI, {"role": "assistant", "tool_calls": [CALL]}]},
+            "messages",
+            "arguments of a call must be a JSON",
+        ),
+        ({"messages": [{**HI[0], "name": "Ann"}]}, "messages.0.name", "name is told of a tool alone"),
+        (
+            {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
+            "messages.0.content.0.image_url",
+            "unknown key 'image_url'",
+        ),
+        (
+            {"messages": [{"role": "user", "content": "w " * 2000}]},
+            "messages",
+            "messages must have at most 1024 tokens",
+        ),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 40 else "",
+)
+def test_a_wrong_field_is_named(server, told, param, message):
+    answer = chat(server, **told)
+    error = answer.json()["error"]
+    assert (answer.status_code, error["param"]) == (400, param), error
+    assert message in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("told", "param", "message"),
+    [
+        ({"echo": True}, "echo", "is not supported here: leave it out, or give false"),
+        ({"suffix": "end"}, "suffix", "is not supported here: leave it out"),
+        ({"best_of": 2}, "best_of", "less than or equal to 1"),
+        ({"prompt": []}, "prompt", "at least 1 item"),
+        ({"prompt": [5, 4000]}, "prompt", "the ids of a prompt must be in [0, 280), but found 5 to 4000"),
+        ({"logprobs": 6}, "logprobs", "less than or equal to 5"),
+    ],
+)
+def test_a_wrong_field_of_a_text_is_named(server, told, param, message):
+    answer = post(server, "completions", **{"model": "tiny", "prompt": "some", **told})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
+    assert message in answer.json()["error"]["message"]
+
+
+def test_what_is_not_set_may_be_null(server):
+    assert (
+        chat(server, stop=None, tools=None, functions=None, audio=None, seed=None, store=False, n=1).status_code == 200
+    )
+
+
+def test_parts_of_text_and_developers_are_what_they_mean(server, model):
+    parts = [{"role": "developer", "content": "brief"}, {"role": "user", "content": [{"type": "text", "text": "hi"}]}]
+    said = chat(server, messages=parts, temperature=0, max_tokens=9).json()["choices"][0]["message"]["content"]
+    plain = [{"role": "system", "content": "brief"}, *HI]
+    assert said == model.chat(plain, temperature=0, max_new_tokens=9)
+
+
+def test_replies_have_the_form_that_was_asked_for(server):
+    schema = {
+        "type": "object",
+        "properties": {"a": {"type": "boolean"}, "b": {"enum": ["x", "yz"]}},
+        "required": ["a", "b"],
+        "additionalProperties": False,
+    }
+    form = {"type": "json_schema", "json_schema": {"name": "pair", "schema": schema, "strict": True}}
+    answer = chat(server, response_format=form, seed=1, n=3, max_tokens=200, temperature=1.5).json()
+    for choice in answer["choices"]:
+        assert choice["finish_reason"] == "stop"
+        jsonschema.validate(json.loads(choice["message"]["content"]), schema)
+    told = post(server, "completions", model="tiny", prompt="some", regex="[ab]{3}", max_tokens=9).json()
+    assert re.fullmatch("[ab]{3}", told["choices"][0]["text"])
+    told = post(server, "completions", model="tiny", prompt="some", choice=["yes", "no"], max_tokens=9).json()
+    assert told["choices"][0]["text"] in ("yes", "no")
+    anything = chat(server, response_format={"type": "json_object"}, logit_bias={"93": 100}, max_tokens=300).json()
+    assert anything["choices"][0]["message"]["content"].startswith("{")
+
+
+def test_unknown_paths_and_methods(server):
+    assert httpx2.get(f"{server.url}/v2/models").json()["error"]["type"] == "not_found_error"
+    answer = httpx2.get(f"{server.url}/v1/chat/completions")
+    assert (answer.status_code, answer.json()["error"]["message"]) == (405, "Method Not Allowed")
+
+
+@pytest.fixture(scope="module")
+def guarded(model):
+    with served(Scripted(model, tokens=4096), keys=(b"another of the keys", KEY.encode())) as running:
+        running.engine.script = "some"
+        yield running
+
+
+@pytest.mark.parametrize("path", ["/v1/models", "/v1/models/tiny", "/metrics", "/openapi.json", "/nowhere", "//health"])
+def test_every_route_but_health_needs_a_key(guarded, path):
+    for told in ({}, {"Authorization": f"Bearer {KEY}x"}, {"Authorization": f"Basic {KEY}"}, {"Authorization": KEY}):
+        answer = httpx2.get(guarded.url + path, headers=told)
+        assert (answer.status_code, answer.headers["www-authenticate"]) == (401, "Bearer")
+        assert answer.json()["error"]["code"] == "invalid_api_key"
+    assert httpx2.get(guarded.url + path, headers={"Authorization": f"Bearer {KEY}"}).status_code in (200, 404)
+
+
+def test_with_a_key_the_client_is_served(guarded):
+    made = guarded.client(api_key=KEY).chat.completions.create(model="tiny", messages=HI)
+    assert made.choices[0].message.content == "some"
+
+
+def test_health_and_the_page_need_no_key(guarded):
+    assert httpx2.get(f"{guarded.url}/health").json() == {"status": "ok"}
+    assert httpx2.get(f"{guarded.url}/ready").json() == {"status": "ready"}
+    assert httpx2.get(guarded.url).status_code == 200
+    assert httpx2.get(f"{guarded.url}/../app.py").status_code == 401
+
+
+def test_the_page_runs_no_script_but_its_own(server):
+    answer = httpx2.get(server.url)
+    policy = dict(part.split(" ", 1) for part in answer.headers["content-security-policy"].split("; "))
+    assert answer.headers["content-type"].startswith("text/html")
+    assert (policy["default-src"], policy["script-src"], policy["connect-src"]) == ("'none'", "'self'", "'self'")
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_other_pages_are_let_in_by_name_alone(server, model):
+    asked = {"Origin": "https://a.example", "Access-Control-Request-Method": "POST"}
+    url = "/v1/chat/completions"
+    assert "access-control-allow-origin" not in httpx2.options(server.url + url, headers=asked).headers
+    with served(Scripted(model, tokens=1024), origins=["https://a.example"], keys=(KEY.encode(),)) as running:
+        answer = httpx2.options(running.url + url, headers=asked)
+        assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (200, "https://a.example")
+        other = httpx2.options(running.url + url, headers={**asked, "Origin": "https://b.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_keys_are_read_one_a_line(tmp_path):
+    path = tmp_path / "keys.txt"
+    path.write_text(f"# of Ann\n{KEY}\n\n  another of the keys \n", encoding="utf-8")
+    assert keys.read(path) == (KEY.encode(), b"another of the keys")
+    path.write_text("short\n", encoding="utf-8")
+    with pytest.raises(Refusal, match="a key must have 16 characters or more, but found fewer in key 1"):
+        keys.read(path)
+    path.write_text("# none\n", encoding="utf-8")
+    with pytest.raises(Refusal, match="a file of keys must have one at least, but found none"):
+        keys.read(path)
+    with pytest.raises(Refusal, match="a file of keys must be readable text"):
+        keys.read(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.168.1.7", "example.org", "localhost.example.org"])
+def test_an_open_door_must_be_meant(host):
+    with pytest.raises(Refusal, match=f"a server that others reach must have keys, but found --host {host} and none"):
+        keys.require_guarded(host, (), insecure=False)
+    keys.require_guarded(host, (), insecure=True)
+    keys.require_guarded(host, (KEY.encode(),), insecure=False)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_this_machine_may_ask_without_keys(host):
+    keys.require_guarded(host, (), insecure=False)
+
+
+def test_the_log_tells_all_but_what_was_said(model, capsys):
+    secret = {"messages": [{"role": "user", "content": "a secret"}], "user": "ann", "max_tokens": 3, "temperature": 0}
+    with served(Scripted(model, tokens=4096), keys=(KEY.encode(),)) as running:
+        running.engine.script = "words"
+        told = {"model": "tiny", **secret}
+        answer = httpx2.post(
+            f"{running.url}/v1/chat/completions", json=told, headers={"Authorization": f"Bearer {KEY}"}
+        )
+        httpx2.post(f"{running.url}/v1/chat/completions", json=told)
+    shown = capsys.readouterr().out
+    assert "secret" not in shown and KEY not in shown and "words" not in shown
+    lines = [json.loads(line) for line in shown.splitlines()]
+    right, wrong = [line for line in lines if line.get("path") == "/v1/chat/completions"]
+    read = len(model.ids(secret["messages"]))
+    assert (right["status"], right["model"], right["user"], right["prompt_tokens"]) == (200, "tiny", "ann", read)
+    assert right["completion_tokens"] == len(model.tokenizer.encode("words"))
+    assert right["id"] == answer.headers["x-request-id"] and answer.json()["id"] == f"chatcmpl-{right['id']}"
+    assert 0 < right["first_token_seconds"] <= right["seconds"]
+    assert (wrong["status"], wrong["code"]) == (401, "invalid_api_key")
+    with served(Scripted(model, tokens=4096), show=True) as running:
+        running.engine.script = "words"
+        chat(running, **secret)
+        list(running.client().chat.completions.create(model="tiny", stream=True, **secret))
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    for line in [line for line in lines if "request" in line]:
+        assert line["request"]["messages"][0]["content"] == "a secret" and line["replies"] == ["words"]
+
+
+def numbers(server):
+    page = httpx2.get(f"{server.url}/metrics")
+    assert page.headers["content-type"].startswith("text/plain; version=0.0.4")
+    found = {}
+    for family in text_string_to_metric_families(page.text):
+        for sample in family.samples:
+            found[sample.name + "".join(f" {v}" for k, v in sorted(sample.labels.items()) if k != "le")] = sample.value
+    return found
+
+
+def test_prometheus_is_told_what_was_done(model):
+    """Counted by hand: three requests of which one is refused, and a prompt that was read before."""
+    with served(viva.Engine(model, tokens=1024)) as running:
+        for _ in range(2):
+            chat(running, max_tokens=4, ignore_eos=True)
+        chat(running, n=0)
+        running.settle()
+        told, read = numbers(running), len(model.ids(HI))
+    assert told["viva_requests_total /v1/chat/completions 200"] == 2
+    assert told["viva_refusals_total invalid_request_error 400"] == 1
+    assert (told["viva_prompt_tokens_total"], told["viva_output_tokens_total"]) == (2 * read, 8)
+    assert told["viva_time_to_first_token_seconds_count"] == 2 and told["viva_request_seconds_count"] == 2
+    assert told["viva_time_per_output_token_seconds_count"] == 2 * 3
+    shared = (read - 1) // 16 * 16  # whole blocks, but for the last token, from which it goes on
+    assert (told["viva_cache_hit_tokens_total"], told["viva_cache_missed_tokens_total"]) == (shared, 2 * read - shared)
+    assert (told["viva_queue_length"], told["viva_batch_size"], told["viva_cache_blocks_used"]) == (0, 0, 0)
+    assert told["viva_cache_blocks"] == 1024 / 16
+
+
+def test_prometheus_is_told_what_waits(model, monkeypatch):
+    """The engine stands still: one is being written, as many as there are rows, and the others wait."""
+    engine = viva.Engine(model, tokens=1024, rows=1)
+    with served(engine, Limits(queue=8)) as running:
+        import threading
+
+        stand, go = threading.Event(), threading.Event()
+        step = Core.step
+
+        def slow(core):
+            made = step(core)
+            stand.set()
+            go.wait(20)
+            return made
+
+        monkeypatch.setattr(Core, "step", slow)
+        asking = [threading.Thread(target=chat, args=(running,), kwargs={"ignore_eos": True}) for _ in range(3)]
+        for thread in asking:
+            thread.start()
+        stand.wait(10)
+        while running.service.places.taken < 3:
+            pass
+        told = numbers(running)
+        go.set()
+        for thread in asking:
+            thread.join()
+    assert told["viva_batch_size"] == 1 and told["viva_queue_length"] <= 2
+    assert told["viva_cache_blocks_used"] == 7  # 97 tokens of the prompt and the first of the reply

@@ -1,0 +1,81 @@
+"""Calls of tools in a reply: whole and in pieces, of every template that writes them."""
+
+import pytest
+
+from viva.base.errors import Refusal
+from viva.text.talk import calls, chat
+from viva.text.talk.calls import Call
+from viva.text.tokens.learn import byte_bpe
+
+ADD = {"type": "function", "function": {"name": "add", "description": "a + b", "parameters": {"type": "object"}}}
+TEMPLATES = ["llama3_1", "mistral", "qwen2_5", "qwen3"]
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return byte_bpe.train(["some words to learn\n" * 3], byte_bpe.Config(vocab_size=270))
+
+
+def read(form, text, step):
+    reader, said, found = calls.Reader(form), "", []
+    for at in range(0, len(text), step):
+        more, made = reader.push(text[at : at + step])
+        said, found = said + more, found + made
+    more, made = reader.end()
+    return said + more, found + made
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_a_template_writes_is_read_back(tokenizer, name, step):
+    own = tokenizer.with_template(name)
+    question = {"role": "user", "content": "hi"}
+    made = [Call("add", {"a": 1, "text": "a } and <tool_call> [x]"}), Call("add", {"b": {"c": [2, None]}})]
+    made = made[:1] if name == "llama3_1" else made  # one call a turn
+    described = [
+        {"id": f"c0000000{i}", "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for i, call in enumerate(made)
+    ]
+    opened = chat.render(own, [question], reply=True, tools=[ADD]).text
+    whole = chat.render(own, [question, {"role": "assistant", "tool_calls": described}], tools=[ADD]).text
+    [end] = [token for token in own.specials if own.specials[token] in own.stops and token in whole[len(opened) :]]
+    turn = whole[len(opened) :].partition(end)[0].replace("<think>\n\n</think>\n\n", "")
+    assert read(calls.form(own), turn, step) == ("", made)
+
+
+@pytest.mark.parametrize("step", [1, 5, 1000])
+@pytest.mark.parametrize(
+    ("text", "said", "made"),
+    [
+        ("I add.\n<tool_call>\n{0}\n</tool_call>\n", "I add.", 1),
+        ("<tool_call>{0}</tool_call><tool_call>{0}</tool_call> done", " done", 2),
+        ("<tool_call>\n{0}", "", 1),  # cut before it was closed
+        ("a < b <tool, or\n\n<tool_ca", "a < b <tool, or\n\n<tool_ca", 0),
+        ('so:\n<tool_call>\n{"name": "add", "argu', 'so:\n<tool_call>\n{"name": "add", "argu', 0),
+        ('<tool_call>\n{"name": "add"}\n</tool_call>', '<tool_call>\n{"name": "add"}\n</tool_call>', 0),
+        (
+            '<tool_call>{"name": "add", "arguments": {"a": NaN}}',
+            '<tool_call>{"name": "add", "arguments": {"a": NaN}}',
+            0,
+        ),
+    ],
+)
+def test_what_is_no_call_is_said(tokenizer, text, said, made, step):
+    form = calls.form(tokenizer.with_template("qwen2_5"))
+    text = text.replace("{0}", '{"name": "add", "arguments": {"a": 1}}')
+    assert read(form, text, step) == (said, [Call("add", {"a": 1})] * made)
+
+
+def test_without_a_mark_only_a_reply_that_begins_with_a_call_is_one(tokenizer):
+    form = calls.form(tokenizer.with_template("llama3_1"))
+    assert form.mark == ""
+    for text in ('{"name": 3, "parameters": {}}', 'so {"name": "add", "parameters": {}}', '{"a": 1} and more'):
+        assert read(form, text, 1) == (text, [])
+
+
+def test_a_template_that_writes_no_calls_is_refused(tokenizer):
+    must = "a chat template must write calls of tools as JSON objects, for them to be found, but found"
+    with pytest.raises(Refusal, match=f"{must} none that it writes"):
+        calls.form(tokenizer.with_template("chatml"))
+    with pytest.raises(Refusal, match=f"{must} '<end_of_turn>"):
+        calls.form(tokenizer.with_template("gemma"))
