@@ -4,10 +4,13 @@ import secrets
 
 import torch
 from torch import Tensor
+from torch.nn.functional import pad
 
 from viva.base.seed import derive
 from viva.infer.sample import repetition_penalty
 from viva.infer.sampling import ORDER, Sampling
+
+PART = 512
 
 
 def draw(logits: Tensor, sampling: Sampling, uniform: Tensor, seen: Tensor | None = None) -> Tensor:
@@ -21,9 +24,24 @@ def draw(logits: Tensor, sampling: Sampling, uniform: Tensor, seen: Tensor | Non
         return repetition_penalty.apply(sampling, logits, seen).argmax(-1)
     for filter in ORDER:
         logits = filter.apply(sampling, logits, seen)
-    mass = logits.softmax(-1, dtype=torch.float64).cumsum(-1)
-    # divided, the last is exactly 1, so that a number below 1 never falls on a token without probability
-    return torch.searchsorted(mass / mass[:, -1:], uniform[:, None].contiguous(), right=True)[:, 0]
+    return _at(logits.softmax(-1), uniform)
+
+
+def _at(p: Tensor, uniform: Tensor) -> Tensor:
+    """The first place of each row of p [B, V] at which the sum exceeds the share `uniform` of the whole, in fp64.
+
+    Sums of parts of PART say in which part that is, so that one alone is looked at number by number.
+    """
+    parts = pad(p, (0, -p.shape[-1] % PART)).unflatten(-1, (-1, PART))
+    sums = parts.sum(-1, dtype=torch.float64)
+    ends = sums.cumsum(-1)
+    sought = uniform[:, None] * ends[:, -1:]  # below the last end, since uniform is below 1
+    part = torch.searchsorted(ends, sought, right=True).clamp_(max=ends.shape[-1] - 1)  # NaN is beyond all
+    inside = parts.gather(1, part[..., None].expand(-1, -1, PART))[:, 0].double().cumsum(-1)
+    # sums in another order may differ by a rounding: the last place with a probability is as far as it goes
+    last = torch.searchsorted(inside, inside[:, -1:].contiguous())
+    place = torch.searchsorted(inside, sought - (ends - sums).gather(1, part), right=True)
+    return (part * PART + torch.minimum(place, last))[:, 0]
 
 
 def uniforms(seed: int | None, rows: list[int], steps: int) -> Tensor:

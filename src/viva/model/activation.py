@@ -37,7 +37,8 @@ def gated(activation: Activation, gate: Tensor, up: Tensor) -> Tensor:
     """act(gate) * up, elementwise. With silu, training keeps the two arguments and nothing in between."""
     if activation == "silu" and torch.is_grad_enabled():
         return cheap(_SwiGLU.apply(gate, up), _swiglu, gate, up)
-    return ACTIVATIONS[activation](gate) * up
+    active = ACTIVATIONS[activation](gate)
+    return active * up if torch.is_grad_enabled() else active.mul_(up)
 
 
 class _SwiGLU(torch.autograd.Function):

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from viva import api
 from viva.api import LanguageModel, Prompt
+from viva.base import machine, product
 from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.infer.engine.asked import Asked
@@ -62,6 +65,8 @@ class Engine:
         limits = Limits(rows, step, chunk)
         self.plan = memory.plan(self.model.model, limits, tokens)
         models = {name: loaded.model for name, loaded in self.models.items()}
+        machine.keep_freed_memory()
+        self._packed = self._pack() if self.plan.packed else []
         self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._puts: dict[int, Put] = {}
@@ -183,6 +188,15 @@ class Engine:
         if self.alive:
             self._inbox.put(None)
             self._thread.join()
+        for weight in self._packed:
+            product.unpack(weight)
+
+    def _pack(self) -> list[Tensor]:
+        """Lay the matrices out as they are multiplied the fastest; those that are."""
+        weights = [weight for weight in self.model.model.parameters() if weight.ndim == 2 and product.exact(weight)]
+        for weight in weights:
+            product.pack(weight)
+        return weights
 
     def _loaded(self, adapter: str) -> LanguageModel:
         if adapter not in self.models:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from viva.base import machine
 from viva.base.errors import Refusal
+from viva.base.product import exact
 from viva.infer.engine.schedule import Limits
 from viva.model.transformer import Transformer
 
@@ -13,7 +14,7 @@ SHARE = 0.8  # of the memory that is free: the rest is for what is not counted
 @dataclass(frozen=True)
 class Plan:
     """Bytes: `weights`, `activations` of the largest step, `token` for the keys and values of one, `have`; and the
-    `tokens` that fit beside each other.
+    `tokens` that fit beside each other. `packed`: there is room for weights as they are multiplied the fastest.
     """
 
     weights: int
@@ -22,6 +23,7 @@ class Plan:
     have: int
     tokens: int
     context: int
+    packed: bool
 
     def __str__(self) -> str:
         """One line: need against have, and the largest batches that fit."""
@@ -46,10 +48,13 @@ def plan(model: Transformer, limits: Limits, tokens: int | None = None, have: in
     size = weight.element_size()
     heads = [spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)]
     token = sum(2 * a.kv_heads * a.head_dim for a in heads) * size
-    weights = sum(p.numel() * p.element_size() for p in {id(p): p for p in model.parameters()}.values())
+    weights = held = sum(p.numel() * p.element_size() for p in {id(p): p for p in model.parameters()}.values())
     activations = _activations(model, limits)
     free = machine.free(weight.device.type) if have is None else have
     room = int(SHARE * free) - activations
+    packed = exact(weight) and weights < room // 2
+    room -= weights if packed else 0
+    weights *= 1 + packed
     most = min(room // token, limits.rows * spec.context)
     if tokens is not None and tokens > room // token:
         found = f"room for {max(0, room // token):,}, with {free / 2**30:.2f} GiB free"
@@ -57,7 +62,7 @@ def plan(model: Transformer, limits: Limits, tokens: int | None = None, have: in
     if most < 16:
         found = f"{free / 2**30:.2f} GiB free, of which a step takes {activations / 2**30:.2f}"
         raise Refusal("there must be memory for keys and values beside the weights", found, "take a smaller model")
-    return Plan(weights, activations, token, free + weights, tokens or most, spec.context)
+    return Plan(weights, activations, token, free + held, tokens or most, spec.context, packed)
 
 
 def _activations(model: Transformer, limits: Limits) -> int:

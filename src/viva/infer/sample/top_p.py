@@ -9,6 +9,8 @@ from viva.base.config import Config as BaseConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+FIRST = 1024  # tokens, of which a nucleus most often is: all are sorted only where it is not
+
 
 class Config(BaseConfig):
     """p in [1e-6, 1]; 1 keeps all."""
@@ -23,6 +25,9 @@ def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Te
     """
     if config.top_p == 1:
         return logits
-    p, order = logits.softmax(-1).sort(dim=-1, descending=True)
-    outside = p.cumsum(-1) - p >= config.top_p
-    return logits.masked_fill(outside.scatter(-1, order, outside), -float("inf"))
+    p = logits.softmax(-1)
+    likeliest, order = p.topk(min(FIRST, p.shape[-1]), dim=-1)
+    if bool((likeliest.sum(-1) < config.top_p).any()):
+        likeliest, order = p.sort(dim=-1, descending=True)
+    outside = likeliest.cumsum(-1) - likeliest >= config.top_p
+    return logits.masked_fill(p.new_ones(p.shape, dtype=bool).scatter_(-1, order, outside), -float("inf"))

@@ -109,6 +109,8 @@ class Before:
     is kept by `kept`, if there is one.
     """
 
+    ragged = False
+
     def __init__(self, layers: list[Pair], seats: Seats, kept: Cache | None):
         self.layers, self.seats, self.kept = layers, seats, kept
 
@@ -125,6 +127,8 @@ class Before:
 
 class _Seen:
     """A cache that remembers of one pass what each layer gave it."""
+
+    ragged = False
 
     def __init__(self):
         self.across, self.parts = {}, []

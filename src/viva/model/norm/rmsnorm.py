@@ -54,7 +54,8 @@ def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     if torch.is_grad_enabled() and x.dtype == torch.float32:
         return cheap(_RMSNorm.apply(x, weight, eps), partial(_normed_alone, eps=eps), x, weight)
     if x.dtype in (torch.float32, torch.float64):
-        return x * _scale(x, eps) * weight
+        normed = x * _scale(x, eps)
+        return normed * weight if torch.is_grad_enabled() else normed.mul_(weight)
     return nn.functional.rms_norm(x.float(), weight.shape, weight.float(), eps).to(x.dtype)
 
 
