@@ -8,7 +8,8 @@ const STOPS = /[\\`*_~[!<&\n]|https?:\/\/|$/g;
 const BARE = /https?:\/\/[^\s<>，。；：！？、（）《》「」【】]+/y;
 const ANGLED = /<([a-z][a-z\d+.-]{1,31}:[^\s<>]*|[\w.+-]+@[\w-]+(?:\.[\w-]+)+)>/iy;
 const TITLE = /(?:\s+(?:"((?:\\.|[^"\\])*)"|'((?:\\.|[^'\\])*)'))?/;
-const TARGET = new RegExp(/\(\s*(?:<([^<>\n]*)>|((?:\\.|[^\s\\()]|\([^\s()]*\))*))/.source + TITLE.source + "\\s*\\)", "y");
+const ADDRESS = /\(\s*(?:<([^<>\n]*)>|((?:\\.|[^\s\\()]|\([^\s()]*\))*))/;
+const TARGET = new RegExp(`${ADDRESS.source}${TITLE.source}\\s*\\)`, "y");
 const ENTITY = /&(?:#(\d{1,7})|#x([\da-f]{1,6})|(\w+));/iy;
 const NAMED = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0" };
 
@@ -23,7 +24,7 @@ export function inline(text, linked = false) {
   };
   for (let at = 0; at < text.length; ) {
     const found = special(text, at, closing, linked);
-    const next = found?.next ?? stop(text, at + 1);
+    const next = found?.next ?? (text[at] === "\n" ? at + 1 : stop(text, at + 1));
     if (text[at] === "\n") {
       if (plain.endsWith("  ")) parts.push(document.createTextNode(plain.trimEnd()), element("br"));
       plain = plain.endsWith("  ") ? "\n" : plain.trimEnd() + "\n";
@@ -141,8 +142,10 @@ function isSafe(address) {
   }
 }
 
-function plainOf(text) {
-  return text.replace(/\\([!-/:-@[-`{-~])/g, "$1").replace(new RegExp(ENTITY.source, "gi"), (whole) => entity(whole, 0)?.part ?? whole);
+/** A text that has no form, such as an address: only escapes and entities are read. */
+export function plainOf(text) {
+  const spelled = (whole, sign) => sign ?? entity(whole, 0)?.part ?? whole;
+  return text.replace(new RegExp(`\\\\([!-/:-@[-\`{-~])|${ENTITY.source}`, "gi"), spelled);
 }
 
 function angled(text, at) {

@@ -2,7 +2,7 @@
 // says goes in as text: HTML in an answer is shown, never read.
 
 import { element } from "./element.js";
-import { inline } from "./inline.js";
+import { inline, plainOf } from "./inline.js";
 
 const DEEPEST = 32; // quotes and lists within one another; what lies deeper is a paragraph
 const FENCE = /^ {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)$/;
@@ -15,23 +15,25 @@ const DELIMITERS = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t
 
 /** The elements of a text. `code` frames each block of code: from (pre element, its text) to an element. */
 export function markdown(text, code = (pre) => pre) {
-  return blocks(text.replace(/\r\n?/g, "\n").replace(/\t/g, "    ").split("\n"), code, 0);
+  return blocks(text.replace(/\r\n?/g, "\n").replace(/\t/g, "    ").split("\n"), code, 0).nodes;
 }
 
+/** The elements of lines, and whether a blank line parts two of them. */
 function blocks(lines, code, depth) {
-  const made = [];
-  let at = 0;
-  while (at < lines.length) {
+  const kinds = depth < DEEPEST ? [indented, fenced, heading, rule, quote, list, table] : [];
+  const nodes = [];
+  let parted = false;
+  for (let at = 0; at < lines.length; ) {
     if (blank(lines[at])) {
       at += 1;
       continue;
     }
-    const kinds = depth < DEEPEST ? [indented, fenced, heading, rule, quote, list, table] : [];
+    parted ||= nodes.length > 0 && blank(lines[at - 1]);
     const found = kinds.reduce((known, kind) => known ?? kind(lines, at, code, depth), null) ?? paragraph(lines, at);
-    made.push(found.node);
+    nodes.push(found.node);
     at = found.next;
   }
-  return made;
+  return { nodes, parted };
 }
 
 function indented(lines, at, code) {
@@ -50,7 +52,7 @@ function fenced(lines, at, code) {
   let next = at + 1;
   while (next < lines.length && !closes(lines[next])) next += 1; // one that is still being written has no end
   const inside = lines.slice(at + 1, next).map((line) => line.slice(Math.min(indent, indentOf(line))));
-  return { node: framed(inside, told.trim().split(/\s+/)[0], code), next: next + 1 };
+  return { node: framed(inside, plainOf(told.trim().split(/\s+/)[0]), code), next: next + 1 };
 }
 
 function framed(lines, language, code) {
@@ -74,11 +76,11 @@ function quote(lines, at, code, depth) {
   if (!QUOTE.test(lines[at])) return null;
   const inside = [];
   let next = at;
-  while (next < lines.length && (QUOTE.test(lines[next]) || goesOn(lines, next, inside.at(-1)))) {
+  while (next < lines.length && (QUOTE.test(lines[next]) || isLazy(lines, next, inside))) {
     inside.push(lines[next].replace(QUOTE, ""));
     next += 1;
   }
-  return { node: element("blockquote", {}, ...blocks(inside, code, depth + 1)), next };
+  return { node: element("blockquote", {}, ...blocks(inside, code, depth + 1).nodes), next };
 }
 
 function list(lines, at, code, depth) {
@@ -87,21 +89,21 @@ function list(lines, at, code, depth) {
   const items = [];
   let next = at;
   let loose = false;
-  for (let mark = first; mark && mark.kind === first.kind && !RULE.test(lines[next]); mark = marker(lines[next])) {
+  for (let mark = first; mark?.kind === first.kind && !RULE.test(lines[next]); mark = marker(lines[next])) {
+    loose ||= next > at && blank(lines[next - 1]);
     const inside = [lines[next].slice(mark.width)];
     next += 1;
     while (next < lines.length && belongs(lines, next, inside, mark.width)) {
       inside.push(lines[next].slice(Math.min(mark.width, indentOf(lines[next]))));
       next += 1;
     }
-    const ends = next;
-    while (inside.length > 1 && blank(inside.at(-1))) inside.pop();
-    loose ||= parted(inside, depth) || (marker(lines[ends])?.kind === first.kind && blank(lines[ends - 1]));
-    items.push(inside);
+    items.push(blocks(inside, code, depth + 1));
   }
-  const nodes = items.map((inside) => element("li", {}, ...item(blocks(inside, code, depth + 1), loose)));
+  while (blank(lines[next - 1])) next -= 1; // what stands behind may be a part of the item around this list
+  loose ||= items.some(({ parted }) => parted);
   const start = first.number !== undefined && first.number !== 1 ? { start: first.number } : {};
-  return { node: element(first.number === undefined ? "ul" : "ol", start, ...nodes), next };
+  const rows = items.map(({ nodes }) => element("li", {}, ...(loose ? nodes : tight(nodes))));
+  return { node: element(first.number === undefined ? "ul" : "ol", start, ...rows), next };
 }
 
 /** How a line begins an item: the kind of list, the number, and the width of what stands before the text. */
@@ -115,23 +117,31 @@ function marker(line) {
 
 /** Whether a line is a part of the item before it. */
 function belongs(lines, at, inside, width) {
-  if (blank(lines[at])) return !(inside.length === 1 && blank(inside[0]));
-  return indentOf(lines[at]) >= width || goesOn(lines, at, inside.at(-1));
+  if (blank(lines[at])) return true;
+  if (inside.length > 1 && inside.every(blank)) return false; // an item that begins with two blank lines is empty
+  return indentOf(lines[at]) >= width || isLazy(lines, at, inside);
 }
 
-/** Whether a blank line parts two blocks of an item. */
-function parted(inside) {
-  let open = "";
-  return inside.some((line, at) => {
+/** Whether a line goes on with a paragraph in a quote or an item without being marked as theirs. */
+function isLazy(lines, at, inside) {
+  const before = inside.at(-1).replace(/^(?:[ >]|[-*+](?: |$)|\d+[.)](?: |$))+/, "");
+  const ended = [HEADING, RULE, FENCE].some((form) => form.test(before)) || isFenced(inside);
+  return !ended && !marker(lines[at]) && goesOn(lines, at, before);
+}
+
+/** Whether lines end within a block of code. */
+function isFenced(lines) {
+  let open = null;
+  for (const line of lines) {
     const fence = FENCE.exec(line)?.[1];
-    if (fence && (!open || line.trim().startsWith(open))) open = open ? "" : fence;
-    return !open && blank(line) && at > 0 && indentOf(inside[at + 1] ?? "") < 2 && !marker(inside[at - 1]);
-  });
+    if (fence && (!open || fence.startsWith(open))) open = open ? null : fence;
+  }
+  return open !== null;
 }
 
-/** The blocks of an item: in a tight list, paragraphs are no blocks of their own. */
-function item(nodes, loose) {
-  return loose ? nodes : nodes.flatMap((node) => (node.tagName === "P" ? [...node.childNodes] : [node]));
+/** The blocks of an item of a tight list, in which paragraphs are no blocks of their own. */
+function tight(nodes) {
+  return nodes.flatMap((node) => (node.tagName === "P" ? [...node.childNodes] : [node]));
 }
 
 function table(lines, at) {

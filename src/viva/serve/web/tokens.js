@@ -15,7 +15,8 @@ export function told(logprobs) {
 export function tokensView(tokens) {
   const spans = characters(tokens).map(({ text, tokens: own }) => {
     const surprise = 1 - Math.exp(Math.min(...own.map((token) => token.logprob)));
-    const span = element("span", { class: "token", tabindex: -1, "aria-describedby": "tip" }, text);
+    const named = text.startsWith("\n") ? "token line" : "token"; // which has no width of its own
+    const span = element("span", { class: named, tabindex: -1, "aria-describedby": "tip" }, text);
     span.style.setProperty("--surprise", surprise.toFixed(3));
     span.addEventListener("pointerenter", () => show(span, own));
     span.addEventListener("focus", () => show(span, own));
