@@ -12,9 +12,9 @@ import httpx2
 import openai
 import psutil
 import pytest
-from tests.serve.live import Scripted, served, tiny
 
 import viva
+from serve.live import Scripted, served, tiny
 from viva.infer.engine.engine import Core
 from viva.serve.channel import Channel
 from viva.serve.limits import Limits

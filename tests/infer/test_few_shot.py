@@ -6,7 +6,6 @@ import torch
 import transformers
 from scipy.special import log_softmax, softmax
 from sklearn.neighbors import NearestCentroid
-from test_fill import CASES, wordpiece
 
 import viva
 from viva.base.errors import Refusal
@@ -17,6 +16,8 @@ from viva.model.head import embed
 from viva.model.init import initialise
 from viva.text.rows.corpus import contrast, files
 from viva.text.tokens.learn import byte_bpe
+
+from .test_fill import CASES, wordpiece
 
 TEXTS = ["the old cat sleeps", "a small dog runs home", "in the sun"]
 PATTERN, WORDS = "{text} and the {word} runs.", {"feline": "cat", "canine": "dog", "hot": "sun"}

@@ -2,7 +2,6 @@
 
 import pytest
 import torch
-from tests.serve.live import Scripted, served, tiny
 
 import viva
 from viva.model import adapt, adapter, folder
@@ -13,6 +12,8 @@ from viva.model.init import initialise
 from viva.serve.embedding import Embedder
 from viva.serve.engine import Engine
 from viva.serve.limits import Limits
+
+from .live import Scripted, served, tiny
 
 
 @pytest.fixture(scope="session")

@@ -232,7 +232,7 @@ def test_tools_stay_out_of_the_prompt_where_none_is_to_be_called(scripted, model
 
 
 def test_a_template_without_tools_refuses_them(tmp_path):
-    from tests.serve.live import Scripted, served, tiny
+    from .live import Scripted, served, tiny
 
     with (
         served(Scripted(viva.load(tiny(tmp_path / "plain", "chatml")), tokens=4096)) as running,

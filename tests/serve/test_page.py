@@ -3,7 +3,8 @@
 import shutil
 
 import pytest
-from tests.serve.live import Scripted, served
+
+from .live import Scripted, served
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tried with playwright, which is not here")
 expect = playwright.expect

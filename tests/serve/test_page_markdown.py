@@ -87,7 +87,7 @@ CASES = [
     "*a **b *c* d** e*",
     "`a` ``b ` c`` ` d ` `` ` `` `e",
     "*`a*` [`b]`](https://a.example)",
-    "[a](https://a.example) [*b*](<https://b.example> 'B') [c](https://c.example/(x) \"C \\\" c\")",
+    '[a](https://a.example) [*b*](<https://b.example> \'B\') [c](https://c.example/(x) "C \\" c")',
     "[a [b] c](https://a.example) [no](a b) [a]\n(b) [",
     "<https://a.example/?a=b&c> <a@b.example> <b> a < b > c",
     "\\*a\\* \\a \\\\ \\`x\\`",

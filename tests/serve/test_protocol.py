@@ -7,13 +7,14 @@ import httpx2
 import jsonschema
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
-from tests.serve.live import Scripted, served
 
 import viva
 from viva.base.errors import Refusal
 from viva.infer.engine.engine import Core
 from viva.serve import keys
 from viva.serve.limits import Limits
+
+from .live import Scripted, served
 
 HI = [{"role": "user", "content": "hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "[1]"}}
