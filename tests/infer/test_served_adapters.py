@@ -39,11 +39,11 @@ def models(tmp_path_factory):
 
 
 def test_each_is_served_as_if_alone(models):
-    """24 requests to a base and two adapters at a time, in scarce blocks."""
-    names = list(models) * 8
-    prompts = random_prompts(24, seed=8, longest=24)
+    """15 requests to a base and two adapters at a time, in scarce blocks."""
+    names = list(models) * 5
+    prompts = random_prompts(15, seed=8, longest=24)
     asks = [(prompt, greedy(6, logprobs=2), name) for prompt, name in zip(prompts, names, strict=True)]
-    told = ran(Core(models, None, 18, 4, Limits(6, 32, 8)), asks, [i // 4 for i in range(24)])
+    told = ran(Core(models, None, 18, 4, Limits(6, 32, 8)), asks, [i // 3 for i in range(15)])
     for each, (prompt, _, name) in zip(told, asks, strict=True):
         assert each.tokens == generate_batch(models[name], [prompt], Sampling(temperature=0, max_new_tokens=6))[0]
         assert each == ran(roomy(models[name]), [(prompt, greedy(6, logprobs=2))])[0]

@@ -11,6 +11,7 @@ from infer.serving import greedy, ran, random_model, random_prompts, roomy, tiny
 from viva.base.config import parse
 from viva.base.errors import Notice, Refusal
 from viva.infer.engine.asked import Asked
+from viva.infer.engine.blocks import keys
 from viva.infer.engine.draft import model as small
 from viva.infer.engine.draft import ngram
 from viva.infer.engine.draft._drafter import Drafter
@@ -76,6 +77,9 @@ def test_replies_are_the_same_with_guesses_and_without(how, model):
             assert counters.accepted > 0.9 * counters.drafted - core.counters.preempted * 3
         if hasattr(draft, "blocks"):
             assert (draft.blocks.used, draft._read) == (0, {})
+            written = [prompt + told.tokens for (prompt, _), told in zip(asks, plain, strict=True)]
+            # what is found again is what was written, never what was only guessed
+            assert set(draft.blocks._found) <= {key for text in written for key in keys(text, 4)}
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])

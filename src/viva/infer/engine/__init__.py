@@ -1,6 +1,8 @@
 """Many requests to one model at a time: each begins when it comes and ends when it is done, in a batch that is put
 together anew at every step.
 
-Accounting of blocks and the order of work (`blocks.py`, `schedule.py`) know no tensors; `paged.py` keeps keys and
-values in blocks and attends over them; `pick.py` takes the next tokens; `engine.py` is the loop around them.
+Accounting of blocks and the order of work (`blocks.py`, `schedule.py`) know no tensors. `paged.py` keeps keys and
+values in blocks and attends over them, `read.py` passes a model over them. `pick.py` takes the next tokens, as
+`asked.py` and `grammar.py` let it; `draft/` guesses them, `search.py` searches by beams. `reply.py` is what is told,
+and `engine.py` the loop around them.
 """

@@ -3,9 +3,7 @@
 import secrets
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
 
 import torch
 from torch import Tensor
@@ -21,68 +19,13 @@ from viva.infer.engine.grammar import Grammars
 from viva.infer.engine.paged import Pool
 from viva.infer.engine.pick import Drawing, Picked, pick
 from viva.infer.engine.read import read
+from viva.infer.engine.reply import Delta, Finish, Going, Writer
 from viva.infer.engine.request import Request
 from viva.infer.engine.schedule import Limits, State, Work, plan
 from viva.infer.engine.search import Search
 from viva.infer.engine.served import reach, require_served
-from viva.infer.stop import Guard
 from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
-
-Finish = Literal["stop", "length", "error"]
-
-
-@dataclass(frozen=True)
-class Delta:
-    """What a step made of a request: a token, the text that became certain by it, and at the end why it ended.
-
-    `error` is the sentence of a request that failed; the others go on.
-    """
-
-    number: int
-    text: str
-    picked: Picked | None = None
-    finish: Finish | None = None
-    error: str | None = None
-
-
-class _Writer:
-    """The text of a reply as it becomes certain."""
-
-    def __init__(self, tokenizer: Tokenizer | None, stop: tuple[str, ...]):
-        self.stream, self.guard = tokenizer and tokenizer.stream(), Guard(stop)
-
-    def push(self, token: int) -> str:
-        return self.guard.push(self.stream.push(token)) if self.stream else ""
-
-    def end(self) -> str:
-        if self.stream is None or self.guard.hit:
-            return ""
-        return self.guard.push(self.stream.end()) + self.guard.end()
-
-
-@dataclass(eq=False)
-class _Going:
-    """What an engine knows of a request beside its place in the cache."""
-
-    request: Request
-    drawing: Drawing
-    writer: _Writer
-    search: Search | None = None
-
-    @property
-    def requests(self) -> list[Request]:
-        """What stands for it in the schedule: itself, or the beams of a search."""
-        return [self.request] if self.search is None else self.search.beams
-
-    def written(self, token: int) -> tuple[str, bool]:
-        """The text that is certain by a token, and whether the reply ends with it."""
-        if token in self.drawing.stops:
-            return "", True
-        text, grammar = self.writer.push(token), self.drawing.grammar
-        if grammar is not None:
-            grammar.take(token)
-        return text, self.writer.guard.hit or (grammar is not None and grammar.over)
 
 
 def _sentence(error: Exception) -> str:
@@ -121,7 +64,7 @@ class Core:
         self.draft = draft
         if draft is not None:
             draft.open(blocks, size, limits)
-        self._going: dict[int, _Going] = {}
+        self._going: dict[int, Going] = {}
         self._number = self._drafted = self._accepted = 0
 
     @property
@@ -179,7 +122,7 @@ class Core:
             leader = leader or request
             drawing = Drawing.of(request, asked, ends, seed, stream, vocab, device, grammar)
             search = asked.beams > 1 and Search(Searches(1, asked.beams, asked.length_penalty, ends, device), [request])
-            self._going[request.number] = _Going(request, drawing, _Writer(self.tokenizer, asked.stop), search or None)
+            self._going[request.number] = Going(request, drawing, Writer(self.tokenizer, asked.stop), search or None)
             self.state.waiting.append(request)
             numbers.append(request.number)
             self._number += 1
@@ -286,7 +229,7 @@ class Core:
             request.draft = []
         return made
 
-    def _picked(self, open_: list[_Going], logits: dict[Request, Tensor], place: int) -> list[Picked | str]:
+    def _picked(self, open_: list[Going], logits: dict[Request, Tensor], place: int) -> list[Picked | str]:
         """The next token of each, or why there is none."""
         rows = torch.stack([logits[going.request][place] for going in open_])
         try:
@@ -296,7 +239,7 @@ class Core:
                 return [_sentence(error)]
             return [picked for going in open_ for picked in self._picked([going], logits, place)]
 
-    def _took(self, going: _Going, picked: Picked | str | None) -> Delta:
+    def _took(self, going: Going, picked: Picked | str | None) -> Delta:
         """Write a token."""
         request = going.request
         if picked is None:
@@ -314,7 +257,7 @@ class Core:
         self.drop(request.number)
         return Delta(request.number, text + going.writer.end(), picked, finish)
 
-    def _searched(self, going: _Going, beam: Request, scores: Tensor) -> list[Delta]:
+    def _searched(self, going: Going, beam: Request, scores: Tensor) -> list[Delta]:
         """Go on with a search by the scores of one of its beams; the reply, whole, once it is found."""
         if not bool(scores.amax().isfinite()):
             return [self._failed(beam, f"scores that are not finite at token {len(beam.tokens) + 1}")]

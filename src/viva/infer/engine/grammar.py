@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 KEPT = 128  # forms that stay compiled
 # JSON may be set out in lines; without a bound a model that likes blanks would write nothing else
-JSON = {"whitespace_pattern": r"[ \n]{0,32}", "lenient": False}
+JSON = {"whitespace_pattern": r"\n? {0,16}", "lenient": False}
 
 
 class Vocabulary:
