@@ -16,7 +16,7 @@ def drawn(*shape: int) -> torch.Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(sum(shape)))
 
 
-@pytest.mark.parametrize("threads", [1, 2, 3])
+@pytest.mark.parametrize("threads", [1, 3])
 @pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (33, 100), (7, 896), (700, 48), (896, 1200)])
 def test_a_row_of_a_product_has_its_own_bits(outputs, inputs, threads):
     weight, bias = drawn(outputs, inputs), drawn(outputs)

@@ -262,7 +262,8 @@ def test_counters_say_what_goes_on(model):
 @pytest.mark.parametrize(
     ("asked", "expected"),
     [
-        ({"beams": 2}, "beams are searched by `viva generate --beams`, one prompt at a time"),
+        ({"beams": 2, "n": 3, "logprobs": 0}, "the likeliest reply and no other: leave out n, logprobs"),
+        ({"beams": 2, "regex": "a"}, "the likeliest reply and no other: leave out regex"),
         ({"prefix": True}, "prefix reads a prompt both ways, which no shared cache can"),
         ({"min_new_tokens": 9, "max_new_tokens": 8}, "min_new_tokens must be max_new_tokens at most"),
         ({"logit_bias": {1: 101}}, "less than or equal to 100"),

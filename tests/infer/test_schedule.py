@@ -28,7 +28,7 @@ def worked(state: State, limits: Limits, token: int = 50) -> list[tuple[int, int
 
 
 def test_prompts_are_read_in_chunks_beside_what_is_written():
-    """Prompts of 3 and of 9, at most 5 tokens a step and 4 of a request: what runs goes first, prompts take the rest."""
+    """Prompts of 3 and of 9, at most 5 tokens a step and 4 of a request: what runs goes first, then prompts."""
     state = state_of(10, Request(0, [1, 2, 3], 5), Request(1, list(range(10, 19)), 5))
     limits = Limits(rows=8, tokens=5, chunk=4)
     assert worked(state, limits) == [(0, 3, 1), (1, 2, 0)]
@@ -48,7 +48,7 @@ def test_no_more_requests_run_than_there_are_rows():
 
 def test_the_last_to_come_gives_its_blocks_to_the_first():
     """Three blocks of 4: request 0 holds one and request 1 two, until request 0 writes its fifth token."""
-    state = state_of(3, Request(0, [1, 2], 9), Request(1, [3, 4, 5, 6, 7], 9))
+    state = state_of(3, Request(0, [1, 2], 9), Request(1, [3, 4, 5, 6, 7], 9), Request(2, [8], 9))
     limits = Limits()
     assert worked(state, limits) == [(0, 2, 1), (1, 5, 1)]
     assert worked(state, limits) == [(0, 1, 1), (1, 1, 1)]
@@ -56,12 +56,13 @@ def test_the_last_to_come_gives_its_blocks_to_the_first():
     step = plan(state, limits)
     assert [(w.request.number, w.tokens) for w in step.work] == [(0, 1)]
     assert [request.number for request in step.preempted] == [1] and state.preempted == 1
-    (waits,) = state.waiting
+    waits, later = state.waiting
+    assert later.number == 2  # it came later still
     assert (waits.table, waits.computed, waits.tokens) == ([], 0, [50, 50, 50])
     # request 0 ended; its blocks do, and the one that was full and nobody took is found again
     state.drop(state.running[0])
-    assert worked(state, limits) == [(1, 4, 1)]
-    assert (waits.computed, state.hits, state.misses) == (8, 4, 2 + 5 + 4)
+    assert worked(state, limits) == [(1, 4, 1), (2, 1, 1)]
+    assert (waits.computed, state.hits, state.misses) == (8, 4, 2 + 5 + 4 + 1)
 
 
 def test_a_request_without_a_block_for_itself_waits():

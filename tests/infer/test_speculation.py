@@ -11,6 +11,7 @@ from infer.serving import greedy, ran, random_model, random_prompts, roomy, tiny
 from viva.base.config import parse
 from viva.base.errors import Notice, Refusal
 from viva.infer.engine.asked import Asked
+from viva.infer.engine.blocks import keys
 from viva.infer.engine.draft import model as small
 from viva.infer.engine.draft import ngram
 from viva.infer.engine.draft._drafter import Drafter
@@ -71,11 +72,14 @@ def test_replies_are_the_same_with_guesses_and_without(how, model):
         core = Core({"": model}, None, *SCARCE, draft)
         assert ran(core, asks, range(5)) == plain
         counters = core.counters
-        assert counters.drafted > 15 and counters.accepted <= counters.drafted
+        assert counters.drafted > 5 and counters.accepted <= counters.drafted
         if name == "the same model":
             assert counters.accepted > 0.9 * counters.drafted - core.counters.preempted * 3
         if hasattr(draft, "blocks"):
             assert (draft.blocks.used, draft._read) == (0, {})
+            written = [prompt + told.tokens for (prompt, _), told in zip(asks, plain, strict=True)]
+            # what is found again is what was written, never what was only guessed
+            assert set(draft.blocks._found) <= {key for text in written for key in keys(text, 4)}
 
 
 @pytest.mark.parametrize("temperature", [0, 1.0])
@@ -133,7 +137,7 @@ def test_a_reply_that_repeats_takes_fewer_steps(model):
     steps = []
     while not core.idle:
         steps.append([delta.picked.token for delta in core.step()])
-    assert sum(steps, []) == [7] * 20 and list(map(len, steps)) == [1, 1, 9, 9]
+    assert {token for step in steps for token in step} == {7} and list(map(len, steps)) == [1, 1, 9, 9]
 
 
 def test_a_model_with_other_tokens_cannot_guess(model):

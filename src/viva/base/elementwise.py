@@ -1,7 +1,8 @@
 """Functions of single numbers that give each the same bits wherever it stands.
 
 torch computes a run of numbers several at a time in a vector's lanes, and what is left at its end by another formula,
-which can differ in the last bit. Where a run ends follows from how many numbers there are and how threads share them. In `rowwise` each row is filled up to whole vectors, and no more is computed at once than one thread takes.
+which can differ in the last bit. Where a run ends follows from how many numbers there are and how threads share them.
+In `rowwise` each row is filled up to whole vectors, and no more is computed at once than one thread takes.
 """
 
 from collections.abc import Callable

@@ -11,7 +11,7 @@ from viva.infer.sampling import ORDER, Sampling
 from viva.model.transformer import Transformer
 
 
-class _Searches:
+class Searches:
     """The searches of several prompts, side by side.
 
     Those of `open` go on, N of them with K beams each (one before the first token): `scores` [N, K] and the `tokens`
@@ -84,7 +84,7 @@ def beam_search(
     are searched together, `rows` at a time; the encoder reads each source once.
     """
     decode.require_sources(model, prompts, sources)
-    _require_alone(sampling)
+    require_alone(sampling)
     found: dict[int, list[int]] = {}
     for taken in groups(prompts, sources, rows, alike=True):
         read = sources and [sources[i] for i in taken]
@@ -113,7 +113,7 @@ def _together(
     ids = torch.tensor(prompts, device=model.embedding.weight.device)
     reading = reader(model, None if sources is None else decode.read(model, sources), sampling.prefix)
     states = reading.first(list(ids), ids.shape[1] + limit - 1)
-    searches = _Searches(len(prompts), sampling.beams, sampling.length_penalty, stops, ids.device)
+    searches = Searches(len(prompts), sampling.beams, sampling.length_penalty, stops, ids.device)
     for made in range(1, limit + 1):
         scored = model.logits(states).float()
         decode.require_finite(scored, searches.open, searches.scores.shape[1], made)
@@ -126,7 +126,7 @@ def _together(
     return searches.best()
 
 
-def _require_alone(sampling: Sampling) -> None:
+def require_alone(sampling: Sampling) -> None:
     """A search draws nothing, so nothing may be said about how to draw."""
     names = {name for filter in ORDER for name in filter.Config.model_fields} | {"seed", "stop"}
     usual = {name: Sampling.model_fields[name].default for name in names}

@@ -3,6 +3,7 @@
 import asyncio
 import queue
 import threading
+import warnings
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -11,9 +12,12 @@ from typing import Any
 
 from viva import api
 from viva.api import LanguageModel, Prompt
-from viva.base.config import parse
-from viva.base.errors import Refusal
+from viva.base.choice import Choice
+from viva.base.config import Config, parse
+from viva.base.errors import Notice, Refusal
 from viva.infer.engine.asked import Asked
+from viva.infer.engine.counters import Counters
+from viva.infer.engine.draft._drafter import Drafter
 from viva.infer.engine.engine import Core, Delta, Finish
 from viva.infer.engine.pick import Picked
 from viva.infer.engine.schedule import Limits
@@ -43,6 +47,9 @@ class Engine:
     `adapters` are folders by the names under which requests ask for them. `tokens` is the room for keys and values;
     left out, what memory holds (`plan`). A request's fields are those of `infer.engine.asked.Asked`; adapter="name" is
     one more. The reply to it does not depend on the others.
+
+    `draft` says how tokens are guessed, which makes replies faster and changes none: "ngram", or {"kind": "model",
+    "model": FOLDER} (`infer/engine/draft`).
     """
 
     def __init__(
@@ -55,6 +62,7 @@ class Engine:
         rows: int = 64,
         step: int = 512,
         chunk: int = 256,
+        draft: Config | dict[str, Any] | str | None = None,
     ):
         self.model = model if isinstance(model, LanguageModel) else api.load(model)
         require_served(self.model.model)
@@ -62,11 +70,13 @@ class Engine:
         for name, folder in (adapters or {}).items():
             self.models[name] = self.model.with_adapter(folder)
         limits = Limits(rows, step, chunk)
-        self.plan = memory.plan(self.model.model, limits, tokens)
+        drafter = _drafter(draft, self.model)
+        self.plan = memory.plan(self.model.model, limits, tokens, beside=drafter and drafter.model)
         models = {name: loaded.model for name, loaded in self.models.items()}
-        self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits)
+        self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits, drafter)
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._puts: dict[int, Put] = {}
+        self._open, self._opening = True, threading.Lock()
         self._thread = threading.Thread(target=self._loop, name="viva engine", daemon=True)
         self._thread.start()
 
@@ -80,6 +90,11 @@ class Engine:
     def alive(self) -> bool:
         """Whether requests are worked on."""
         return self._thread.is_alive()
+
+    @property
+    def counters(self) -> Counters:
+        """What there is to do, what it takes, and what was saved."""
+        return self.core.counters
 
     def ids(self, prompt: Prompt | list[int], tools: list[dict] | None = None, adapter: str = "") -> list[int]:
         """What the model reads of a prompt: a text, messages, or ids as they are."""
@@ -152,15 +167,19 @@ class Engine:
         read = [self.ids(prompt, adapter=adapter) for prompt in prompts]
         come: queue.SimpleQueue[Delta] = queue.SimpleQueue()
         taken = [self.submit(ids, chosen, come.put, adapter) for ids in read]
-        numbers = [number for future in taken for number in future.result()]
-        gathered = {number: _Gathered() for number in numbers}
-        for _ in numbers:
-            while True:
+        try:
+            numbers = [number for future in taken for number in future.result()]
+            gathered = {number: _Gathered() for number in numbers}
+            open_ = set(numbers)
+            while open_:
                 delta = come.get()
                 _raise(delta)
                 gathered[delta.number].take(delta)
-                if delta.finish:
-                    break
+                open_ -= {delta.number} if delta.finish else set()
+        except BaseException:
+            for future in taken:
+                future.add_done_callback(self._cancel_taken)
+            raise
         lengths = [len(ids) for ids in read for _ in range(chosen.n)]
         return [gathered[number].reply(length) for number, length in zip(numbers, lengths, strict=True)]
 
@@ -170,7 +189,11 @@ class Engine:
         loop, come = asyncio.get_running_loop(), asyncio.Queue()
         put = lambda delta: loop.call_soon_threadsafe(come.put_nowait, delta)  # noqa: E731
         taken = self.submit(self.ids(prompt, adapter=adapter), chosen, put, adapter)
-        open_ = set(await asyncio.wrap_future(taken))
+        try:
+            open_ = set(await asyncio.wrap_future(taken))
+        except asyncio.CancelledError:
+            taken.add_done_callback(self._cancel_taken)
+            raise
         try:
             while open_:
                 delta = await come.get()
@@ -186,15 +209,21 @@ class Engine:
             self._inbox.put(None)
             self._thread.join()
 
+    def _cancel_taken(self, taken: "Future[list[int]]") -> None:
+        """Take back what was asked for, now that its numbers are known, if it was taken in."""
+        if not taken.cancelled() and taken.exception() is None and self.alive:
+            self.cancel(taken.result())
+
     def _loaded(self, adapter: str) -> LanguageModel:
         if adapter not in self.models:
             raise Refusal("an adapter must be one that is loaded", repr(adapter), f"use one of {sorted(self.models)}")
         return self.models[adapter]
 
     def _send(self, command: Callable[[], None]) -> None:
-        if not self.alive:
-            raise Refusal("an engine must be open to be asked", "one that is closed", "make another")
-        self._inbox.put(command)
+        with self._opening:
+            if not self._open:
+                raise Refusal("an engine must be open to be asked", "one that is closed", "make another")
+            self._inbox.put(command)
 
     def _loop(self) -> None:
         """Commands first, then a step; sleep where there is neither."""
@@ -202,22 +231,36 @@ class Engine:
         try:
             while self._obey():
                 for delta in self.core.step():
-                    put = self._puts.pop(delta.number, None) if delta.finish else self._puts.get(delta.number)
-                    if put is not None:
-                        put(delta)
+                    self._tell(delta)
         except BaseException as error:
             why = f"the engine broke: {type(error).__name__}: {error}"
             raise
         finally:
-            for number, put in self._puts.items():
-                put(Delta(number, "", None, "error", why))
-            self._puts.clear()
+            with self._opening:
+                self._open = False
+            while not self._obey(wait=False):  # who asked just before is taken in, and told like the others
+                pass
+            for number in list(self._puts):
+                self._tell(Delta(number, "", None, "error", why))
 
-    def _obey(self) -> bool:
+    def _tell(self, delta: Delta) -> None:
+        """Hand a delta on; whoever cannot take it is not told any more, and the others are."""
+        put = self._puts.pop(delta.number, None) if delta.finish else self._puts.get(delta.number)
+        if put is None:
+            return
+        try:
+            put(delta)
+        except Exception as error:
+            self._puts.pop(delta.number, None)
+            self.core.drop(delta.number)
+            text = f"request {delta.number} was dropped, since nobody took its reply: {type(error).__name__}: {error}"
+            warnings.warn(Notice(text), stacklevel=2)
+
+    def _obey(self, wait: bool = True) -> bool:
         """Do all that was sent, waiting for something where there is nothing else to do; False where it is to end."""
         while True:
             try:
-                command = self._inbox.get(block=self.core.idle)
+                command = self._inbox.get(block=wait and self.core.idle)
             except queue.Empty:
                 return True
             if command is None:
@@ -240,6 +283,18 @@ class _Gathered:
 
     def reply(self, prompt_tokens: int) -> Reply:
         return Reply("".join(self.text), tuple(self.picked), self.finish, prompt_tokens)
+
+
+class _Drafting(Config):
+    draft: Choice("viva.infer.engine.draft")
+
+
+def _drafter(draft: Config | dict[str, Any] | str | None, model: LanguageModel) -> Drafter | None:
+    """What guesses tokens for `model`."""
+    if draft is None:
+        return None
+    chosen = parse(_Drafting, {"draft": draft}, name="engine").draft
+    return chosen.build(model.spec, lambda name: api.load(name).model)
 
 
 def _raise(delta: Delta) -> None:

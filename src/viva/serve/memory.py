@@ -36,16 +36,20 @@ class Plan:
         )
 
 
-def plan(model: Transformer, limits: Limits, tokens: int | None = None, have: int | None = None) -> Plan:
+def plan(
+    model: Transformer,
+    limits: Limits,
+    tokens: int | None = None,
+    have: int | None = None,
+    beside: Transformer | None = None,
+) -> Plan:
     """How many `tokens` fit, or whether those told do; weights count as they lie in memory already.
 
-    At most as many as `limits.rows` requests of the whole context can use. Refused: where not even one request of a
-    few tokens fits, or fewer than were told.
+    At most as many as `limits.rows` requests of the whole context can use. A model `beside` keeps as many tokens.
+    Refused: where not even one request of a few tokens fits, or fewer than were told.
     """
     spec, weight = model.spec, model.embedding.weight
-    size = weight.element_size()
-    heads = [spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)]
-    token = sum(2 * a.kv_heads * a.head_dim for a in heads) * size
+    token = sum(_kept(each) for each in (model, beside) if each is not None)
     weights = sum(p.numel() * p.element_size() for p in {id(p): p for p in model.parameters()}.values())
     activations = _activations(model, limits)
     free = machine.free(weight.device.type) if have is None else have
@@ -58,6 +62,12 @@ def plan(model: Transformer, limits: Limits, tokens: int | None = None, have: in
         found = f"{free / 2**30:.2f} GiB free, of which a step takes {activations / 2**30:.2f}"
         raise Refusal("there must be memory for keys and values beside the weights", found, "take a smaller model")
     return Plan(weights, activations, token, free + weights, tokens or most, spec.context)
+
+
+def _kept(model: Transformer) -> int:
+    """Bytes of the keys and values of a token."""
+    heads = [model.spec.decoder.block(layer).attention for layer in range(model.spec.decoder.layers)]
+    return sum(2 * a.kv_heads * a.head_dim for a in heads) * model.embedding.weight.element_size()
 
 
 def _activations(model: Transformer, limits: Limits) -> int:

@@ -41,8 +41,14 @@ class Asked(Sampling):
             raise ValueError("min_new_tokens must be max_new_tokens at most")
         if self.prefix:
             raise ValueError("prefix reads a prompt both ways, which no shared cache can: leave it out")
-        if self.beams > 1:
-            raise ValueError("beams are searched by `viva generate --beams`, one prompt at a time: leave them out")
+        return self
+
+    @model_validator(mode="after")
+    def _searches_alone(self) -> Self:
+        others = ("n", "logprobs", "logit_bias", "min_new_tokens", *FORMS)
+        given = [name for name in others if getattr(self, name) != type(self).model_fields[name].default]
+        if self.beams > 1 and given:
+            raise ValueError(f"a search of beams finds the likeliest reply and no other: leave out {', '.join(given)}")
         return self
 
     @model_validator(mode="after")

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from viva.base.errors import Notice, Refusal
 from viva.infer import decode
+from viva.infer.beam import Searches, require_alone
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.blocks import Blocks
 from viva.infer.engine.counters import Counters
@@ -22,6 +23,7 @@ from viva.infer.engine.pick import Drawing, Picked, pick
 from viva.infer.engine.read import read
 from viva.infer.engine.request import Request
 from viva.infer.engine.schedule import Limits, State, Work, plan
+from viva.infer.engine.search import Search
 from viva.infer.engine.served import reach, require_served
 from viva.infer.stop import Guard
 from viva.model.transformer import Transformer
@@ -66,6 +68,12 @@ class _Going:
     request: Request
     drawing: Drawing
     writer: _Writer
+    search: Search | None = None
+
+    @property
+    def requests(self) -> list[Request]:
+        """What stands for it in the schedule: itself, or the beams of a search."""
+        return [self.request] if self.search is None else self.search.beams
 
     def written(self, token: int) -> tuple[str, bool]:
         """The text that is certain by a token, and whether the reply ends with it."""
@@ -158,14 +166,20 @@ class Core:
                 raise Refusal(
                     f"{what} must be ids below {vocab}", beyond, "use the tokenizer that belongs to the model"
                 )
+        if asked.beams > 1:
+            require_alone(asked)
+            if asked.beams > self.limits.rows:
+                found, fix = f"{asked.beams} beams, and {self.limits.rows} rows", "search with fewer"
+                raise Refusal("the beams of a search must fit a step", found, fix)
         grammars = [asked.form and self._grammars.grammar(asked) for _ in range(asked.n)]
         seed = secrets.randbits(63) if asked.seed is None else asked.seed
         numbers, leader = [], None
         for stream, grammar in enumerate(grammars):
-            request = Request(self._number, prompt, limit, model, leader)
+            request = Request(self._number, prompt, limit, model, leader, width=asked.beams)
             leader = leader or request
             drawing = Drawing.of(request, asked, ends, seed, stream, vocab, device, grammar)
-            self._going[request.number] = _Going(request, drawing, _Writer(self.tokenizer, asked.stop))
+            search = asked.beams > 1 and Search(Searches(1, asked.beams, asked.length_penalty, ends, device), [request])
+            self._going[request.number] = _Going(request, drawing, _Writer(self.tokenizer, asked.stop), search or None)
             self.state.waiting.append(request)
             numbers.append(request.number)
             self._number += 1
@@ -176,7 +190,9 @@ class Core:
         decode.require_ids(model, prompt, "a prompt", reach(model))
         limit = min(asked.max_new_tokens, reach(model) - len(prompt) + 1)
         blocks = self.state.blocks
-        held = (blocks.count - 1) * blocks.size - len(prompt) + 1
+        shared = len(prompt) // blocks.size  # by the beams of a search
+        own = (blocks.count - 1 - shared) // asked.beams
+        held = (shared + own) * blocks.size - len(prompt) + 1
         if held < 1:
             found = f"{len(prompt)} tokens, and room for {held - 1 + len(prompt)}"
             raise Refusal("a prompt must fit the room for keys and values", found, "shorten it, or give more memory")
@@ -185,9 +201,10 @@ class Core:
     def drop(self, number: int) -> None:
         """Forget a request: nobody waits for it any more."""
         if going := self._going.pop(number, None):
-            going.request.ended = True
-            self.state.drop(going.request)
-            self._forget(going.request)
+            for request in going.requests:
+                request.ended = True
+                self.state.drop(request)
+                self._forget(request)
 
     def _forget(self, request: Request) -> None:
         """Have nothing kept for the guesses of a request."""
@@ -216,7 +233,7 @@ class Core:
         if self.draft is None:
             return
         ready = [request for request in self.state.running if request.known == request.computed + 1]
-        writing = [self._going[request.number] for request in ready]
+        writing = [going for request in ready if (going := self._going[request.number]).search is None]
         try:
             guesses = self.draft.guess([(going.request, going.drawing) for going in writing])
         except Exception as error:
@@ -230,6 +247,9 @@ class Core:
 
     def _done(self, work: list[Work]) -> list[Delta]:
         """What became of the work for one model."""
+        work = [each for each in work if not each.request.ended]
+        if not work:
+            return []
         try:
             logits = read(self.models[work[0].request.model], self.pool, work)
         except Exception as error:
@@ -244,7 +264,13 @@ class Core:
         for each in work:
             each.request.computed_to(each.request.computed + each.tokens - len(each.request.draft), self.state.blocks)
             self._drafted += len(each.request.draft)
-        open_, place = [self._going[request.number] for request in logits], 0
+        open_, place = [], 0
+        for request, scores in logits.items():
+            if going := self._going.get(request.number):
+                if going.search is None:
+                    open_.append(going)
+                else:
+                    made += self._searched(going, request, scores[0])
         while open_:
             further = []
             for going, picked in zip(open_, self._picked(open_, logits, place), strict=True):
@@ -287,6 +313,21 @@ class Core:
             return Delta(request.number, text, picked)
         self.drop(request.number)
         return Delta(request.number, text + going.writer.end(), picked, finish)
+
+    def _searched(self, going: _Going, beam: Request, scores: Tensor) -> list[Delta]:
+        """Go on with a search by the scores of one of its beams; the reply, whole, once it is found."""
+        if not bool(scores.amax().isfinite()):
+            return [self._failed(beam, f"scores that are not finite at token {len(beam.tokens) + 1}")]
+        going.search.take(beam, scores)
+        reply = going.search.advance(self.state, self.pool)
+        if reply is None:
+            return []
+        texts = [going.written(token) for token in reply]
+        self.drop(beam.number)
+        made = [Delta(beam.number, text, Picked(token)) for token, (text, _) in zip(reply, texts, strict=True)]
+        text, stopped = texts[-1]
+        end = Delta(beam.number, text + going.writer.end(), Picked(reply[-1]), "stop" if stopped else "length")
+        return [*made[:-1], end]
 
     def _failed(self, request: Request, why: str) -> Delta:
         """End a request whose keys and values cannot be trusted; nobody may find them."""

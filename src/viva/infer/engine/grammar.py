@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 KEPT = 128  # forms that stay compiled
 # JSON may be set out in lines; without a bound a model that likes blanks would write nothing else
-JSON = {"whitespace_pattern": r"[ \n]{0,32}", "lenient": False}
+JSON = {"whitespace_pattern": r"\n? {0,16}", "lenient": False}
 
 
 class Vocabulary:
     """The tokens as llguidance takes them: the bytes by which each lengthens a text.
 
-    A special token is no text. For a token that begins a text otherwise than it goes on, as one of a word with its space
-    does, `first` has the number of another one that is spelled as it is there; where there is none, one is added. The
-    last number is an end that no tokenizer has: whether a text may end is asked of the matcher.
+    A special token is no text. For one that begins a text otherwise than it goes on, as that of a word with its space
+    does, `first` has the number of another that is spelled as it is there; where there is none, one is added. The last
+    number is an end that no tokenizer has: whether a text may end is asked of the matcher.
     """
 
     is_tokenizer_wrapper = True
@@ -55,7 +55,7 @@ class Vocabulary:
         return {number: at.get(text, len(self.tokens)) for number, text in others.items()}
 
     def __call__(self, text: str) -> list[int]:
-        """By which tokens a text is written that is all that can follow: as the tokenizer would, or the longest first."""
+        """The tokens of a text that is all that can follow: as the tokenizer has them, or the longest first."""
         ids, wanted = self._encode(text), text.encode()
         if b"".join(self.tokens[number] for number in ids) == wanted:
             return ids

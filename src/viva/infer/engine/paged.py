@@ -33,6 +33,13 @@ class Pool:
         blocks[: len(held)] = held
         return (blocks[:, None] * self.size + np.arange(self.size)).ravel()[start:end]
 
+    def copy(self, source: list[int], target: list[int]) -> None:
+        """What lies in some blocks into as many others."""
+        count = len(source) * self.size
+        at, to = (torch.from_numpy(self.slots(blocks, 0, count)).to(self.device) for blocks in (source, target))
+        for kept in (*self.keys, *self.values):
+            kept[to] = kept[at]
+
     def clear(self, blocks: list[int]) -> None:
         """Zeros into these blocks, whatever stands there."""
         at = torch.from_numpy(self.slots(blocks, 0, len(blocks) * self.size)).to(self.device)

@@ -12,7 +12,8 @@ class Request:
     `number`: in the order of arrival. `limit`: how many tokens it may get. `model`: the name of the adapter that
     continues it, "" without one. `leader`: another request that reads the same prompt first. `tokens`: those made;
     `computed`: how many of prompt and tokens lie in the cache, in the blocks of `table`. `draft`: guesses of the next
-    tokens, not made yet. `ended`: it gets no more.
+    tokens, not made yet. `ended`: it gets no more. `width`: how many rows of a step are its own: the beams of a search
+    are requests of one number.
     """
 
     number: int
@@ -25,6 +26,7 @@ class Request:
     computed: int = 0
     draft: list[int] = field(default_factory=list)
     ended: bool = False
+    width: int = 1
     _keys: list[bytes] = field(default_factory=list, repr=False)
 
     @property

@@ -27,7 +27,7 @@ class Limits:
 
 @dataclass
 class State:
-    """Requests in the order in which they came: those that wait and those that run, which hold blocks.
+    """Requests that wait, in the order in which they came, and those that run, which hold blocks.
 
     Counted since the beginning: tokens that were found when a request began (`hits`), or had to be read (`misses`), and
     how often one was `preempted`.
@@ -39,6 +39,17 @@ class State:
     hits: int = 0
     misses: int = 0
     preempted: int = 0
+
+    def wait(self, request: Request) -> None:
+        """Have a request wait behind those that came before it."""
+        later = next((i for i, other in enumerate(self.waiting) if other.number > request.number), len(self.waiting))
+        self.waiting.insert(later, request)
+
+    def stop(self, request: Request) -> None:
+        """Take the blocks of a request that runs; it waits again."""
+        self.running.remove(request)
+        request.release(self.blocks)
+        self.wait(request)
 
     def drop(self, request: Request) -> None:
         """Let go of a request, wherever it stands."""
@@ -69,13 +80,15 @@ class Step:
 def plan(state: State, limits: Limits) -> Step:
     """Requests that run come first, in their order; one without a block for its next tokens takes those of the request
     that came last, which waits again. Then requests that wait begin, in their order, as far as there is room.
+
+    One that has read all its tokens has nothing to do: the next one of a beam is told by the others' scores.
     """
     step, room = Step(), limits.tokens
     for request in list(state.running):
         if request in state.running and room:
             room -= _run(state, request, min(room, limits.chunk), step)
-    while state.waiting and room and len(state.running) < limits.rows and not step.preempted:
-        if not _may_begin(state.waiting[0]):
+    while state.waiting and room and not step.preempted:
+        if not _may_begin(state.waiting[0]) or _rows(state, state.waiting[0]) > limits.rows:
             break
         request = state.waiting.popleft()
         request.resume(state.blocks)
@@ -92,6 +105,11 @@ def _may_begin(request: Request) -> bool:
     return request.leader is None or request.leader.ended or bool(request.leader.tokens)
 
 
+def _rows(state: State, request: Request) -> int:
+    """How many rows a step may have if the request is in it."""
+    return sum({other.number: other.width for other in (*state.running, request)}.values())
+
+
 def _work(request: Request, room: int) -> Work:
     left = request.known - request.computed
     if left > room:
@@ -102,36 +120,50 @@ def _work(request: Request, room: int) -> Work:
 
 
 def _run(state: State, request: Request, room: int, step: Step) -> int:
-    """Work for one that runs, blocks taken from those that came later where there is need; how many tokens it reads."""
-    work = _work(request, room)
-    while not hold(state.blocks, request, work):
-        if request.draft:  # a guess is worth no block of another's
-            request.draft = []
-            work = _work(request, room)
-            continue
-        last = state.running.pop()
-        last.release(state.blocks)
-        state.waiting.appendleft(last)
-        step.preempted.append(last)
-        state.preempted += 1
-        if last is request:
-            return 0
+    """Work for one that runs; how many tokens it reads."""
+    if request.known == request.computed:
+        return 0
+    work = _granted(state, request, room, step)
+    if work is None:
+        _preempt(state, request, step)
+        return 0
     step.work.append(work)
     return work.tokens
 
 
 def _begin(state: State, request: Request, room: int, step: Step) -> int:
     """Work for one that has just begun; where there are no blocks for it, it waits again."""
-    work = _work(request, room)
-    if hold(state.blocks, request, work):
-        state.hits += request.computed
-        state.misses += request.known - request.computed
-        step.work.append(work)
-        return work.tokens
-    state.running.remove(request)
-    request.release(state.blocks)
-    state.waiting.appendleft(request)
-    return 0
+    found = request.computed
+    work = _granted(state, request, room, step)
+    if work is None:
+        state.stop(request)
+        return 0
+    state.hits += found
+    state.misses += request.known - found
+    step.work.append(work)
+    return work.tokens
+
+
+def _granted(state: State, request: Request, room: int, step: Step) -> Work | None:
+    """Work for which the request holds blocks, taken from those that came later where there is need; None where none
+    did.
+    """
+    while not hold(state.blocks, request, work := _work(request, room)):
+        if request.draft:  # a guess is worth no block of another's
+            request.draft = []
+            continue
+        last = max(reversed(state.running), key=lambda other: other.number)
+        if last is request:
+            return None
+        _preempt(state, last, step)
+    return work
+
+
+def _preempt(state: State, request: Request, step: Step) -> None:
+    state.stop(request)
+    state.preempted += 1
+    step.preempted.append(request)
+    step.work = [work for work in step.work if work.request is not request]  # a beam that came earlier may begin later
 
 
 def hold(blocks: Blocks, request: Request, work: Work) -> bool:

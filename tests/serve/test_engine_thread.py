@@ -1,0 +1,219 @@
+"""viva.Engine: callers from threads and from asyncio, those that leave, those that break, and the end."""
+
+import asyncio
+import json
+import threading
+import time
+import warnings
+
+import pytest
+
+import viva
+from infer.serving import random_model, tiny
+from viva.base.errors import Notice, Refusal
+from viva.infer.engine.asked import Asked
+from viva.infer.engine.schedule import Limits
+from viva.model import folder
+from viva.model.arch import llama
+from viva.serve import memory
+from viva.text.tokens.learn import byte_bpe
+
+PROMPTS = ["one", "two words", "and a third one", "four", "a fifth, longer than all the others"]
+WARM = {"temperature": 1.0, "seed": 3, "max_new_tokens": 12}
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory):
+    tokenizer = byte_bpe.train(["nothing to merge"], byte_bpe.Config(vocab_size=300))
+    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": 256})
+    path = tmp_path_factory.mktemp("served") / "model"
+    folder.save(path, config, random_model(config.spec()), tokenizer=tokenizer)
+    return viva.load(path)
+
+
+@pytest.fixture
+def engine(loaded):
+    with viva.Engine(loaded, tokens=2048, block=8) as engine:
+        yield engine
+
+
+def until(condition, seconds: float = 20) -> None:
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came true"
+        time.sleep(0.005)
+
+
+def written(engine) -> list:
+    """Every delta from now on."""
+    deltas, step = [], engine.core.step
+
+    def counted():
+        deltas.extend(made := step())
+        return made
+
+    engine.core.step = counted
+    return deltas
+
+
+def idle(engine) -> bool:
+    return engine.core.idle and engine.counters.used == 0 and not engine._puts
+
+
+def test_replies_are_those_of_the_model(engine, loaded):
+    expected = [loaded.generate(prompt, **WARM) for prompt in PROMPTS]
+    assert [reply.text for reply in engine.generate(PROMPTS, **WARM)] == expected
+    assert ["".join(engine.stream(prompt, **WARM)) for prompt in PROMPTS] == expected
+
+
+def test_many_threads_are_each_given_their_own(engine, loaded):
+    expected, found = {prompt: loaded.generate(prompt, **WARM) for prompt in PROMPTS}, []
+    ask = lambda prompt: found.append((prompt, "".join(engine.stream(prompt, **WARM))))  # noqa: E731
+    threads = [threading.Thread(target=ask, args=(prompt,)) for prompt in PROMPTS * 4]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(found) == 20 and all(text == expected[prompt] for prompt, text in found)
+
+
+@pytest.mark.parametrize("draft", ["ngram", {"kind": "ngram", "length": 3}, "model"])
+def test_an_engine_that_guesses_says_the_same(draft, loaded, engine):
+    draft = {"kind": "model", "model": loaded.source, "length": 3} if draft == "model" else draft
+    with viva.Engine(loaded, tokens=1024, block=8, draft=draft) as guessing:
+        assert guessing.generate(PROMPTS, logprobs=1, **WARM) == engine.generate(PROMPTS, logprobs=1, **WARM)
+        told = guessing.counters
+        assert told.drafted >= told.accepted and (told.accepted > 20 or guessing.core.draft.model is None)
+    assert guessing.plan.token == engine.plan.token * (2 if guessing.core.draft.model else 1)
+
+
+def test_a_form_is_held_to(engine):
+    schema = {"type": "object", "properties": {"sure": {"type": "boolean"}}, "required": ["sure"]}
+    schema["additionalProperties"] = False
+    (reply,) = engine.generate(["Is it so?"], json_schema=schema, temperature=1, seed=0, max_new_tokens=150)
+    assert reply.finish == "stop" and json.loads(reply.text)["sure"] in (True, False)
+    with pytest.raises(Refusal, match="json_schema must be one that replies can be held to, but found Invalid type"):
+        engine.generate(["Is it so?"], json_schema={"type": "thing"})
+
+
+@pytest.mark.parametrize(
+    ("draft", "expected"),
+    [
+        ("ngrams", "engine must match its schema, but found draft: must be a known kind; use 'ngram' .the nearest."),
+        ({"kind": "model"}, "draft.model: Field required"),
+        ({"kind": "ngram", "length": 0}, "draft.length: Input should be greater than or equal to 1"),
+    ],
+)
+def test_a_way_to_guess_that_is_none_is_refused(draft, expected, loaded):
+    with pytest.raises(Refusal, match=expected):
+        viva.Engine(loaded, tokens=256, draft=draft)
+
+
+def test_a_stream_that_is_left_is_taken_back(engine):
+    stream = engine.stream("on and on", temperature=1, max_new_tokens=200, go_on=True)
+    next(stream)
+    stream.close()
+    until(lambda: idle(engine))
+
+
+def test_asyncio_reads_side_by_side(engine, loaded):
+    async def read(prompt: str) -> str:
+        return "".join([delta.text async for delta in engine.adeltas(prompt, **WARM)])
+
+    async def all_of_them() -> list[str]:
+        return await asyncio.gather(*map(read, PROMPTS))
+
+    assert asyncio.run(all_of_them()) == [loaded.generate(prompt, **WARM) for prompt in PROMPTS]
+
+
+@pytest.mark.parametrize("when", ["before it is taken in", "while it is taken in", "while it writes"])
+def test_a_task_that_is_cancelled_takes_its_request_back(when, engine):
+    """Also where its number is not known yet: the engine's thread is held up meanwhile."""
+    held, entered, deltas = threading.Event(), threading.Event(), written(engine)
+
+    async def leave() -> None:
+        started, add = asyncio.Event(), engine.core.add
+
+        async def read() -> None:
+            async for delta in engine.adeltas("on and on", temperature=1, max_new_tokens=200, go_on=True):
+                started.set()
+                assert delta.finish is None
+
+        if when == "before it is taken in":
+            engine._send(lambda: (entered.set(), held.wait(20)))
+        if when == "while it is taken in":
+            engine.core.add = lambda *args: (entered.set(), held.wait(20), add(*args))[-1]
+        task = asyncio.create_task(read())
+        await asyncio.sleep(0)
+        await (started.wait() if when == "while it writes" else asyncio.to_thread(entered.wait, 20))
+        await asyncio.sleep(0.01)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        held.set()
+        await asyncio.to_thread(until, lambda: idle(engine) and engine._inbox.empty())  # the loop is still there
+        engine.core.add = add
+
+    asyncio.run(leave())
+    assert len(deltas) < 150  # of 200
+    assert engine.alive and engine.generate(["one"], **WARM)
+
+
+def test_who_cannot_take_a_reply_is_left_and_the_others_go_on(engine, loaded):
+    """A loop that was closed raises in the engine's thread: that request ends, and it is said."""
+    said = []
+
+    def put(delta) -> None:
+        raise RuntimeError("Event loop is closed")
+
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        engine.submit([5, 6], Asked(max_new_tokens=50), put).result()
+        said += [reply.text for reply in engine.generate(PROMPTS, **WARM)]
+        until(lambda: idle(engine))
+    assert said == [loaded.generate(prompt, **WARM) for prompt in PROMPTS]
+    (notice,) = [each for each in caught if issubclass(each.category, Notice)]
+    assert "was dropped, since nobody took its reply: RuntimeError: Event loop is closed" in str(notice.message)
+
+
+def test_what_is_refused_of_many_takes_the_others_back(engine):
+    deltas = written(engine)
+    with pytest.raises(Refusal, match="context of 256 tokens, but found 300"):
+        engine.generate([[5] * 20, [5] * 300, [6] * 20], max_new_tokens=200, go_on=True)
+    until(lambda: idle(engine))
+    assert len(deltas) < 300  # of 400
+
+
+def test_the_end_is_told_to_whoever_waits(loaded):
+    engine = viva.Engine(loaded, tokens=1024, block=8)
+    stream = engine.deltas("on and on", temperature=1, max_new_tokens=200, go_on=True)
+    next(stream)
+    ended = []
+    threading.Thread(target=lambda: ended.extend(stream)).start()
+    engine.close()
+    until(lambda: ended and ended[-1].finish)
+    assert (ended[-1].finish, ended[-1].error) == ("error", "the engine was closed")
+    engine.close()  # twice is as good as once
+    with pytest.raises(Refusal, match="an engine must be open to be asked, but found one that is closed"):
+        engine.generate(["more"])
+
+
+def test_who_asks_as_it_ends_is_told_too(loaded):
+    """The question stands in the queue behind the end: it is taken in, and told like the others."""
+    engine = viva.Engine(loaded, tokens=1024, block=8)
+    held = threading.Event()
+    engine._send(lambda: held.wait(20))
+    engine._inbox.put(None)
+    told = []
+    taken = engine.submit([5, 6], Asked(), told.append)
+    held.set()
+    assert len(taken.result(20)) == 1
+    until(lambda: told)
+    assert (told[0].finish, told[0].error) == ("error", "the engine was closed")
+
+
+def test_room_for_a_second_model_is_counted():
+    """Keys and values of a token: 2 layers of 2 heads of 8 numbers, twice, of 4 bytes each; 3 layers of the other."""
+    one, other = tiny("llama"), tiny("llama", layers=3)
+    alone, both = (memory.plan(one, Limits(), 100, have=2**30, beside=beside) for beside in (None, other))
+    assert (alone.token, both.token) == (2 * 2 * 2 * 8 * 4, 5 * 2 * 2 * 8 * 4)
