@@ -9,9 +9,9 @@ import time
 import httpx2
 import openai
 import pytest
+from tests.serve.live import tiny
 
 import viva
-from tests.serve.live import tiny
 
 HI = [{"role": "user", "content": "hi"}]
 COLD = {"model": "tiny", "messages": HI, "temperature": 0, "extra_body": {"ignore_eos": True}}

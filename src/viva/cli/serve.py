@@ -58,9 +58,9 @@ def serve(
     tokens
         room for keys and values of so many tokens; left out, what memory holds
     draft
-        who guesses tokens ahead: ngram, or a smaller model with the same tokens; replies are the same, and may be faster
+        who guesses tokens ahead: ngram, or a smaller model with the same tokens; replies stay the same
     api_key_file
-        a file of keys, one a line, of which every request but /health and /ready must have one
+        a file of keys, one a line; every request needs one, but for /health, /ready and the files of the page
     insecure
         listen without keys where others reach it
     allow_origin
