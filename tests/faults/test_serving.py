@@ -15,6 +15,7 @@ import pytest
 
 import viva
 from serve.live import Scripted, served, tiny
+from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Core
 from viva.serve.channel import Channel
 from viva.serve.limits import Limits
@@ -101,6 +102,17 @@ def test_the_blocks_of_one_who_leaves_are_free_after_a_step(server, model, monke
     still_serves(server, model)
 
 
+def test_one_who_leaves_before_being_taken_in(model):
+    """While the engine is busy with another's command."""
+    with viva.Engine(model, tokens=1024) as engine:
+        busy = threading.Event()
+        engine._send(lambda: busy.wait(10))
+        assert engine.submit([1, 2], Asked(), print).cancel()
+        busy.set()
+        [reply] = engine.generate([HI], temperature=0, max_new_tokens=8)
+        assert reply.text == alone(model, HI, 8) and not engine.core.state.blocks.used
+
+
 def test_an_exception_inside_a_step_fails_one_request(server, model, monkeypatch):
     """The model breaks on a token that one of four prompts has."""
     [bad] = model.tokenizer.encode("~")
@@ -175,6 +187,7 @@ def test_a_slow_reader_has_a_bounded_queue(model, monkeypatch):
             while not running.engine.dropped:
                 assert time.monotonic() < until
                 time.sleep(0.02)
+            assert running.service.jobs  # what is written ends before the connection does
             running.engine.script = "some"
             made = running.client().chat.completions.create(model="tiny", messages=HI)
             assert made.choices[0].message.content == "some"

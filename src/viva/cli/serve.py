@@ -24,6 +24,7 @@ def serve(
     dtype: str | None = None,
     rows: int = 64,
     tokens: int | None = None,
+    draft: str | None = None,
     api_key_file: Path | None = None,
     insecure: bool = False,
     allow_origin: list[str] | None = None,
@@ -56,8 +57,10 @@ def serve(
         so many replies are written at a time
     tokens
         room for keys and values of so many tokens; left out, what memory holds
+    draft
+        who guesses tokens ahead: ngram, or a smaller model with the same tokens; replies stay the same
     api_key_file
-        a file of keys, one a line, of which every request but /health and /ready must have one
+        a file of keys, one a line; every request needs one, but for /health, /ready and the files of the page
     insecure
         listen without keys where others reach it
     allow_origin
@@ -86,7 +89,8 @@ def serve(
     known = () if api_key_file is None else keys.read(api_key_file)
     keys.require_guarded(host, known, insecure)
     embedder = None if embed is None else Embedder(api.load(embed), _last(embed), limits)
-    engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens)
+    guesses = draft if draft in (None, "ngram") else {"kind": "model", "model": draft}
+    engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens, draft=guesses)
     print(f"viva: {engine.plan}", file=sys.stderr)
     service = Service(engine, called, limits, log_prompts)
     made = app.make(service, embedder, known, allow_origin or ())
