@@ -1,5 +1,7 @@
 """A server of a tiny random model, with an adapter and a model for embeddings, that the tests of a process share."""
 
+import shutil
+
 import pytest
 import torch
 
@@ -66,3 +68,47 @@ def scripted(model):
     """A server whose model says what `scripted.engine.script` is."""
     with served(Scripted(model, tokens=4096)) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def browser():
+    """Headless Chromium: Debian's, or the one that `playwright install chromium` brings."""
+    driver = pytest.importorskip("playwright.sync_api", reason="the page is tried with playwright, which is not here")
+    with driver.sync_playwright() as started:
+        try:
+            running = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
+        except driver.Error as error:
+            pytest.skip(f"no browser: install chromium, or run `playwright install chromium` ({error.message[:80]})")
+        yield running
+        running.close()
+
+
+@pytest.fixture(scope="session")
+def host(model):
+    """A server for the page, whose model says what `host.engine.script` is."""
+    with served(Scripted(model, tokens=4096)) as running:
+        yield running
+
+
+@pytest.fixture
+def visit(browser, host):
+    """Opens the page as somebody new; at the end no script of it has failed, and nothing was against its policy."""
+    troubles, contexts = [], []
+    engine = host.engine
+    engine.script, engine.finish, engine.error, engine.pause = "", "stop", None, 0.0
+
+    def opened(url=host.url, **told):
+        context = browser.new_context(**{"locale": "en-US", **told})
+        context.set_default_timeout(5000)
+        contexts.append(context)
+        page = context.new_page()
+        page.on("pageerror", lambda error: troubles.append(str(error)))
+        page.on("console", lambda said: troubles.append(said.text) if "Content Security" in said.text else None)
+        page.goto(url)
+        page.wait_for_selector("#composer")
+        return page
+
+    yield opened
+    for context in contexts:
+        context.close()
+    assert not troubles

@@ -29,7 +29,7 @@ class Seen(HTMLParser):
     def handle_starttag(self, tag, told):
         align = next((value.split(":")[1] for name, value in told if name == "style"), None)
         align = align or dict(told).get("data-align")
-        shown = sorted((name, value) for name, value in told if name in KEPT)
+        shown = sorted((name, value) for name, value in told if name in KEPT and (name, value) != ("start", "1"))
         tag = {"s": "del"}.get(tag, tag)
         self.parts.append((tag, *shown, *([align] if align else [])))
 
@@ -51,7 +51,7 @@ class Seen(HTMLParser):
             return part
         if ("pre",) in self.parts[max(0, at - 2) : at]:
             return part.rstrip()  # of code that has no end
-        part = re.sub(" +", " ", part)  # as a browser shows it
+        part = re.sub(" *\n *| +", lambda found: "\n" if "\n" in found[0] else " ", part)  # as a browser shows it
         before, after = (self.parts[i][0].strip("/") if 0 <= i < len(self.parts) else "p" for i in (at - 1, at + 1))
         part = part.lstrip() if before in BLOCKS or before == "br" else part
         return part.rstrip() if after in BLOCKS else part
@@ -96,19 +96,81 @@ CASES = [
     "5 * 3 * 2 = 30; a_1 + b_2; x**2 + y**2",
     "1986\\. A\n\n1. a\n\n   b\n2. c",
 ]
-WORDS = ["a", "b c", "*a*", "**b**", "_", "*", "`c`", "[x](https://a.example)", "[", "\\*", "~~d~~ ", "&lt;", "<i>"]
-HEADS = ["", "", "", "- ", "1. ", "> ", "# ", "  ", "   ", "```", "    ", "* ", "---"]
+WORDS = ["a", "b c", "*a*", "**b**", "_", "`c`", "[x](https://a.example)", "[", "\\*", "~~d~~ ", "&lt;", "a < b"]
+HEADS = ["", "", "", "- ", "1. ", "> ", "# ", "  ", "* "]
 
 
 def written(seed):
     """Some lines of Markdown."""
     draw = random.Random(seed)
-    line = lambda: draw.choice(HEADS) + draw.choice(["", " "]).join(draw.choices(WORDS, k=draw.randint(0, 4)))  # noqa: E731
+    line = lambda: draw.choice(HEADS) + " ".join(draw.choices(WORDS, k=draw.randint(1, 4)))  # noqa: E731
     return "\n".join(line() for _ in range(draw.randint(1, 6)))
 
 
-def test_markdown_is_what_its_twin_makes_of_it(web):
+def made(page, *texts):
+    return page.evaluate(MADE, texts)
+
+
+def test_markdown_is_what_its_twin_makes_of_it(visit):
     texts = [*CASES, *map(written, range(300))]
-    made = web.evaluate(MADE, texts)
-    for text, html in zip(texts, made, strict=True):
+    for text, html in zip(texts, made(visit(), *texts), strict=True):
         assert Seen(html).parts == Seen(TWIN.render(text)).parts, text
+
+
+def test_html_of_an_answer_is_text(visit):
+    texts = [
+        "<script>alert(1)</script>",
+        "a <img src=x onerror=alert(1)> b",
+        "<style>*{display:none}</style>\n\n<iframe src='https://a.example'></iframe>",
+        "```<b>\n</code></pre><script>alert(1)</script>\n```",
+        "| <b>a</b> |\n|-|\n| <svg onload=alert(1)> |",
+    ]
+    script, image, style, code, table = made(visit(), *texts)
+    assert script == "<p>&lt;script&gt;alert(1)&lt;/script&gt;</p>"
+    assert image == "<p>a &lt;img src=x onerror=alert(1)&gt; b</p>"
+    assert "<style" not in style and "<iframe" not in style
+    assert "&lt;/code&gt;&lt;/pre&gt;&lt;script&gt;" in code and "<script" not in code
+    assert "<b>" not in table and "&lt;svg onload=alert(1)&gt;" in table
+
+
+ADDRESSES = [
+    "javascript:alert(1)",
+    "JaVaScRiPt:alert(1)",
+    "&#106;avascript:alert(1)",
+    "javascript&colon;alert(1)",
+    "\x01javascript:alert(1)",
+    "vbscript:x",
+    "data:text/html,<script>alert(1)</script>",
+    "file:///etc/passwd",
+    "/v1/models",
+    "//a.example",
+]
+
+
+def test_only_safe_addresses_are_links(visit):
+    texts = [form.format(address) for address in ADDRESSES for form in ("[a]({})", "![a]({})", "[a][b]\n\n[b]: {}")]
+    for text, html in zip(texts, made(visit(), *texts), strict=True):
+        assert "href" not in html and "src" not in html, (text, html)
+    safe = made(visit(), "[a](https://a.example)", "![a](https://a.example/b.png)", "<m@a.example>", "www.a.example")
+    targets = ["https://a.example", "https://a.example/b.png", "mailto:m@a.example", "http://www.a.example"]
+    for target, html in zip(targets, safe, strict=True):
+        assert f'href="{target}" target="_blank" rel="noopener noreferrer"' in html
+
+
+def test_emphasis_and_addresses_in_chinese(visit):
+    texts = ["**重点：**这是", "这是**“重点”**的", "见 https://a.example/b。然后", "`a：**中`"]
+    assert made(visit(), *texts) == [
+        "<p><strong>重点：</strong>这是</p>",
+        "<p>这是<strong>“重点”</strong>的</p>",
+        '<p>见 <a href="https://a.example/b" target="_blank" rel="noopener noreferrer">https://a.example/b</a>。然后</p>',
+        "<p><code>a：**中</code></p>",
+    ]
+
+
+def test_tasks_are_boxes_and_depth_is_bounded(visit):
+    done, deep = made(visit(), "- [x] a\n- [ ] b", "> " * 20000 + "end")
+    assert re.findall(r"<input[^>]*>", done) == [
+        '<input type="checkbox" disabled="" checked="true">',
+        '<input type="checkbox" disabled="">',
+    ]
+    assert "end" in deep

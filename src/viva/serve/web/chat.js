@@ -52,6 +52,12 @@ export function stop(one = talk) {
   running.get(one)?.abort();
 }
 
+/** Stop what is being written in a conversation, which is not to be kept any more. */
+export function drop(one) {
+  one._removed = true;
+  stop(one);
+}
+
 /** Keep what is being written, for the page closes. */
 export function leave() {
   for (const one of running.keys()) {
@@ -92,7 +98,7 @@ async function answer(own) {
   try {
     await write(message, request, settings.key(), stopper.signal, () => soon(message));
   } finally {
-    running.delete(own);
+    if (running.get(own) === stopper) running.delete(own); // else it is being answered anew
     draw(message);
     keep(own);
     status.textContent = say("answered", { text: message.content });
@@ -100,6 +106,7 @@ async function answer(own) {
 }
 
 function keep(own) {
+  if (own._removed) return;
   if (save(own)) withdraw("full");
   else tell("full");
   changed();

@@ -40,7 +40,7 @@ function begin() {
 function remove(...gone) {
   if (!confirm(say(gone.length > 1 ? "confirmDeleteAll" : "confirmDelete"))) return;
   for (const talk of gone) {
-    chat.stop(talk);
+    chat.drop(talk);
     talks.remove(talk);
   }
   known = known.filter((talk) => !gone.includes(talk));

@@ -1,198 +1,106 @@
-// Markdown as elements (CommonMark 0.31's blocks, with GitHub's tables). Each element is made here, and what the text
-// says goes in as text: HTML in an answer is shown, never read.
+// Markdown as elements: marked reads it, and each element is made here. What the text says goes in as text: HTML in an
+// answer is shown, never read.
 
 import { element } from "./element.js";
-import { inline, plainOf } from "./inline.js";
+import { spaced, unspaced } from "./spaces.js";
+import { Marked } from "./vendor/marked.js";
 
-const DEEPEST = 32; // quotes and lists within one another; what lies deeper is a paragraph
-const FENCE = /^ {0,3}(`{3,}(?=[^`]*$)|~{3,})(.*)$/;
-const HEADING = /^ {0,3}(#{1,6})(?=[ \t]|$)(.*)$/;
-const RULE = /^ {0,3}([-*_])[ \t]*(?:\1[ \t]*){2,}$/;
-const QUOTE = /^ {0,3}> ?/;
-const ITEM = /^( {0,3})([-*+]|(\d{1,9})[.)])(?=[ \t]|$)([ \t]*)/;
-const UNDERLINE = /^ {0,3}(=+|-+)[ \t]*$/;
-const DELIMITERS = /^ {0,3}\|?[ \t]*:?-+:?[ \t]*(?:\|[ \t]*:?-+:?[ \t]*)*\|?[ \t]*$/;
+const SAFE = ["http:", "https:", "mailto:"]; // an address of another kind is shown, and leads nowhere
+const NAMED = { amp: "&", lt: "<", gt: ">", quot: '"', apos: "'", nbsp: "\u00a0" };
+const ENTITY = /&(?:#(\d{1,7})|#x([\da-f]{1,6})|(\w+));/gi;
+const reader = new Marked({ gfm: true }, { tokenizer: { html: () => undefined, tag: () => undefined } }); // no HTML
 
-/** The elements of a text. `code` frames each block of code: from (pre element, its text) to an element. */
+/** The elements of a text. `code` frames each block of code: from (element, text, language) to an element. */
 export function markdown(text, code = (pre) => pre) {
-  return blocks(text.replace(/\r\n?/g, "\n").replace(/\t/g, "    ").split("\n"), code, 0).nodes;
-}
-
-/** The elements of lines, and whether a blank line parts two of them. */
-function blocks(lines, code, depth) {
-  const kinds = depth < DEEPEST ? [indented, fenced, heading, rule, quote, list, table] : [];
-  const nodes = [];
-  let parted = false;
-  for (let at = 0; at < lines.length; ) {
-    if (blank(lines[at])) {
-      at += 1;
-      continue;
-    }
-    parted ||= nodes.length > 0 && blank(lines[at - 1]);
-    const found = kinds.reduce((known, kind) => known ?? kind(lines, at, code, depth), null) ?? paragraph(lines, at);
-    nodes.push(found.node);
-    at = found.next;
+  try {
+    return blocks(reader.lexer(spaced(text)), code);
+  } catch (error) {
+    if (!(error instanceof RangeError)) throw error;
+    return [element("p", {}, text)]; // quotes in quotes, deeper than a browser can go
   }
-  return { nodes, parted };
 }
 
-function indented(lines, at, code) {
-  if (!lines[at].startsWith("    ")) return null;
-  let next = at + 1;
-  while (next < lines.length && (blank(lines[next]) || lines[next].startsWith("    "))) next += 1;
-  while (blank(lines[next - 1])) next -= 1;
-  return { node: framed(lines.slice(at, next).map((line) => line.slice(4)), "", code), next };
+function blocks(tokens, code) {
+  const within = (inner) => blocks(inner, code);
+  return tokens.flatMap((token) => (BLOCKS[token.type] ?? inline)(token, within, code));
 }
 
-function fenced(lines, at, code) {
-  const [, fence, told] = FENCE.exec(lines[at]) ?? [];
-  if (!fence) return null;
-  const indent = lines[at].search(/\S/);
-  const closes = (line) => indentOf(line) < 4 && line.trim().startsWith(fence) && !line.trim().replaceAll(fence[0], "");
-  let next = at + 1;
-  while (next < lines.length && !closes(lines[next])) next += 1; // one that is still being written has no end
-  const inside = lines.slice(at + 1, next).map((line) => line.slice(Math.min(indent, indentOf(line))));
-  return { node: framed(inside, plainOf(told.trim().split(/\s+/)[0]), code), next: next + 1 };
+function spans(tokens) {
+  return tokens.flatMap((token) => (SPANS[token.type] ?? shown)(token));
 }
 
-function framed(lines, language, code) {
-  const text = lines.length ? lines.join("\n") + "\n" : "";
+const BLOCKS = {
+  space: () => [],
+  def: () => [],
+  hr: () => element("hr"),
+  heading: ({ depth, tokens }) => element(`h${depth}`, {}, ...spans(tokens)),
+  paragraph: ({ tokens }) => element("p", {}, ...spans(tokens)),
+  blockquote: ({ tokens }, within) => element("blockquote", {}, ...within(tokens)),
+  code: ({ text, lang }, within, code) => framed(unspaced(text) + "\n", decoded(lang ?? "").split(/\s/)[0], code),
+  list,
+  checkbox: ({ checked }) => element("input", { type: "checkbox", disabled: "", checked: checked || null }),
+  table,
+};
+
+/** What stands in an item without a block of its own. */
+function inline(token) {
+  return spans(token.tokens ?? [token]);
+}
+
+const SPANS = {
+  br: () => [element("br"), "\n"],
+  strong: ({ tokens }) => element("strong", {}, ...spans(tokens)),
+  em: ({ tokens }) => element("em", {}, ...spans(tokens)),
+  del: ({ tokens }) => element("del", {}, ...spans(tokens)),
+  codespan: ({ text }) => element("code", {}, unspaced(text)),
+  escape: ({ text }) => text,
+  text: ({ text }) => decoded(text),
+  link: ({ href, title, tokens }) => leading(decoded(href), spans(tokens), title),
+  image: ({ href, text }) => leading(decoded(href), [text || href]), // the picture would let its server know who reads
+};
+
+/** What is not known here, as it was written. */
+function shown({ raw }) {
+  return unspaced(raw);
+}
+
+function framed(text, language, code) {
   const inside = element("code", language ? { class: `language-${language}` } : {}, text);
   return code(element("pre", {}, inside), text, language);
 }
 
-function heading(lines, at) {
-  const [, marks, text] = HEADING.exec(lines[at]) ?? [];
-  if (!marks) return null;
-  const told = text.trim().replace(/(^|[ \t])#+$/, "");
-  return { node: element(`h${marks.length}`, {}, ...inline(told.trim())), next: at + 1 };
+function list({ ordered, start, items }, within) {
+  const rows = items.map(({ tokens }) => element("li", {}, ...within(tokens)));
+  return element(ordered ? "ol" : "ul", ordered && start !== 1 ? { start } : {}, ...rows);
 }
 
-function rule(lines, at) {
-  return RULE.test(lines[at]) ? { node: element("hr"), next: at + 1 } : null;
+function table({ header, rows }) {
+  const row = (tag, cells) =>
+    element("tr", {}, ...cells.map(({ align, tokens }) => element(tag, { "data-align": align }, ...spans(tokens))));
+  const head = element("thead", {}, row("th", header));
+  return element("table", {}, head, element("tbody", {}, ...rows.map((cells) => row("td", cells))));
 }
 
-function quote(lines, at, code, depth) {
-  if (!QUOTE.test(lines[at])) return null;
-  const inside = [];
-  let next = at;
-  while (next < lines.length && (QUOTE.test(lines[next]) || isLazy(lines, next, inside))) {
-    inside.push(lines[next].replace(QUOTE, ""));
-    next += 1;
+/** A link, if its address is one that is safe to follow; else what it says, with the address. */
+function leading(address, label, title) {
+  if (!isSafe(address)) return element("span", {}, ...label, ` (${address})`);
+  return element("a", { href: address, target: "_blank", rel: "noopener noreferrer", title }, ...label);
+}
+
+function isSafe(address) {
+  try {
+    return SAFE.includes(new URL(address).protocol);
+  } catch {
+    return false; // it has no protocol, and would lead into this server
   }
-  return { node: element("blockquote", {}, ...blocks(inside, code, depth + 1).nodes), next };
 }
 
-function list(lines, at, code, depth) {
-  const first = marker(lines[at]);
-  if (!first) return null;
-  const items = [];
-  let next = at;
-  let loose = false;
-  for (let mark = first; mark?.kind === first.kind && !RULE.test(lines[next]); mark = marker(lines[next])) {
-    loose ||= next > at && blank(lines[next - 1]);
-    const inside = [lines[next].slice(mark.width)];
-    next += 1;
-    while (next < lines.length && belongs(lines, next, inside, mark.width)) {
-      inside.push(lines[next].slice(Math.min(mark.width, indentOf(lines[next]))));
-      next += 1;
-    }
-    items.push(blocks(inside, code, depth + 1));
-  }
-  while (blank(lines[next - 1])) next -= 1; // what stands behind may be a part of the item around this list
-  loose ||= items.some(({ parted }) => parted);
-  const start = first.number !== undefined && first.number !== 1 ? { start: first.number } : {};
-  const rows = items.map(({ nodes }) => element("li", {}, ...(loose ? nodes : tight(nodes))));
-  return { node: element(first.number === undefined ? "ul" : "ol", start, ...rows), next };
-}
-
-/** How a line begins an item: the kind of list, the number, and the width of what stands before the text. */
-function marker(line) {
-  const [whole, before, mark, number, space] = ITEM.exec(line ?? "") ?? [];
-  if (!whole) return null;
-  const text = line.length > whole.length;
-  const width = text && space.length < 5 ? whole.length : before.length + mark.length + 1; // else code, or nothing yet
-  return { kind: mark.at(-1), number: number && Number(number), width };
-}
-
-/** Whether a line is a part of the item before it. */
-function belongs(lines, at, inside, width) {
-  if (blank(lines[at])) return true;
-  if (inside.length > 1 && inside.every(blank)) return false; // an item that begins with two blank lines is empty
-  return indentOf(lines[at]) >= width || isLazy(lines, at, inside);
-}
-
-/** Whether a line goes on with a paragraph in a quote or an item without being marked as theirs. */
-function isLazy(lines, at, inside) {
-  const before = inside.at(-1).replace(/^(?:[ >]|[-*+](?: |$)|\d+[.)](?: |$))+/, "");
-  const ended = [HEADING, RULE, FENCE].some((form) => form.test(before)) || isFenced(inside);
-  return !ended && !marker(lines[at]) && goesOn(lines, at, before);
-}
-
-/** Whether lines end within a block of code. */
-function isFenced(lines) {
-  let open = null;
-  for (const line of lines) {
-    const fence = FENCE.exec(line)?.[1];
-    if (fence && (!open || fence.startsWith(open))) open = open ? null : fence;
-  }
-  return open !== null;
-}
-
-/** The blocks of an item of a tight list, in which paragraphs are no blocks of their own. */
-function tight(nodes) {
-  return nodes.flatMap((node) => (node.tagName === "P" ? [...node.childNodes] : [node]));
-}
-
-function table(lines, at) {
-  if (!lines[at].includes("|") || !DELIMITERS.test(lines[at + 1] ?? "")) return null;
-  const sides = cells(lines[at + 1]).map((cell) => [cell.startsWith(":"), cell.endsWith(":")]);
-  const align = sides.map(([left, right]) => (right ? (left ? "center" : "right") : left ? "left" : undefined));
-  const head = cells(lines[at]);
-  if (head.length !== align.length) return null;
-  let next = at + 2;
-  while (next < lines.length && !blank(lines[next]) && !begins(lines, next)) next += 1;
-  const row = (tag, told) =>
-    element("tr", {}, ...align.map((side, i) => element(tag, { "data-align": side }, ...inline(told[i] ?? ""))));
-  const body = lines.slice(at + 2, next).map((line) => row("td", cells(line)));
-  const parts = [element("thead", {}, row("th", head)), ...(body.length ? [element("tbody", {}, ...body)] : [])];
-  return { node: element("table", {}, ...parts), next };
-}
-
-function cells(line) {
-  const inside = line.trim().replace(/^\|/, "").replace(/(?<!\\)\|$/, "");
-  return inside.split(/(?<!\\)\|/).map((cell) => cell.trim().replaceAll("\\|", "|"));
-}
-
-function paragraph(lines, at) {
-  let next = at + 1;
-  while (next < lines.length && goesOn(lines, next, lines[next - 1])) {
-    if (UNDERLINE.test(lines[next])) break;
-    next += 1;
-  }
-  const text = lines.slice(at, next).map((line) => line.trimStart()).join("\n").trimEnd();
-  const [, under] = UNDERLINE.exec(lines[next] ?? "") ?? [];
-  if (under) return { node: element(under[0] === "=" ? "h1" : "h2", {}, ...inline(text)), next: next + 1 };
-  return { node: element("p", {}, ...inline(text)), next };
-}
-
-/** Whether a line goes on with the paragraph of the line before it. */
-function goesOn(lines, at, before) {
-  return before !== undefined && !blank(before) && !blank(lines[at]) && !begins(lines, at);
-}
-
-/** Whether a line begins a block even within a paragraph: a list must begin with 1 there, and have text. */
-function begins(lines, at) {
-  const mark = marker(lines[at]);
-  const listed = mark && (mark.number ?? 1) === 1 && !blank(lines[at].slice(mark.width));
-  return listed || [FENCE, HEADING, RULE, QUOTE].some((form) => form.test(lines[at]));
-}
-
-function blank(line) {
-  return line.trim() === "";
-}
-
-function indentOf(line) {
-  const first = line.search(/\S/);
-  return first < 0 ? line.length : first;
+/** A text with its entities as the characters they stand for. */
+function decoded(text) {
+  const character = (whole, decimal, hex, named) => {
+    if (named) return Object.hasOwn(NAMED, named) ? NAMED[named] : whole;
+    const point = decimal ? Number(decimal) : parseInt(hex, 16);
+    return point > 0 && point <= 0x10ffff ? String.fromCodePoint(point) : "\ufffd";
+  };
+  return unspaced(text).replace(ENTITY, character);
 }

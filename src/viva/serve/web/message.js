@@ -17,7 +17,7 @@ export function asked(message, edit) {
     const form = editor(message.content, edit, () => form.replaceWith(body, foot));
     body.replaceWith(form);
     foot.remove();
-    form.elements.text.focus();
+    form.querySelector("textarea").focus();
   };
   return { node };
 }
@@ -54,7 +54,7 @@ function heard(word) {
 }
 
 function editor(content, edit, leave) {
-  const text = element("textarea", { name: "text", rows: Math.min(12, content.split("\n").length + 1), dir: "auto" });
+  const text = element("textarea", { rows: Math.min(12, content.split("\n").length + 1), dir: "auto" });
   text.value = content;
   const send = element("button", { type: "submit", word: "save" });
   const hint = element("span", { class: "hint", word: "editHint" });
@@ -63,10 +63,15 @@ function editor(content, edit, leave) {
   const form = element("form", { class: "editor" }, label, foot);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
-    if (text.value.trim()) edit(text.value);
+    if (!text.value.trim()) return;
+    leave();
+    edit(text.value);
   });
   form.addEventListener("keydown", (event) => {
-    if (event.key === "Escape") leave();
+    if (event.key === "Escape") {
+      event.stopPropagation(); // what is being written elsewhere goes on
+      leave();
+    }
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target === text) {
       event.preventDefault();
       form.requestSubmit();

@@ -17,9 +17,9 @@ export async function write(message, request, key, signal, grown) {
       grown();
     }
   } catch (error) {
-    if (error instanceof Trouble) Object.assign(message, { finish: error.kind, detail: error.detail, retryAfter: error.retryAfter });
-    else if (error.name === "AbortError") message.finish = "stopped";
-    else throw error;
+    if (error.name === "AbortError") message.finish = "stopped";
+    else if (!(error instanceof Trouble)) throw error;
+    else Object.assign(message, { finish: error.kind, detail: error.detail, retryAfter: error.retryAfter });
   }
 }
 

@@ -14,8 +14,8 @@ export class Speed {
     this.#counted += tokens;
   }
 
-  /** {tokens, first, rate}: how many (as the server counts them, where it has told), the time to the first, and tokens a
-   * second from the first to the last. */
+  /** {tokens, first, rate}: how many (as the server counts them, where it has told), the time to the first, and tokens
+   * a second from the first to the last. */
   told(counted = this.#counted) {
     if (this.#first === null) return null;
     const seconds = (this.#last - this.#first) / 1000;

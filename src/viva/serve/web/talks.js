@@ -44,7 +44,7 @@ export function title(talk) {
 
 /** As the model is told of it, the system prompt first. */
 export function messages(talk) {
-  const whole = talk.messages.filter(({ role, content }) => role === "user" || content); // an answer that failed is none
+  const whole = talk.messages.filter(({ role, content }) => role === "user" || content); // not an answer that failed
   const said = whole.map(({ role, content }) => ({ role, content }));
   return talk.system.trim() ? [{ role: "system", content: talk.system }, ...said] : said;
 }

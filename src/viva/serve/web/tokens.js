@@ -6,9 +6,10 @@ import { say } from "./words.js";
 
 const tip = document.querySelector("#tip");
 
-/** What is kept of the log-probabilities of an event: {text, bytes, logprob, top}, probabilities as logarithms. */
+/** What is kept of the log-probabilities of an event: {token, bytes, logprob, top}. */
 export function told(logprobs) {
-  return (logprobs?.content ?? []).map(({ token, bytes, logprob, top_logprobs: top }) => ({ token, bytes, logprob, top }));
+  const content = logprobs?.content ?? [];
+  return content.map(({ token, bytes, logprob, top_logprobs: top }) => ({ token, bytes, logprob, top }));
 }
 
 /** The element that shows tokens. The arrow keys go from one to the next. */
@@ -69,7 +70,8 @@ function table({ token, logprob, top }) {
     const percent = (100 * Math.exp(each.logprob)).toFixed(1);
     const bar = element("meter", { min: 0, max: 100, value: percent, "aria-hidden": "true" });
     const number = element("td", {}, say("likely", { percent }));
-    return element("tr", {}, element("td", {}, element("code", {}, spelled(each.token))), element("td", {}, bar), number);
+    const code = element("code", {}, spelled(each.token));
+    return element("tr", {}, element("td", {}, code), element("td", {}, bar), number);
   });
   rows[0].className = "drawn";
   return element("table", {}, ...rows);

@@ -65,7 +65,7 @@ export default {
   refused: "The server refused this: {detail}.",
   failed: "The server failed: {detail}. Retry; if it stays so, see the server's log.",
   noModels: "The server has no model to talk with.",
-  full: "This browser's storage is full: the conversation will be gone when the page closes. Export it, then delete others.",
-  broken: "{count} kept conversations cannot be read, and are left as they are.",
+  full: "This browser keeps no more: when the page closes, this conversation is gone. Export it, then delete others.",
+  broken: "Kept conversations that cannot be read, and are left as they are: {count}.",
   uncopied: "The browser did not let the page copy. Select the text, and copy it by hand.",
 };
