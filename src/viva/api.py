@@ -12,12 +12,13 @@ from torch import Tensor
 from viva.base import machine
 from viva.base.config import Config, parse
 from viva.base.errors import Notice, Refusal, nearest
-from viva.infer import answers, classify, cloze, fill, generate, in_context, mend, prototype, similar
+from viva.infer import answers, classify, cloze, fill, generate, in_context, mend, prototype, reader, similar
 from viva.infer.answers import Answer
 from viva.infer.beam import beam_search
 from viva.infer.classify import Prediction
 from viva.infer.decode import require_source
 from viva.infer.fill import Guess
+from viva.infer.generate import Piece
 from viva.infer.given import given
 from viva.infer.sampling import Sampling
 from viva.infer.spelled import tell_spelled
@@ -76,6 +77,11 @@ class LanguageModel:
             raise Refusal("a model must have its tokenizer to read and write text", f"none in {self.source}", fix)
         return self.own_tokenizer
 
+    @property
+    def reach(self) -> float:
+        """How many tokens it reads at most; infinity of a model that recalls."""
+        return reader.reach(self.model)
+
     def __call__(self, ids: Tensor | list[list[int]]) -> Tensor:
         """What the head makes of ids [B, T], such as logits [B, T, V]; of an image model, of images [B, C, h, w].
 
@@ -101,6 +107,10 @@ class LanguageModel:
 
     def stream(self, prompt: Prompt, tools: list[dict] | None = None, **sampling: Any) -> Iterator[str]:
         """The reply as it comes, in pieces of whole characters; `sampling` are the fields of `infer.sampling`."""
+        return (piece.text for piece in self.pieces(prompt, tools, **sampling) if piece.text)
+
+    def pieces(self, prompt: Prompt, tools: list[dict] | None = None, **sampling: Any) -> Iterator[Piece]:
+        """As `stream`, but every step of the reply with the token that was drawn; a search gives one piece of all."""
         chosen = parse(Sampling, sampling, name="sampling")
         require_writer(self.model)
         if isinstance(prompt, str):
@@ -130,7 +140,7 @@ class LanguageModel:
         before, after = self._plain([before, after])
         parts = (self.tokenizer.encode(text) for text in (before, "", after))
         turned = infill.Config().reading(self.tokenizer).told(*parts, spm)
-        return "".join(self._reply(self._begun(turned.tolist()), None, chosen))
+        return "".join(piece.text for piece in self._reply(self._begun(turned.tolist()), None, chosen))
 
     def translate(self, texts: list[str], **sampling: Any) -> list[str]:
         """What a model with an encoder makes of each text, many at a time; `beams` 4 unless told, or 1 to draw."""
@@ -177,14 +187,12 @@ class LanguageModel:
         tell_spelled(self.tokenizer, texts)
         return texts
 
-    def _reply(self, prompt: list[int], source: list[int] | None, chosen: Sampling) -> Iterator[str]:
-        """The reply to one prompt, in pieces of whole characters, or as a search finds it."""
+    def _reply(self, prompt: list[int], source: list[int] | None, chosen: Sampling) -> Iterator[Piece]:
+        """The reply to one prompt, step by step, or as a search finds it."""
         if chosen.beams > 1:
-            yield self._searched([prompt], chosen, source and [source])[0]
+            yield Piece(self._searched([prompt], chosen, source and [source])[0], None)
             return
-        for piece in generate.stream(self.model, self.tokenizer, prompt, chosen, source):
-            if piece.text:
-                yield piece.text
+        yield from generate.stream(self.model, self.tokenizer, prompt, chosen, source)
 
     def _searched(self, prompts: list[list[int]], chosen: Sampling, sources: list[list[int]] | None) -> list[str]:
         """The texts of the replies to many prompts."""

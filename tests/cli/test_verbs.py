@@ -1,6 +1,5 @@
 """What each verb prints, in this process and on a tiny model."""
 
-import io
 import json
 import shutil
 import sys
@@ -11,7 +10,6 @@ import pytest
 import yaml
 
 import viva as public
-from viva import api
 from viva.base import machine, measure, product
 from viva.model.arch import t5
 
@@ -38,55 +36,6 @@ def test_the_end_of_the_context_is_told_in_one_line(viva, tiny):
     code, _, err = viva("generate", tiny, "some", "--temperature", "0", "--max-new-tokens", "500")
     assert code == 0
     assert err == "viva: the reply ended because the model's context of 96 tokens is full\n"
-
-
-def talk(viva, monkeypatch, tiny, text, *flags):
-    monkeypatch.setattr(sys, "stdin", io.StringIO(text))
-    return viva("chat", tiny, *COLD, *flags)
-
-
-def test_chat_replies_as_the_api_does(viva, monkeypatch, tiny):
-    reply = public.load(tiny).chat([{"role": "user", "content": "hi"}], temperature=0, max_new_tokens=10)
-    assert talk(viva, monkeypatch, tiny, "hi\n") == (0, f"{reply}\n", "")
-
-
-class Parrot:
-    """A model that repeats what it was told last; `heard` is every conversation it was given."""
-
-    def __init__(self):
-        self.heard = []
-
-    def stream(self, messages, **sampling):
-        self.heard.append([(message["role"], message["content"]) for message in messages])
-        yield from ("you said ", messages[-1]["content"])
-
-
-@pytest.fixture
-def parrot(monkeypatch):
-    model = Parrot()
-    monkeypatch.setattr(api, "load", lambda name, dtype, adapter: model)
-    return model
-
-
-def test_chat_remembers_what_was_said(viva, monkeypatch, parrot):
-    assert talk(viva, monkeypatch, "m", "hi\n\nand\n") == (0, "you said hi\nyou said and\n", "")
-    assert parrot.heard[1] == [("user", "hi"), ("assistant", "you said hi"), ("user", "and")]
-
-
-def test_chat_obeys_its_commands(viva, monkeypatch, parrot):
-    lines = "a\n/reset\nb\n/system be brief\nc\nd\n/reset\ne\n/system\nf\n/exit\ng\n"
-    assert talk(viva, monkeypatch, "m", lines, "--system", "be kind")[0] == 0
-    kind, brief = ("system", "be kind"), ("system", "be brief")
-    first = [[*system, ("user", word)] for system, word in [([kind], "a"), ([kind], "b"), ([brief], "c")]]
-    assert parrot.heard[:3] == first
-    assert parrot.heard[3] == [*first[2], ("assistant", "you said c"), ("user", "d")]
-    assert parrot.heard[4:] == [[brief, ("user", "e")], [("user", "f")]]
-
-
-def test_chat_refuses_an_unknown_command(viva, monkeypatch, tiny):
-    code, _, err = talk(viva, monkeypatch, tiny, "/rest\n")
-    assert code == 2
-    assert "a command must be one of /exit, /reset, /system, but found /rest. To fix it, use '/reset'" in err
 
 
 def test_tokenizer_train_and_encode(viva, tmp_path):
