@@ -175,7 +175,7 @@ def test_two_at_a_time_are_refused(engine, corpus, tmp_path):
     ({"prompt": "one", "temprature": 1}, "'temprature'. To fix it, write 'temperature', or rename a column"),
     ({"prompt": "one", "max_tokens": 1}, "'max_tokens'. To fix it, write 'max_new_tokens'"),
     ({"prompt": "one", "temperature": -1}, "temperature: Input should be greater than or equal to 0 (given -1)"),
-    ({"prompt": "one", "beams": 4}, "beams are searched by"),
+    ({"prompt": "one", "beams": 4}, "a beam search must be given nothing that changes how tokens are drawn"),
     ({"prompt": "one", "reply": "mine"}, "must leave the field 'reply' to the reply, but found it there"),
     ({"prompt": "one", "id": "\ud800"}, "must have whole Unicode characters"),
     ({"prompt": "x" * 200}, "a prompt must fit the model's context of 96 tokens"),
