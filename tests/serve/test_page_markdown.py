@@ -158,10 +158,19 @@ def test_only_safe_addresses_are_links(visit):
 
 
 def test_emphasis_and_addresses_in_chinese(visit):
-    texts = ["**重点：**这是", "这是**“重点”**的", "见 https://a.example/b。然后", "`a：**中`"]
+    texts = [
+        "**重点：**这是",
+        "这是**“重点”**的",
+        "词，**标点：**在*“词”*上**。**",
+        "2*3*4，**a*：",
+        "见 https://a.example/b。然后",
+        "`a：**中`",
+    ]
     assert made(visit(), *texts) == [
         "<p><strong>重点：</strong>这是</p>",
         "<p>这是<strong>“重点”</strong>的</p>",
+        "<p>词，<strong>标点：</strong>在<em>“词”</em>上<strong>。</strong></p>",
+        "<p>2<em>3</em>4，*<em>a</em>：</p>",
         '<p>见 <a href="https://a.example/b" target="_blank" rel="noopener noreferrer">https://a.example/b</a>。然后</p>',
         "<p><code>a：**中</code></p>",
     ]
