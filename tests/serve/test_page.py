@@ -99,6 +99,13 @@ def test_a_setting_out_of_bounds_is_not_sent(visit):
     expect(page.get_by_label("Temperature")).to_be_focused()
     expect(page.get_by_role("textbox", name="Message")).to_have_value("hi")
     assert bodies == []
+    page.get_by_label("Temperature").fill("1")
+    page.get_by_role("textbox", name="Message").press("Enter")
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    page.get_by_label("Max tokens").fill("-1")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_label("Max tokens")).to_be_focused()
+    assert len(bodies) == 1
 
 
 @pytest.mark.parametrize("how", ["Escape", "button"])
@@ -503,6 +510,13 @@ def test_a_proxy_that_speaks_no_protocol(visit):
     page.route("**/v1/chat/completions", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     say(page, "hi")
     expect(page.locator(".note.trouble")).to_contain_text("The server failed: HTTP 502.")
+    page.route("**/v1/*", lambda route: route.fulfill(body="<h1>Log in</h1>"))
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+    page.unroute("**/v1/*")
+    page.get_by_role("alert").get_by_role("button", name="Retry").click()
+    expect(page.locator("#model option")).to_have_text("tiny")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_storage_that_is_full_or_damaged_is_said(visit, host):
