@@ -465,6 +465,7 @@ def test_a_busy_server_tells_when_to_come_again(visit, model):
 
 def test_a_refusal_says_what_to_do(visit, host):
     page = visit()
+    bodies = asked(page)
     settings(page)
     page.get_by_label("Temperature").fill("0.0001")
     say(page, "hi")
@@ -474,6 +475,7 @@ def test_a_refusal_says_what_to_do(visit, host):
     page.get_by_label("Temperature").fill("")
     say(page, "w " * 3000)
     expect(page.locator(".note.trouble").nth(1)).to_contain_text("The conversation is longer than the model can read: ")
+    assert [message["role"] for message in bodies[1]["messages"]] == ["user", "user"]  # no answer is no message
 
 
 def test_a_failure_in_the_middle_keeps_what_came(visit, host):

@@ -53,7 +53,7 @@ async function loadModels() {
     const names = (await models(settings.key())).map(({ id }) => id);
     model.replaceChildren(...names.map((id) => element("option", { value: id }, id)));
     if (names.includes(recall(MODEL))) model.value = recall(MODEL);
-    for (const kind of ["noModels", "locked", "unreachable", "failed"]) withdraw(kind);
+    for (const kind of ["noModels", "locked", "unreachable", "failed", "refused"]) withdraw(kind);
     if (!names.length) tell("noModels");
   } catch (error) {
     tell(error.kind, { detail: error.detail }, "retry", loadModels);
