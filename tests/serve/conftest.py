@@ -90,6 +90,15 @@ def host(model):
         yield running
 
 
+@pytest.fixture(scope="session")
+def modules(browser, host):
+    """A page on which nobody talks: its modules are tried by themselves."""
+    page = browser.new_page(locale="en-US")
+    page.goto(host.url)
+    yield page
+    page.close()
+
+
 @pytest.fixture
 def visit(browser, host):
     """Opens the page as somebody new; at the end no script of it has failed, and nothing was against its policy."""

@@ -51,10 +51,13 @@ class Scripted(Engine):
         self._next += asked.n
 
         def say(number: int) -> None:
-            for token in self.model.tokenizer.encode(self.script):
+            tokens, said = self.model.tokenizer.encode(self.script), ""
+            for end, token in enumerate(tokens, 1):
                 if number in self.dropped:
                     return
-                put(Delta(number, self.model.tokenizer.decode([token]), Picked(token, -0.5, ((token, -0.5),))))
+                text = self.model.tokenizer.decode(tokens[:end]).rstrip("\ufffd")  # of characters that are whole
+                put(Delta(number, text[len(said) :], Picked(token, -0.5, ((token, -0.5),))))
+                said = text
                 time.sleep(self.pause)
             put(Delta(number, "", None, self.finish, self.error))
 
@@ -102,9 +105,15 @@ class Served:
 
 
 @contextmanager
-def served(engine: Engine, limits: Limits = Limits(), show: bool = False, **told) -> Iterator[Served]:  # noqa: B008
+def served(
+    engine: Engine,
+    limits: Limits = Limits(),  # noqa: B008
+    show: bool = False,
+    name: str = "tiny",
+    **told,
+) -> Iterator[Served]:
     """A server of an engine, which is closed at the end."""
-    service = Service(engine, "tiny", limits, show)
+    service = Service(engine, name, limits, show)
     server = Server(app.make(service, **told), service, port=0)
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()

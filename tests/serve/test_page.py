@@ -100,6 +100,13 @@ def test_a_setting_out_of_bounds_is_not_sent(visit):
     expect(page.get_by_label("Temperature")).to_be_focused()
     expect(page.get_by_role("textbox", name="Message")).to_have_value("hi")
     assert bodies == []
+    page.get_by_label("Temperature").fill("1")
+    page.get_by_role("textbox", name="Message").press("Enter")
+    expect(page.get_by_role("button", name="Retry")).to_be_visible()
+    page.get_by_label("Max tokens").fill("-1")
+    page.get_by_role("button", name="Retry").click()
+    expect(page.get_by_label("Max tokens")).to_be_focused()
+    assert len(bodies) == 1
 
 
 @pytest.mark.parametrize("how", ["Escape", "button"])
@@ -313,7 +320,7 @@ def test_probabilities_are_told_of_each_token(visit, host):
     answered(page, "some words")
 
 
-def test_tokens_that_share_a_character_stand_together(visit):
+def test_tokens_that_share_a_character_stand_together(modules):
     characters = """async (tokens) => {
         const { characters } = await import("/tokens.js");
         return characters(tokens).map(({ text, tokens }) => [text, tokens.length]);
@@ -321,7 +328,7 @@ def test_tokens_that_share_a_character_stand_together(visit):
     parts = [b"a", "中".encode()[:2], "中".encode()[2:] + b"b", "😀".encode()[:1], "😀".encode()[1:], b"\xe4"]
     told = [{"token": part.decode(errors="replace"), "bytes": list(part), "logprob": -1} for part in parts]
     expected = [["a", 1], ["中b", 2], ["😀", 2], ["\ufffd", 1]]
-    assert visit().evaluate(characters, told) == expected
+    assert modules.evaluate(characters, told) == expected
 
 
 def test_tokens_a_second_are_measured(visit, host):
@@ -365,17 +372,16 @@ def test_chinese(visit):
     expect(visit(locale="en-GB").get_by_role("button", name="New chat")).to_be_visible()
 
 
-def test_both_languages_say_everything(visit):
+def test_both_languages_say_everything(modules):
     words = """async () => {
         const [en, zh] = await Promise.all(["en", "zh"].map((name) => import(`/words/${name}.js`)));
         return [en.default, zh.default];
     }"""
-    page = visit()
-    english, chinese = page.evaluate(words)
+    english, chinese = modules.evaluate(words)
     assert english.keys() == chinese.keys()
     fields = lambda text: sorted(re.findall(r"\{\w+\}", text))  # noqa: E731
     assert {key: fields(text) for key, text in english.items()} == {k: fields(text) for k, text in chinese.items()}
-    keys = page.evaluate("""[...document.querySelectorAll("*")].flatMap(
+    keys = modules.evaluate("""[...document.querySelectorAll("*")].flatMap(
         ({ dataset: { word, name, hint } }) => [word, name, hint].filter(Boolean))""")
     assert set(keys) <= english.keys()
 
@@ -459,6 +465,7 @@ def test_a_busy_server_tells_when_to_come_again(visit, model):
 
 def test_a_refusal_says_what_to_do(visit, host):
     page = visit()
+    bodies = asked(page)
     settings(page)
     page.get_by_label("Temperature").fill("0.0001")
     say(page, "hi")
@@ -468,6 +475,7 @@ def test_a_refusal_says_what_to_do(visit, host):
     page.get_by_label("Temperature").fill("")
     say(page, "w " * 3000)
     expect(page.locator(".note.trouble").nth(1)).to_contain_text("The conversation is longer than the model can read: ")
+    assert [message["role"] for message in bodies[1]["messages"]] == ["user", "user"]  # no answer is no message
 
 
 def test_a_failure_in_the_middle_keeps_what_came(visit, host):
@@ -504,6 +512,13 @@ def test_a_proxy_that_speaks_no_protocol(visit):
     page.route("**/v1/chat/completions", lambda route: route.fulfill(status=502, body="<h1>Bad Gateway</h1>"))
     say(page, "hi")
     expect(page.locator(".note.trouble")).to_contain_text("The server failed: HTTP 502.")
+    page.route("**/v1/*", lambda route: route.fulfill(body="<h1>Log in</h1>"))
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("The server cannot be reached.")
+    page.unroute("**/v1/*")
+    page.get_by_role("alert").get_by_role("button", name="Retry").click()
+    expect(page.locator("#model option")).to_have_text("tiny")
+    expect(page.get_by_role("alert")).to_have_count(0)
 
 
 def test_storage_that_is_full_or_damaged_is_said(visit, host):
@@ -522,7 +537,7 @@ def test_storage_that_is_full_or_damaged_is_said(visit, host):
     expect(page.get_by_role("alert").last).to_contain_text("This browser keeps no more")
 
 
-def test_events_are_read_however_they_are_cut(visit):
+def test_events_are_read_however_they_are_cut(modules):
     """By the standard's rules, whatever bytes a read brings (of a stream in UTF-8, cut anywhere)."""
     read = """async ([bytes, size]) => {
         const { events } = await import("/sse.js");
@@ -533,7 +548,6 @@ def test_events_are_read_however_they_are_cut(visit):
         for await (const data of events(body)) found.push(data);
         return found;
     }"""
-    page = visit()
     text = ": a comment\n\ndata: 中文\n\nevent: x\r\ndata:two\r\ndata: lines\r\n\r\ndata: [DONE]\n\ndata: no end"
     for size in (1, 2, 3, 7, 1000):
-        assert page.evaluate(read, [list(text.encode()), size]) == ["中文", "two\nlines", "[DONE]"]
+        assert modules.evaluate(read, [list(text.encode()), size]) == ["中文", "two\nlines", "[DONE]"]

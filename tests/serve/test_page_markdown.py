@@ -111,13 +111,13 @@ def made(page, *texts):
     return page.evaluate(MADE, texts)
 
 
-def test_markdown_is_what_its_twin_makes_of_it(visit):
+def test_markdown_is_what_its_twin_makes_of_it(modules):
     texts = [*CASES, *map(written, range(300))]
-    for text, html in zip(texts, made(visit(), *texts), strict=True):
+    for text, html in zip(texts, made(modules, *texts), strict=True):
         assert Seen(html).parts == Seen(TWIN.render(text)).parts, text
 
 
-def test_html_of_an_answer_is_text(visit):
+def test_html_of_an_answer_is_text(modules):
     texts = [
         "<script>alert(1)</script>",
         "a <img src=x onerror=alert(1)> b",
@@ -125,7 +125,7 @@ def test_html_of_an_answer_is_text(visit):
         "```<b>\n</code></pre><script>alert(1)</script>\n```",
         "| <b>a</b> |\n|-|\n| <svg onload=alert(1)> |",
     ]
-    script, image, style, code, table = made(visit(), *texts)
+    script, image, style, code, table = made(modules, *texts)
     assert script == "<p>&lt;script&gt;alert(1)&lt;/script&gt;</p>"
     assert image == "<p>a &lt;img src=x onerror=alert(1)&gt; b</p>"
     assert "<style" not in style and "<iframe" not in style
@@ -147,28 +147,37 @@ ADDRESSES = [
 ]
 
 
-def test_only_safe_addresses_are_links(visit):
+def test_only_safe_addresses_are_links(modules):
     texts = [form.format(address) for address in ADDRESSES for form in ("[a]({})", "![a]({})", "[a][b]\n\n[b]: {}")]
-    for text, html in zip(texts, made(visit(), *texts), strict=True):
+    for text, html in zip(texts, made(modules, *texts), strict=True):
         assert "href" not in html and "src" not in html, (text, html)
-    safe = made(visit(), "[a](https://a.example)", "![a](https://a.example/b.png)", "<m@a.example>", "www.a.example")
+    safe = made(modules, "[a](https://a.example)", "![a](https://a.example/b.png)", "<m@a.example>", "www.a.example")
     targets = ["https://a.example", "https://a.example/b.png", "mailto:m@a.example", "http://www.a.example"]
     for target, html in zip(targets, safe, strict=True):
         assert f'href="{target}" target="_blank" rel="noopener noreferrer"' in html
 
 
-def test_emphasis_and_addresses_in_chinese(visit):
-    texts = ["**重点：**这是", "这是**“重点”**的", "见 https://a.example/b。然后", "`a：**中`"]
-    assert made(visit(), *texts) == [
+def test_emphasis_and_addresses_in_chinese(modules):
+    texts = [
+        "**重点：**这是",
+        "这是**“重点”**的",
+        "词，**标点：**在*“词”*上**。**",
+        "2*3*4，**a*：",
+        "见 https://a.example/b。然后",
+        "`a：**中`",
+    ]
+    assert made(modules, *texts) == [
         "<p><strong>重点：</strong>这是</p>",
         "<p>这是<strong>“重点”</strong>的</p>",
+        "<p>词，<strong>标点：</strong>在<em>“词”</em>上<strong>。</strong></p>",
+        "<p>2<em>3</em>4，*<em>a</em>：</p>",
         '<p>见 <a href="https://a.example/b" target="_blank" rel="noopener noreferrer">https://a.example/b</a>。然后</p>',
         "<p><code>a：**中</code></p>",
     ]
 
 
-def test_tasks_are_boxes_and_depth_is_bounded(visit):
-    done, deep = made(visit(), "- [x] a\n- [ ] b", "> " * 20000 + "end")
+def test_tasks_are_boxes_and_depth_is_bounded(modules):
+    done, deep = made(modules, "- [x] a\n- [ ] b", "> " * 20000 + "end")
     assert re.findall(r"<input[^>]*>", done) == [
         '<input type="checkbox" disabled="" checked="true">',
         '<input type="checkbox" disabled="">',

@@ -15,7 +15,8 @@ export class Trouble extends Error {
 /** The models that one can talk with: those that read a context. */
 export async function models(key) {
   const answer = await ask("v1/models", key);
-  return (await answer.json()).data.filter((model) => model.max_model_len);
+  const told = await answer.json().catch(because("unreachable")); // something else answers in its place
+  return told.data.filter((model) => model.max_model_len);
 }
 
 /** The events of an answer, as it is written. */
@@ -30,21 +31,23 @@ export async function* chat(body, key, signal) {
       yield event;
     }
   } catch (error) {
-    throw error instanceof TypeError ? new Trouble("lost") : error;
+    because("lost")(error);
   }
   throw new Trouble("lost");
 }
 
 async function ask(path, key, options = {}) {
   const headers = { "Content-Type": "application/json", ...(key && { Authorization: `Bearer ${key}` }) };
-  let answer;
-  try {
-    answer = await fetch(path, { ...options, headers });
-  } catch (error) {
-    throw error instanceof TypeError ? new Trouble("unreachable") : error;
-  }
+  const answer = await fetch(path, { ...options, headers }).catch(because("unreachable"));
   if (!answer.ok) throw await troubleOf(answer);
   return answer;
+}
+
+/** Throws a trouble of this kind in the place of what fetch and JSON throw; all else stays as it is. */
+function because(kind) {
+  return (error) => {
+    throw error instanceof TypeError || error instanceof SyntaxError ? new Trouble(kind) : error;
+  };
 }
 
 async function troubleOf(answer) {

@@ -14,6 +14,7 @@ const status = document.querySelector("#status");
 const model = document.querySelector("#model");
 const views = new WeakMap(); // of messages
 const running = new Map(); // from a conversation to what stops its answer
+const waiting = new Set(); // messages that have grown since they were drawn
 let talk = null;
 let changed = () => {}; // called when a conversation has changed, or is answered no more
 
@@ -68,7 +69,8 @@ export function leave() {
 
 /** Say something else in the place of a message, or (no text) have it answered anew. */
 function replace(message, text) {
-  if (isRunning()) stop();
+  if (!settings.areValid()) return;
+  stop();
   const own = talk;
   const before = [...own.messages];
   const at = before.indexOf(message);
@@ -81,7 +83,7 @@ function replace(message, text) {
     if (own === talk) show();
   };
   tell("replaced", { count: before.length - at }, "undo", undo);
-  return answer(own);
+  answer(own);
 }
 
 async function answer(own) {
@@ -127,8 +129,6 @@ function viewOf(message) {
   }
   return views.get(message);
 }
-
-const waiting = new Set();
 
 /** Draw a message before the next frame, once for all that has come until then. */
 function soon(message) {

@@ -13,7 +13,7 @@ import { say, switchLanguage, translate } from "./words.js";
 
 const MODEL = "viva.model";
 const $ = (selector) => document.querySelector(selector);
-const [text, system, model, panel] = ["#text", "#system", "#model", "#settings"].map($);
+const [text, system, model] = ["#text", "#system", "#model"].map($);
 let known = []; // conversations, newest first
 
 function refresh() {
@@ -53,32 +53,23 @@ async function loadModels() {
     const names = (await models(settings.key())).map(({ id }) => id);
     model.replaceChildren(...names.map((id) => element("option", { value: id }, id)));
     if (names.includes(recall(MODEL))) model.value = recall(MODEL);
-    for (const kind of ["noModels", "locked", "unreachable", "failed"]) withdraw(kind);
+    for (const kind of ["noModels", "locked", "unreachable", "failed", "refused"]) withdraw(kind);
     if (!names.length) tell("noModels");
   } catch (error) {
     tell(error.kind, { detail: error.detail }, "retry", loadModels);
-    if (error.kind === "locked") showSettings(true);
+    if (error.kind === "locked") settings.show(true);
   }
 }
 
 async function send() {
   if (!text.value.trim() || chat.isRunning()) return;
-  if (settings.invalid()) {
-    showSettings(true);
-    settings.invalid().reportValidity();
-    return;
-  }
+  if (!settings.areValid()) return;
   if (!model.value) await loadModels();
   if (!model.value) return; // it was told why, and what was written stays
   const said = text.value;
   text.value = "";
   fit();
   await chat.send(said);
-}
-
-function showSettings(shown) {
-  panel.hidden = !shown;
-  $("#settings-open").setAttribute("aria-expanded", shown);
 }
 
 /** Let the composer be as high as what is written, to a bound that style.css sets. */
@@ -90,7 +81,7 @@ function fit() {
 function press(event) {
   if (event.key === "Escape" && chat.isRunning()) chat.stop();
   else if (event.key === "Escape") {
-    showSettings(false);
+    settings.show(false);
     document.body.classList.remove("listing");
   } else if (event.key.toLowerCase() === "k" && (event.ctrlKey || event.metaKey)) {
     event.preventDefault();
@@ -118,11 +109,11 @@ function listen() {
     "#stop": () => chat.stop(),
     "#theme": theme.toggle,
     "#language": switchLanguage,
-    "#settings-open": () => showSettings(panel.hidden),
-    "#settings-close": () => showSettings(false),
+    "#settings-open": () => settings.show(),
+    "#settings-close": () => settings.show(false),
     "#side-open": () => document.body.classList.add("listing"),
     "#side-close": () => document.body.classList.remove("listing"),
-    "#export-all": () => talks.download(known, "conversations"),
+    "#export-all": () => known.length && talks.download(known, "conversations"),
     "#delete-all": () => known.length && remove(...known),
   };
   for (const [selector, act] of Object.entries(clicks)) $(selector).addEventListener("click", act);

@@ -6,6 +6,8 @@ const KEPT = "viva.settings";
 const NUMBERS = ["temperature", "top_p", "max_tokens", "seed"];
 const TOP = 5; // tokens told beside the one drawn
 const form = document.querySelector("#fields");
+const panel = document.querySelector("#settings");
+const opener = document.querySelector("#settings-open");
 
 /** Fill the form with what is remembered, and remember what changes. */
 export function restore() {
@@ -21,9 +23,20 @@ export function key() {
   return form.elements.key.value.trim();
 }
 
-/** The field that is out of its bounds, if there is one. */
-export function invalid() {
-  return [...form.elements].find((field) => !field.validity?.valid);
+/** Show the form, or put it away. */
+export function show(shown = panel.hidden) {
+  panel.hidden = !shown;
+  opener.setAttribute("aria-expanded", shown);
+}
+
+/** Whether every field is within its bounds; one that is not is shown, and what is wrong with it. */
+export function areValid() {
+  const valid = form.checkValidity();
+  if (!valid) {
+    show(true);
+    form.reportValidity();
+  }
+  return valid;
 }
 
 /** As fields of a request; what is empty is left to the server. */

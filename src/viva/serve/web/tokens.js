@@ -68,7 +68,8 @@ function table({ token, logprob, top }) {
   const others = top.filter((each) => each.token !== token);
   const rows = [{ token, logprob }, ...others].map((each) => {
     const percent = (100 * Math.exp(each.logprob)).toFixed(1);
-    const bar = element("meter", { min: 0, max: 100, value: percent, "aria-hidden": "true" });
+    const bar = element("span", { class: "share" });
+    bar.style.setProperty("--share", `${percent}%`);
     const number = element("td", {}, say("likely", { percent }));
     const code = element("code", {}, spelled(each.token));
     return element("tr", {}, element("td", {}, code), element("td", {}, bar), number);
