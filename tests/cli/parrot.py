@@ -33,7 +33,7 @@ class Parrot:
 
 def main() -> None:
     """Chat, and write down what was heard: without torch, so that it begins at once."""
-    model = Parrot(float(os.environ.get("REACH", 1000)))
+    model = Parrot(int(os.environ.get("REACH", 1000)))
     sys.modules["viva.api"] = ModuleType("viva.api")
     sys.modules["viva.api"].load = lambda *given: model
     from viva.cli import main

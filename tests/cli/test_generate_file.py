@@ -3,8 +3,12 @@
 import json
 import re
 
+import torch
+
 import viva as public
 from viva.base.seed import derive
+from viva.model import adapt, adapter
+from viva.model.adapt import lora
 
 ROWS = [{"prompt": "some"}, {"id": 7, "messages": [{"role": "user", "content": "words"}]}]
 COLD = ("--temperature", 0, "--max-new-tokens", 6)
@@ -35,6 +39,22 @@ def test_flags_are_those_of_every_row(viva, tiny, tmp_path):
     viva("generate", tiny, "--input", prompts(tmp_path / "in.jsonl"), "--output", tmp_path / "out.jsonl", *warm)
     found = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])
     assert found["reply"] == public.load(tiny).generate("some", seed=derive(3, "row", 0), max_new_tokens=9)
+
+
+def test_an_adapter_writes_a_file(viva, tiny, tmp_path):
+    attached, config = public.load(tiny).model, lora.Config(rank=2)
+    adapt.attach(attached, config)
+    with torch.no_grad():
+        for change in adapt.changes(attached):
+            for parameter in change.parameters():
+                parameter.normal_(generator=torch.Generator().manual_seed(3))
+    made = adapter.Adapter(config=config, base=str(tiny), fingerprint=adapter.fingerprint(tiny))
+    adapter.save(tmp_path / "adapter", made, attached, notes={"parent": str(tiny)})
+    words = ("--input", prompts(tmp_path / "in.jsonl"), "--output", tmp_path / "out.jsonl")
+    assert viva("generate", tiny, *words, "--adapter", tmp_path / "adapter", *COLD)[0] == 0
+    found = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])["reply"]
+    alone = public.load(tiny, adapter=tmp_path / "adapter").generate("some", temperature=0, max_new_tokens=6)
+    assert found == alone != public.load(tiny).generate("some", temperature=0, max_new_tokens=6)
 
 
 def test_words_that_do_not_go_together(viva, tiny, tmp_path):

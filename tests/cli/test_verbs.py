@@ -103,6 +103,7 @@ def test_doctor_measures_and_says_why_not(viva, monkeypatch):
         assert lines[dtype].startswith("matrix products 123 GFLOP/s, decoding 4.50 billion weights/s")
     assert {"torch", "threads", "memory", "disk", "CUDA", "tensorboard"} <= set(lines)
     assert lines["reading"].startswith("memory at 67 GB/s")
+    assert lines["decoding"] == "1 thread: as OMP_NUM_THREADS says"
     if machine.device() == "cpu":
         assert lines["products"] == "by oneDNN: as the test says"
         assert lines["CUDA"].startswith("not used: this torch is built for")

@@ -5,6 +5,7 @@ import random
 import re
 
 import pytest
+import torch
 
 import viva
 from infer.serving import random_model
@@ -250,3 +251,12 @@ def test_a_bar_tells_how_far_a_batch_is(engine, capsys, monkeypatch):
 def test_an_engine_says_how_it_was_set_up(loaded, engine):
     assert engine.notes()[0].startswith("memory: ")
     assert engine.notes()[1] == "float32, 1 thread: as told"
+
+
+def test_an_engine_computes_with_its_threads_and_leaves_others_alone(loaded):
+    seen, before = [], torch.get_num_threads()
+    with viva.Engine(loaded, tokens=512, threads=before + 1) as engine:
+        numbers = engine.submit([1], Asked(max_new_tokens=1), lambda delta: seen.append(torch.get_num_threads()))
+        numbers.result()
+        engine.generate([[1]], max_new_tokens=1)  # it was told by then
+    assert seen == [before + 1] and torch.get_num_threads() == before

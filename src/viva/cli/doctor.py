@@ -14,6 +14,7 @@ OPTIONAL = {
     "transformers": 'the twin in viva\'s own tests; install it with pip install "viva[dev]"',
 }
 DTYPES = ("float32", "bfloat16", "float16")
+SIDE = 4096  # of the matrix with which threads are measured
 
 
 def doctor() -> None:
@@ -55,13 +56,17 @@ def _cuda() -> str:
 
 def _speed() -> Iterator[tuple[str, str]]:
     """The peaks that bound training (matrix products) and decoding (weights read)."""
-    from viva.base import machine, product
+    import torch
+
+    from viva.base import machine, product, threads
 
     on = machine.device()
     if on == "cpu":
         name, why = product.fastest(few=False)
         yield "products", f"by {name}: {why}"
     yield "reading", f"memory at {machine.read_rate(on):.0f} GB/s, on {on}"
+    count, why = threads.choose([torch.ones(SIDE, SIDE)])
+    yield "decoding", f"{count} {'thread' if count == '1' else 'threads'}: {why}"
     for dtype in DTYPES:
         matrix, vector = machine.matrix_rate(dtype, on), machine.weight_rate(dtype, on)
         yield dtype, f"matrix products {matrix:.0f} GFLOP/s, decoding {vector:.2f} billion weights/s, on {on}"

@@ -1,6 +1,7 @@
 """A conversation: what was said, and what commands do to it."""
 
 import json
+import math
 import os
 import sys
 import time
@@ -141,6 +142,7 @@ class Talk:
         from rich.text import Text
 
         speed = f"{tokens} tokens, {tokens / spent:.1f} tokens/s, the first after {first:.2f} s; " if tokens else ""
-        room = f"{len(self.model.ids(self.messages))} of the context's {self.model.reach} tokens are taken"
+        taken, most = len(self.model.ids(self.messages)), self.model.reach
+        room = f"{taken} tokens so far" if math.isinf(most) else f"{taken} of the context's {most} tokens are taken"
         line = f"[{'stopped; ' if self.cut else ''}{speed}{room}]"
         Console(highlight=False, soft_wrap=True).print(Text(line, style="dim"))
