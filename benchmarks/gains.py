@@ -54,10 +54,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "rejection sampling": {"rows": "right", "train": {"batch": 8, "lr": 2e-3}},
     "raft": play({"kind": "raft", "least": 1.0, **ROLLOUT}, lr=1e-3),
     "dpo": prefer({"kind": "sigmoid", "beta": 1.0}, lr=1.5e-4),
-    "ipo": prefer({"kind": "ipo", "beta": 0.5}, lr=1.5e-4),
-    "orpo": prefer({"kind": "orpo", "weight": 0.5}, lr=1.5e-4),
-    "simpo": prefer({"kind": "simpo"}, lr=1.5e-4),
-    "kto": {"rows": "judged", "objective": {"kind": "kto", "beta": 1.0}, "train": {"batch": 64, "lr": 1.5e-4}},
+    "ipo": prefer({"kind": "ipo", "beta": 0.5, "mean": False}, lr=7.5e-5),
+    "orpo": prefer({"kind": "orpo", "weight": 0.1}, lr=5e-4),
+    "simpo": prefer({"kind": "simpo", "beta": 1.0}, lr=7.5e-5),
+    "kto": {
+        "rows": "judged",
+        "objective": {"kind": "kto", "beta": 1.0, "undesirable": 0.2},
+        "train": {"batch": 64, "lr": 3e-4},
+    },
     "online dpo": play({"kind": "online_dpo", "loss": {"kind": "sigmoid", "beta": 1.0}, **ROLLOUT}, lr=5e-4),
     "grpo": play(GRPO, lr=3e-4),
     "rloo": play(GRPO | {"advantage": "rloo", "average": "constant"}, lr=3e-4),
@@ -68,17 +72,17 @@ FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
 
 def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any]]:
-    """What RUN's replies become: a right answer and a mistake, replies with a label, or one right reply. Replies with
-    a label are all there, as often as each was drawn: to weigh rare mistakes more is to ask for others as rare.
+    """What RUN's replies become: pairs of a right answer and a mistake, the two of each pair with a label of its own
+    (as Ethayarajh et al. 2024 make KTO's rows of pairs), or one right reply.
     """
     both = list(zip(tasks, replies, strict=True))
     if name == "pairs":
         return pairs.pairs(tasks, replies)
     if name == "judged":
         return [
-            {"prompt": task.question, "completion": text, "label": text == task.answer}
-            for task, texts in both
-            for text in texts
+            {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+            for pair in pairs.pairs(tasks, replies)
+            for side in ("chosen", "rejected")
         ]
     return [
         {"messages": [{"role": "user", "content": task.question}, {"role": "assistant", "content": task.answer}]}
@@ -113,6 +117,17 @@ def learned(name: str, method: dict[str, Any], given: argparse.Namespace) -> flo
     return spent + sum(record["seconds"] for record in metrics.read(out))
 
 
+def to_ask(each: int, other: bool) -> list:
+    """Held-out tasks, `each` of a family less those that come twice; with `other` the next as many, none of them among
+    the first.
+    """
+    first = {task.question: task for task in held_out_tasks(each)}
+    if not other:
+        return list(first.values())
+    more = {task.question: task for task in held_out_tasks(2 * each)}
+    return [task for question, task in more.items() if question not in first]
+
+
 def score(name: str, tasks: list) -> Score:
     model = viva.load(name)
     return exact_match(model.model, model.tokenizer, tasks, as_chat)
@@ -131,11 +146,12 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, default=3.0, help="of each method")
     parser.add_argument("--each", type=int, default=200, help="held-out tasks of each family")
+    parser.add_argument("--other", action="store_true", help="ask other held-out tasks, to choose settings by")
     parser.add_argument("--tasks", type=int, default=12_000, help="of which four replies each are drawn for rows")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
     given = parser.parse_args()
     loop.time = SimpleNamespace(perf_counter=time.process_time, monotonic=time.monotonic)
-    asked = list({task.question: task for task in held_out_tasks(given.each)}.values())
+    asked = to_ask(given.each, given.other)
     before = score(given.run, asked)
     interval = "{:.1%} to {:.1%}".format(*before.interval)
     found = [["(before)", f"{before.share:.1%}", interval, *[""] * 7]]
