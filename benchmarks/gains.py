@@ -54,9 +54,9 @@ METHODS: dict[str, dict[str, Any]] = {
     "rejection sampling": {"rows": "right", "train": {"batch": 8, "lr": 2e-3}},
     "raft": play({"kind": "raft", "least": 1.0, **ROLLOUT}, lr=1e-3),
     "dpo": prefer({"kind": "sigmoid", "beta": 1.0}, lr=1.5e-4),
-    "ipo": prefer({"kind": "ipo", "beta": 0.5, "mean": False}, lr=7.5e-5),
+    "ipo": prefer({"kind": "ipo", "beta": 1.0, "mean": False}, lr=1.5e-4),
     "orpo": prefer({"kind": "orpo", "weight": 0.1}, lr=5e-4),
-    "simpo": prefer({"kind": "simpo", "beta": 1.0}, lr=7.5e-5),
+    "simpo": prefer({"kind": "simpo", "beta": 10.0, "margin": 3.0}, lr=1.5e-4),
     "kto": {
         "rows": "judged",
         "objective": {"kind": "kto", "beta": 1.0, "undesirable": 0.2},
