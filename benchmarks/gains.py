@@ -7,7 +7,8 @@ it draws is part of them: methods of preferences, and rejection sampling, learn 
 first step, drawn once for all of them and counted for each. Minutes are those that the process computes, so that what
 runs beside it on the machine does not count. The interpreter judges; no method sees a held-out operand. Then the same
 held-out tasks are asked of all, `each` of a family less those that come twice: Wilson's interval of 95 %, tasks gained
-and lost, McNemar's exact test. OUT/gains.md has the table.
+and lost, McNemar's exact test. OUT/gains.md has the table. With --other, other held-out tasks are asked: to choose
+settings by; a method that is finished in OUT is not trained again.
 """
 
 import argparse
@@ -39,7 +40,9 @@ TRAIN = {
 
 def prefer(loss: dict[str, Any], lr: float) -> dict[str, Any]:
     """Pairs of an answer and a mistake. An answer has some three tokens: at the usual beta of 0.1 nothing would hold
-    its log-probability, which falls with that of the mistake. At higher rates more tasks are lost on the way.
+    its log-probability, which falls with that of the mistake. At higher rates more tasks are lost on the way; ORPO
+    bears one, as at its usual weight it is mostly tuning on right answers. SimPO compares means over the tokens: its
+    beta of 10 is some 3 a nat of the sum, and its margin a nat, so that pairs which are told apart by more are let be.
     """
     return {"rows": "pairs", "objective": {"kind": "dpo", "loss": loss}, "train": {"batch": 32, "lr": lr}}
 
@@ -73,7 +76,7 @@ FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
 def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any]]:
     """What RUN's replies become: pairs of a right answer and a mistake, the two of each pair with a label of its own
-    (as Ethayarajh et al. 2024 make KTO's rows of pairs), or one right reply.
+    (of tasks whose replies are all right, as most are, KTO has little to learn), or one right reply.
     """
     both = list(zip(tasks, replies, strict=True))
     if name == "pairs":
