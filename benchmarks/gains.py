@@ -7,7 +7,8 @@ it draws is part of them: methods of preferences, and rejection sampling, learn 
 first step, drawn once for all of them and counted for each. Minutes are those that the process computes, so that what
 runs beside it on the machine does not count. The interpreter judges; no method sees a held-out operand. Then the same
 held-out tasks are asked of all, `each` of a family less those that come twice: Wilson's interval of 95 %, tasks gained
-and lost, McNemar's exact test. OUT/gains.md has the table.
+and lost, McNemar's exact test. OUT/gains.md has the table. With --other, other held-out tasks are asked: to choose
+settings by; a method that is finished in OUT is not trained again.
 """
 
 import argparse
@@ -39,7 +40,9 @@ TRAIN = {
 
 def prefer(loss: dict[str, Any], lr: float) -> dict[str, Any]:
     """Pairs of an answer and a mistake. An answer has some three tokens: at the usual beta of 0.1 nothing would hold
-    its log-probability, which falls with that of the mistake. At higher rates more tasks are lost on the way.
+    its log-probability, which falls with that of the mistake. At higher rates more tasks are lost on the way; ORPO
+    bears one, as at its usual weight it is mostly tuning on right answers. SimPO compares means over the tokens: its
+    beta of 10 is some 3 a nat of the sum, and its margin a nat, so that pairs which are told apart by more are let be.
     """
     return {"rows": "pairs", "objective": {"kind": "dpo", "loss": loss}, "train": {"batch": 32, "lr": lr}}
 
@@ -54,10 +57,14 @@ METHODS: dict[str, dict[str, Any]] = {
     "rejection sampling": {"rows": "right", "train": {"batch": 8, "lr": 2e-3}},
     "raft": play({"kind": "raft", "least": 1.0, **ROLLOUT}, lr=1e-3),
     "dpo": prefer({"kind": "sigmoid", "beta": 1.0}, lr=1.5e-4),
-    "ipo": prefer({"kind": "ipo", "beta": 0.5}, lr=1.5e-4),
-    "orpo": prefer({"kind": "orpo", "weight": 0.5}, lr=1.5e-4),
-    "simpo": prefer({"kind": "simpo"}, lr=1.5e-4),
-    "kto": {"rows": "judged", "objective": {"kind": "kto", "beta": 1.0}, "train": {"batch": 64, "lr": 1.5e-4}},
+    "ipo": prefer({"kind": "ipo", "beta": 1.0, "mean": False}, lr=1.5e-4),
+    "orpo": prefer({"kind": "orpo", "weight": 0.1}, lr=5e-4),
+    "simpo": prefer({"kind": "simpo", "beta": 10.0, "margin": 3.0}, lr=1.5e-4),
+    "kto": {
+        "rows": "judged",
+        "objective": {"kind": "kto", "beta": 1.0, "undesirable": 0.2},
+        "train": {"batch": 64, "lr": 3e-4},
+    },
     "online dpo": play({"kind": "online_dpo", "loss": {"kind": "sigmoid", "beta": 1.0}, **ROLLOUT}, lr=5e-4),
     "grpo": play(GRPO, lr=3e-4),
     "rloo": play(GRPO | {"advantage": "rloo", "average": "constant"}, lr=3e-4),
@@ -68,17 +75,17 @@ FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
 
 def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any]]:
-    """What RUN's replies become: a right answer and a mistake, replies with a label, or one right reply. Replies with
-    a label are all there, as often as each was drawn: to weigh rare mistakes more is to ask for others as rare.
+    """What RUN's replies become: pairs of a right answer and a mistake, the two of each pair with a label of its own
+    (of tasks whose replies are all right, as most are, KTO has little to learn), or one right reply.
     """
     both = list(zip(tasks, replies, strict=True))
     if name == "pairs":
         return pairs.pairs(tasks, replies)
     if name == "judged":
         return [
-            {"prompt": task.question, "completion": text, "label": text == task.answer}
-            for task, texts in both
-            for text in texts
+            {"prompt": pair["prompt"], "completion": pair[side], "label": side == "chosen"}
+            for pair in pairs.pairs(tasks, replies)
+            for side in ("chosen", "rejected")
         ]
     return [
         {"messages": [{"role": "user", "content": task.question}, {"role": "assistant", "content": task.answer}]}
@@ -113,6 +120,17 @@ def learned(name: str, method: dict[str, Any], given: argparse.Namespace) -> flo
     return spent + sum(record["seconds"] for record in metrics.read(out))
 
 
+def to_ask(each: int, other: bool) -> list:
+    """Held-out tasks, `each` of a family less those that come twice; with `other` the next as many, none of them among
+    the first.
+    """
+    first = {task.question: task for task in held_out_tasks(each)}
+    if not other:
+        return list(first.values())
+    more = {task.question: task for task in held_out_tasks(2 * each)}
+    return [task for question, task in more.items() if question not in first]
+
+
 def score(name: str, tasks: list) -> Score:
     model = viva.load(name)
     return exact_match(model.model, model.tokenizer, tasks, as_chat)
@@ -131,11 +149,12 @@ def main() -> None:
     parser.add_argument("--out", required=True)
     parser.add_argument("--minutes", type=float, default=3.0, help="of each method")
     parser.add_argument("--each", type=int, default=200, help="held-out tasks of each family")
+    parser.add_argument("--other", action="store_true", help="ask other held-out tasks, to choose settings by")
     parser.add_argument("--tasks", type=int, default=12_000, help="of which four replies each are drawn for rows")
     parser.add_argument("--only", nargs="+", choices=METHODS, default=list(METHODS))
     given = parser.parse_args()
     loop.time = SimpleNamespace(perf_counter=time.process_time, monotonic=time.monotonic)
-    asked = list({task.question: task for task in held_out_tasks(given.each)}.values())
+    asked = to_ask(given.each, given.other)
     before = score(given.run, asked)
     interval = "{:.1%} to {:.1%}".format(*before.interval)
     found = [["(before)", f"{before.share:.1%}", interval, *[""] * 7]]
