@@ -1,4 +1,4 @@
-"""The pictures of docs/serving.md: `python -m tests.serve.pictures RUN docs`, where RUN is what `viva quickstart` made.
+"""The pictures of docs/serving.md: `python -m serve.pictures RUN docs`, in tests/, where RUN is what `viva quickstart` made.
 
 The answer with a list and code is written here, to show Markdown; the others are the model's.
 """
@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 from playwright.sync_api import Browser, Page, expect, sync_playwright
-from tests.serve.live import Scripted, served
 
 import viva
 from viva.serve.engine import Engine
+
+from .live import Scripted, served
 
 SHOWN = {
     "en-US": (

@@ -6,9 +6,9 @@ import re
 import httpx2
 import pytest
 
-from .live import Scripted, served
-
 from viva.serve.limits import Limits
+
+from .live import Scripted, served
 
 playwright = pytest.importorskip("playwright.sync_api", reason="the page is tried with playwright, which is not here")
 expect = playwright.expect
