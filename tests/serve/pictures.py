@@ -1,4 +1,4 @@
-"""The pictures of docs/serving.md: `python -m serve.pictures RUN docs`, in tests/, where RUN is what `viva quickstart` made.
+"""The pictures of docs/serving.md: in tests/, `python -m serve.pictures RUN DOCS`; RUN is what `viva quickstart` made.
 
 The answer with a list and code is written here, to show Markdown; the others are the model's.
 """
