@@ -43,6 +43,7 @@ def prefer(loss: dict[str, Any], lr: float) -> dict[str, Any]:
     its log-probability, which falls with that of the mistake. At higher rates more tasks are lost on the way; ORPO
     bears one, as at its usual weight it is mostly tuning on right answers. SimPO compares means over the tokens: its
     beta of 10 is some 3 a nat of the sum, and its margin a nat, so that pairs which are told apart by more are let be.
+    IPO aims at a nat of the sum.
     """
     return {"rows": "pairs", "objective": {"kind": "dpo", "loss": loss}, "train": {"batch": 32, "lr": lr}}
 
@@ -57,7 +58,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "rejection sampling": {"rows": "right", "train": {"batch": 8, "lr": 2e-3}},
     "raft": play({"kind": "raft", "least": 1.0, **ROLLOUT}, lr=1e-3),
     "dpo": prefer({"kind": "sigmoid", "beta": 1.0}, lr=1.5e-4),
-    "ipo": prefer({"kind": "ipo", "beta": 1.0, "mean": False}, lr=1.5e-4),
+    "ipo": prefer({"kind": "ipo", "beta": 0.5, "mean": False}, lr=2e-4),
     "orpo": prefer({"kind": "orpo", "weight": 0.1}, lr=5e-4),
     "simpo": prefer({"kind": "simpo", "beta": 10.0, "margin": 3.0}, lr=1.5e-4),
     "kto": {
@@ -76,7 +77,7 @@ FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
 def rows(name: str, tasks: list, replies: list[list[str]]) -> list[dict[str, Any]]:
     """What RUN's replies become: pairs of a right answer and a mistake, the two of each pair with a label of its own
-    (of tasks whose replies are all right, as most are, KTO has little to learn), or one right reply.
+    (of tasks whose replies are all right, as half are, KTO has little to learn), or one right reply.
     """
     both = list(zip(tasks, replies, strict=True))
     if name == "pairs":
