@@ -1,10 +1,10 @@
 """Every way to align beside the policy that it is known to come to, on two toys whose replies are all counted.
 
-    OMP_NUM_THREADS=1 python benchmarks/optimum.py [--toys bandit spelling] [--methods dpo ppo ...] [--seeds 3]
+    OMP_NUM_THREADS=1 python benchmarks/optimum.py [--toys bandit spelling] [--methods dpo ppo ...] [--seeds 10 11 12]
 
 What a policy reaches, its divergence from the reference and from where it should be are exact (tests/learns/toy.py,
-known.py, methods.py). Prints a table for each toy and draws docs/alignment_optimum.png: reward against divergence, of
-the first seed's runs.
+known.py, methods.py). Prints a table for each toy and draws reward against divergence, of the first seed's runs, to
+docs/alignment_optimum.png or the `--plot` that is given. Settings were found with other seeds than these.
 """
 
 import argparse
@@ -30,8 +30,20 @@ from viva.base.errors import Notice
 
 TOYS = {"bandit": bandit, "spelling": spelling}
 PLOT = Path(__file__).parent.parent / "docs" / "alignment_optimum.png"
-HEAD = "| method | of its optimum | of p* | reward | its optimum's | divergence | its optimum's | elsewhere | seconds |"
-LOOKS = 12  # at the first seed's policy, on the way
+CELLS = ("method", "replies", "of its optimum", "of p*", "reward", "its optimum's", "divergence", "its optimum's")
+HEAD = f"| {' | '.join(CELLS)} | elsewhere | seconds |"
+LOOKS = 6  # at the first seed's policy, on the way
+
+
+def about(name: str, toy: Toy) -> str:
+    """What the toy is, and how far p* is from the start."""
+    with quiet():
+        start, aim = toy.reference, best(toy)
+    return (
+        f"{name}: {len(toy.replies):,} replies, {len(toy.answers)} of them answers; of what the model says at first "
+        f"{toy.elsewhere(start):.5f} is none, and the entropy is {toy.entropy(start):.3f} nats. The reward is "
+        f"{toy.reward_of(start):.3f}, p*'s {toy.reward_of(aim):.3f}, {divergence(aim, start):.3f} nats away"
+    )
 
 
 def row(toy: Toy, name: str, ends: Sequence[Tensor], seconds: float) -> str:
@@ -41,6 +53,7 @@ def row(toy: Toy, name: str, ends: Sequence[Tensor], seconds: float) -> str:
     mean = lambda measure: fmean(map(measure, ends))  # noqa: E731
     cells = [
         f"`{name}`",
+        f"{METHODS[name].drawn:,}",
         f"{fmean(own):.3f} ({min(own):.3f} to {max(own):.3f})",
         f"{mean(lambda end: toy.of_the_way(end, best(toy))):.3f}",
         f"{mean(toy.reward_of):.3f}",
@@ -53,7 +66,7 @@ def row(toy: Toy, name: str, ends: Sequence[Tensor], seconds: float) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def draw(found: dict[str, tuple[Toy, dict[str, list[Tensor]]]]) -> None:
+def draw(found: dict[str, tuple[Toy, dict[str, list[Tensor]]]], file: Path) -> None:
     """Each method's way, and a cross where it should end."""
     import matplotlib
 
@@ -73,7 +86,7 @@ def draw(found: dict[str, tuple[Toy, dict[str, list[Tensor]]]]) -> None:
         axes.set(title=name, xlabel="divergence from the reference, nats a reply", ylabel="mean reward")
         axes.set_xlim(-0.05, 3 * divergence(best(toy), toy.reference))
     panels[0][-1].legend(fontsize=8, title="x: where it is known to come to", title_fontsize=8)
-    figure.savefig(PLOT, dpi=150)
+    figure.savefig(file, dpi=150)
 
 
 def _points(toy: Toy, policies: Sequence[Tensor]) -> tuple[list[float], list[float]]:
@@ -87,39 +100,37 @@ def quiet() -> Iterator[None]:
         yield
 
 
-def walk(toy: Toy, name: str, method: Method, seed: int) -> list[Tensor]:
-    """The policy at the start of a run and on its way."""
+def walk(toy: Toy, name: str, method: Method, seed: int, looks: int) -> list[Tensor]:
+    """The policy at the start of a run and after each of so many shares of it."""
     with quiet():
         folder = f"{name}-{seed}".replace(" ", "-")
-        return list(method.taught(toy, folder, seed, looks=1 if seed else LOOKS))
+        return list(method.taught(toy, folder, seed, looks))
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toys", nargs="+", choices=TOYS, default=list(TOYS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--seeds", nargs="+", type=int, default=[10, 11, 12])
+    parser.add_argument("--plot", type=Path, default=PLOT)
     asked = parser.parse_args()
     warnings.simplefilter("ignore", Notice)
     found = {}
     for name in asked.toys:
         with tempfile.TemporaryDirectory() as place:
             toy, ways = TOYS[name](Path(place)), {}
-            with quiet():
-                start, aim = toy.reference, best(toy)
-            print(f"\n{name}: {len(toy.replies):,} replies, beta {toy.beta:g}. The reward at first is", end=" ")
-            print(
-                f"{toy.reward_of(start):.3f}, p*'s {toy.reward_of(aim):.3f}, {divergence(aim, start):.3f} nats away\n"
-            )
+            print(f"\n{about(name, toy)}\n")
             print(HEAD + "\n" + "|---|" + "---|" * (HEAD.count("|") - 2))
             for method in asked.methods:
                 begun = time.process_time()
-                walks = [walk(toy, method, METHODS[method], seed) for seed in range(asked.seeds)]
-                seconds = (time.process_time() - begun) / asked.seeds
+                first, *others = asked.seeds
+                walks = [walk(toy, method, METHODS[method], first, LOOKS)]
+                walks += [walk(toy, method, METHODS[method], seed, 1) for seed in others]
+                seconds = (time.process_time() - begun) / len(walks)
                 print(row(toy, method, [each[-1] for each in walks], seconds), flush=True)
                 ways[method] = walks[0]
             found[name] = toy, ways
-            draw(found)
+            draw(found, asked.plot)
 
 
 if __name__ == "__main__":

@@ -30,10 +30,13 @@ class Method:
     replies: int = 0
 
     def of_its_way(self, toy: Toy, logs: Tensor) -> float:
-        """The share of the way to its aim. Losses of pairs compare answers alone: how likely something else is said
-        they leave free, so that it does not count here.
-        """
-        return toy.of_the_way(logs, self.aim(toy), toy.answered if self.pairs else None)
+        """The share of the way to its aim, every reply counted."""
+        return toy.of_the_way(logs, self.aim(toy))
+
+    @property
+    def drawn(self) -> int:
+        """How many replies are judged in a run."""
+        return 2 * self.pairs or self.train["steps"] * self.train["batch"] * self.replies
 
     def taught(self, toy: Toy, out: str, seed: int = 0, looks: int = 1) -> Iterator[Tensor]:
         """The policy [Y], as log-probabilities, at the start of a run in the folder `out`, and after each of so many
@@ -76,9 +79,9 @@ def _pairs(toy: Toy, number: int, seed: int) -> list[dict]:
     return [{"prompt": PROMPT, "chosen": one, "rejected": other} for one, other in texts if one != other]
 
 
-def _of_pairs(loss: dict, aim: Callable[[Toy], Tensor] = best) -> Method:
-    train = {"steps": 100, "batch": 192, "lr": 5e-4}
-    return Method(lambda toy: {"kind": "dpo", "loss": loss}, train, aim, pairs=10000)
+def _of_pairs(loss: dict, lr: float, aim: Callable[[Toy], Tensor] = best) -> Method:
+    train = DESCENT | WARM | {"steps": 100, "batch": 200, "lr": lr}
+    return Method(lambda toy: {"kind": "dpo", "loss": loss}, train, aim, pairs=20000)
 
 
 def _of_replies(objective: dict, aim: Callable[[Toy], Tensor] = best, **train) -> Method:
@@ -87,7 +90,7 @@ def _of_replies(objective: dict, aim: Callable[[Toy], Tensor] = best, **train) -
 
 def _best_of(n: int, rounds: int) -> Method:
     """Each round is learned to its end, so that it comes to the best of n of the policy of the round before."""
-    train = {"steps": rounds, "batch": 1024, "lr": 1e-3}
+    train = ADAM | {"steps": rounds, "batch": 1280, "lr": 2e-3}
     return Method(lambda toy: {"kind": "raft", "epochs": 60}, train, lambda toy: best_of(toy, n**rounds), replies=n)
 
 
@@ -96,17 +99,24 @@ def _equal_price(toy: Toy) -> float:
     return BETA / toy.deviation(best(toy))
 
 
-ROUNDS = {"steps": 60, "batch": 2, "lr": 1.2e-3}
+WARM = {"schedule": {"kind": "cosine", "warmup": 20}}
+ADAM = {"optim": {"kind": "adamw", "weight_decay": 0}}
+# Adam's steps are as large where gradients vanish as elsewhere. Who draws replies of its own sees where they lead; a
+# loss of pairs does not, and from a start that is all but sure of its answers comes to give others.
+DESCENT = {"optim": {"kind": "sgd", "momentum": 0.9}}
+ROUNDS = ADAM | WARM | {"steps": 60, "batch": 2, "lr": 3e-3}
 DPO, TAU = {"kind": "sigmoid", "beta": BETA}, BETA / 5
 POLICY = {"kind": "grpo", "beta": BETA, "average": "constant"}
+PPO = {"kind": "ppo", "beta": BETA, "epochs": 2, "lam": 1.0}
 NOT_SCALED = {"kind": "group", "scaled": False}
 METHODS = {
-    "dpo": _of_pairs(DPO),
-    "ipo": _of_pairs({"kind": "ipo", "beta": TAU, "mean": False}, lambda toy: preferred(toy, TAU)),
+    "dpo": _of_pairs(DPO, 0.03),
+    "ipo": _of_pairs({"kind": "ipo", "beta": TAU, "mean": False}, 0.0075, lambda toy: preferred(toy, TAU)),
     "online_dpo": _of_replies(
-        {"kind": "online_dpo", "loss": DPO, "judge": "bradley_terry"}, steps=100, batch=4, lr=1e-3
+        {"kind": "online_dpo", "loss": DPO, "judge": "bradley_terry"}, steps=100, batch=4, lr=2e-3
     ),
-    "ppo": _of_replies({"kind": "ppo", "beta": BETA, "epochs": 2, "lam": 1.0, "whiten_advantages": False}),
+    "ppo": _of_replies(PPO),
+    "ppo, whitened": _of_replies(PPO | {"whiten_advantages": True}),
     "rloo": _of_replies(POLICY | {"advantage": "rloo", "penalty": "reward", "estimator": "k1"}),
     "grpo": _of_replies(POLICY | {"advantage": NOT_SCALED, "penalty": "reward", "estimator": "k1"}),
     "grpo, k2 in the loss": _of_replies(
