@@ -17,7 +17,7 @@ def drawn(*shape: int) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("threads", [1, 3])
-@pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (33, 100), (7, 896), (700, 48), (896, 1200)])
+@pytest.mark.parametrize(("outputs", "inputs"), [(64, 32), (33, 100), (7, 896), (700, 48), (896, 1200), (896, 4864)])
 def test_a_row_of_a_product_has_its_own_bits(outputs, inputs, threads):
     weight, bias = drawn(outputs, inputs), drawn(outputs)
     x = drawn(150, inputs)
@@ -31,6 +31,11 @@ def test_a_row_of_a_product_has_its_own_bits(outputs, inputs, threads):
                 assert torch.equal(product.product(x[None, -count:], weight, bias)[0], alone[-count:])
     finally:
         torch.set_num_threads(before)
+    # laid out it has the same ones, whether one row is read once or twice
+    product.pack(weight)
+    with rowwise():
+        assert torch.equal(torch.cat([product.product(row[None], weight, bias) for row in x]), alone)
+        assert torch.equal(product.product(x, weight, bias), alone)
     # the reference is the sum in twice the precision
     exact = functional.linear(x.double(), weight.double(), bias.double())
     assert float((alone - exact).abs().max()) < 1e-6 * inputs
