@@ -5,6 +5,7 @@ import os
 import pty
 import re
 import select
+import signal
 import sys
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ class Terminal:
         told = {"TERM": "xterm-256color", "XDG_STATE_HOME": str(folder / "state"), **environment}
         self.process, self.screen = pty.fork()
         if not self.process:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test that runs in the background ignores Ctrl-C
             os.execve(sys.executable, [sys.executable, PARROT, self.heard, *flags], {**os.environ, **told})
 
     def __enter__(self) -> "Terminal":
