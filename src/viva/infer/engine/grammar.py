@@ -100,7 +100,7 @@ class Grammars:
         self._compiled = compiled
 
     def grammar(self, asked: Asked) -> "Grammar | None":
-        """That of one reply; refused: a form that cannot be compiled, or not be followed for one step, with the reason."""
+        """That of one reply; refused: a form that cannot be compiled and followed for a step, with the reason."""
         return asked.form and Grammar(self._compiled(*asked.form).deep_copy(), self.vocabulary)
 
 
