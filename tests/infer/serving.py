@@ -46,6 +46,7 @@ class Told:
     text: str = ""
     finish: str | None = None
     error: str | None = None
+    full: str | None = None
 
     def take(self, delta) -> None:
         assert self.finish is None, "a delta behind the last"
@@ -54,7 +55,7 @@ class Told:
             self.logprobs.append(delta.picked.logprob)
             self.top.append(delta.picked.top)
         self.text += delta.text
-        self.finish, self.error = delta.finish, delta.error
+        self.finish, self.error, self.full = delta.finish, delta.error, delta.full
 
 
 def ran(core: Core, asks: Sequence[tuple], at: Sequence[int] | None = None) -> list[Told]:

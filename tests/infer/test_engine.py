@@ -301,6 +301,15 @@ def test_a_reply_ends_where_the_room_does(model):
     """32 tokens of keys and values: a prompt of 30 and the two tokens that are read; a third is written, not read."""
     (told,) = ran(Core({"": model}, None, 9, 4), [([1] * 30, greedy(50))])
     assert (len(told.tokens), told.finish) == (3, "length")
+    assert told.full == "the room of 32 tokens for keys and values"
+    (told,) = ran(Core({"": model}, None, 9, 4), [([1] * 30, greedy(3))])
+    assert (len(told.tokens), told.finish, told.full) == (3, "length", None)
+
+
+def test_a_reply_ends_where_the_context_does(model):
+    """Of 256 tokens: a prompt of 250, six that are read and one that is not."""
+    (told,) = ran(roomy(model), [([1] * 250, greedy(50))])
+    assert (len(told.tokens), told.finish, told.full) == (7, "length", "the model's context of 256 tokens")
 
 
 @pytest.mark.parametrize(

@@ -83,7 +83,7 @@ def test_the_text_and_its_end_come_together(model):
 
 @pytest.mark.parametrize("steps", range(6))
 def test_a_search_that_is_dropped_frees_the_blocks_of_all_its_beams(steps, model):
-    core = Core({"": model}, None, 24, 2, Limits(rows=9, tokens=16, chunk=5))
+    core = Core({"": model}, None, 40, 2, Limits(rows=9, tokens=16, chunk=5))
     (gone,) = core.add(PROMPTS[0], Asked(beams=4, max_new_tokens=12))
     (stays,) = core.add(PROMPTS[1], Asked(beams=2, max_new_tokens=12, stop_ids=ENDS))
     told = {gone: Told(), stays: Told()}
@@ -131,17 +131,28 @@ def raising(model, token: int):
 def test_what_cannot_be_searched_is_refused(model):
     core = Core({"": model}, None, 60, 4, Limits(rows=3))
     with pytest.raises(Refusal, match="the beams of a search must fit a step, but found 4 beams, and 3 rows"):
-        core.add([1], Asked(beams=4))
+        core.add([1], Asked(beams=4, max_new_tokens=9))
     with pytest.raises(Refusal, match="nothing that changes how tokens are drawn, but found seed, top_k"):
-        core.add([1], Asked(beams=2, top_k=3, seed=1))
+        core.add([1], Asked(beams=2, top_k=3, seed=1, max_new_tokens=9))
     assert core.idle
 
 
-def test_a_search_is_as_long_as_its_beams_have_room(model):
-    """23 blocks of 2: two are the prompt's, ten are left to each of two beams: 20 tokens read, and one that is not."""
-    (told,) = ran(Core({"": model}, None, 24, 2), [([1, 2, 3, 4], Asked(beams=2, max_new_tokens=99))])
-    assert (len(told.tokens), told.finish) == (21, "length")
+def test_a_search_that_has_no_room_to_end_is_refused(model):
+    """23 blocks of 2: two are the prompt's, ten are left to each of two beams: 20 tokens read, and one that is not.
+    A shorter search could find another reply than was asked for.
+    """
+    core = Core({"": model}, None, 24, 2)
+    expected = "tokens of each beam must fit the room for keys and values, but found 22 asked for, and room for 21"
+    with pytest.raises(Refusal, match=expected):
+        core.add([1, 2, 3, 4], Asked(beams=2, max_new_tokens=22))
+    (told,) = ran(core, [([1, 2, 3, 4], Asked(beams=2, max_new_tokens=21))])
+    assert (len(told.tokens), told.finish, told.full) == (21, "length", None)
     assert told.tokens == searched_on(model, [1, 2, 3, 4], 21)
+
+
+def test_a_search_that_fills_the_context_says_so(model):
+    (told,) = ran(Core({"": model}, None, 200, 4), [([1] * 250, Asked(beams=2, max_new_tokens=22))])
+    assert (len(told.tokens), told.full) == (7, "the model's context of 256 tokens")
 
 
 def searched_on(model, prompt: list[int], tokens: int) -> list[int]:

@@ -87,6 +87,27 @@ def test_an_engine_that_guesses_says_the_same(draft, loaded, engine):
     assert guessing.plan.token == engine.plan.token * (2 if guessing.core.draft.model else 1)
 
 
+def test_replies_that_have_no_room_are_told(loaded):
+    """As by plain generation; the room for keys and values may be smaller than the context."""
+    short = {"temperature": 0, "max_new_tokens": 4000, "go_on": True}
+    with viva.Engine(loaded, tokens=1024, block=8) as engine:
+        with pytest.warns(Notice, match="^2 replies ended because the model's context of 256 tokens is full$"):
+            replies = engine.generate(["one", "two"], **short)
+        assert [reply.prompt_tokens + len(reply.tokens) for reply in replies] == [257, 257]
+        with pytest.warns(Notice, match="^the reply ended because the model's context of 256 tokens is full$"):
+            list(engine.stream("one", **short))
+    with viva.Engine(loaded, tokens=96, block=8) as engine:
+        expected = "^the reply ended because the room of 96 tokens for keys and values is full$"
+        with pytest.warns(Notice, match=expected):
+            (reply,) = engine.generate(["one"], **short)
+        assert reply.prompt_tokens + len(reply.tokens) == 97
+        with pytest.warns(Notice, match=expected):
+            list(engine.stream("one", **short))
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            engine.generate(["one"], **{**short, "max_new_tokens": len(reply.tokens)})
+
+
 def test_a_form_is_held_to(engine):
     schema = {"type": "object", "properties": {"sure": {"type": "boolean"}}, "required": ["sure"]}
     schema["additionalProperties"] = False

@@ -71,6 +71,14 @@ def alone(loaded, number: int) -> str:
     return loaded.generate(row.get("prompt", row.get("messages")), **asked)
 
 
+def test_how_many_replies_had_no_room_is_said(engine, tmp_path):
+    """Of the rows, two ask for more than the context of 96 tokens holds."""
+    rows = [{"prompt": text, "max_new_tokens": 200 if text != "two" else 5} for text in ("one", "two", "three")]
+    with pytest.warns(Notice, match="^2 replies ended because the model's context of 96 tokens is full$"):
+        done = answer(engine, written(tmp_path / "p.jsonl", rows), tmp_path / "out.jsonl", {"go_on": True}, FACTS)
+    assert done.ends == {"length": 3}
+
+
 def test_replies_are_those_that_each_prompt_is_given_alone(engine, loaded, corpus, tmp_path):
     done = answer(engine, corpus, tmp_path / "out.jsonl", WARM, FACTS)
     found = read(tmp_path / "out.jsonl")

@@ -120,11 +120,14 @@ def groups(prompts: list[list[int]], sources: list[list[int]] | None, rows: int,
 
 def tell_filled(model: Transformer, filled: int) -> None:
     """Say how many replies ended because the context was full, if any did."""
-    if filled:
-        which = "the reply" if filled == 1 else f"{filled} replies"
-        warnings.warn(
-            Notice(f"{which} ended because the model's context of {model.spec.context} tokens is full"), stacklevel=3
-        )
+    tell_full(filled, f"the model's context of {model.spec.context} tokens", stacklevel=4)
+
+
+def tell_full(replies: int, what: str, stacklevel: int = 3) -> None:
+    """Say how many replies ended because `what` is full, if any did."""
+    if replies:
+        which = "the reply" if replies == 1 else f"{replies} replies"
+        warnings.warn(Notice(f"{which} ended because {what} is full"), stacklevel=stacklevel)
 
 
 def _require_drawn(sampling: Sampling) -> None:

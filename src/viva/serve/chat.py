@@ -23,6 +23,7 @@ class Form:
         self._spelling, self._logprobs = spelling, bool(request.logprobs)
         self._usage = {"usage": None} if request.usage_wanted else {}
         self._calls: dict[int, int] = {}  # of each reply, so far
+        self._begun: set[int] = set()  # replies of which a token was told
 
     def opening(self, index: int) -> schema.Chunk:
         """The first event of a reply: who speaks."""
@@ -52,16 +53,17 @@ class Form:
     def _choice(self, pieces: Sequence[Piece]) -> schema.Choice:
         text = "".join(piece.text for piece in pieces)
         calls = [_made(call) for piece in pieces for call in piece.calls]
-        told = {"tool_calls": calls} if calls else {}
-        said = schema.Said(role="assistant", content=None if calls and not text else text, refusal=None, **told)
+        called = {"tool_calls": calls} if calls else {}
+        said = schema.Said(role="assistant", content=None if calls and not text else text, refusal=None, **called)
         picked = [picked for piece in pieces for picked in piece.picked]
         last = pieces[-1]
-        return schema.Choice(index=last.index, message=said, logprobs=self._told(picked), finish_reason=last.finish)
+        told = self._told(last.index, picked)
+        return schema.Choice(index=last.index, message=said, logprobs=told, finish_reason=last.finish)
 
     def _chunk(
         self, index: int, delta: schema.Delta, picked: Sequence[Picked] = (), finish: str | None = None
     ) -> schema.Chunk:
-        told = self._told(picked) if picked else None
+        told = self._told(index, picked) if picked else None
         change = schema.Change(index=index, delta=delta, logprobs=told, finish_reason=finish)
         return schema.Chunk(**self._head, object="chat.completion.chunk", choices=[change], **self._usage)
 
@@ -70,17 +72,19 @@ class Form:
         self._calls[index] = number + 1
         return schema.NumberedCall(index=number, **_made(call).model_dump())
 
-    def _told(self, picked: Sequence[Picked]) -> schema.Logprobs | None:
+    def _told(self, index: int, picked: Sequence[Picked]) -> schema.Logprobs | None:
         if not self._logprobs:
             return None
-        return schema.Logprobs(content=[self._one(each) for each in picked])
+        first = index not in self._begun
+        self._begun.add(index)
+        return schema.Logprobs(content=[self._one(each, first and not at) for at, each in enumerate(picked)])
 
-    def _one(self, picked: Picked) -> schema.Told:
-        likely = [self._likely(token, logprob) for token, logprob in picked.top]
-        return schema.Told(**self._likely(picked.token, picked.logprob).model_dump(), top_logprobs=likely)
+    def _one(self, picked: Picked, first: bool) -> schema.Told:
+        likely = [self._likely(token, logprob, first) for token, logprob in picked.top]
+        return schema.Told(**self._likely(picked.token, picked.logprob, first).model_dump(), top_logprobs=likely)
 
-    def _likely(self, token: int, logprob: float) -> schema.Likely:
-        text, spelled = self._spelling(token)
+    def _likely(self, token: int, logprob: float, first: bool) -> schema.Likely:
+        text, spelled = self._spelling(token, first)
         return schema.Likely(token=text, logprob=max(logprob, LEAST), bytes=spelled)
 
 

@@ -6,7 +6,7 @@ from viva.infer.engine.pick import Picked
 from viva.serve.chat import LEAST
 from viva.serve.schema import completion as schema
 from viva.serve.schema.common import Usage
-from viva.serve.written import Piece, Spelling
+from viva.serve.written import Piece, Place, Spelling
 
 
 class Form:
@@ -18,7 +18,7 @@ class Form:
         self._head = {"id": id, "object": "text_completion", "created": created, "model": model}
         self._spelling, self._logprobs = spelling, request.logprobs is not None
         self._usage = {"usage": None} if request.usage_wanted else {}
-        self._offset: dict[int, int] = {}  # in characters of each reply, where its next token begins
+        self._places: dict[int, Place] = {}  # of each reply
 
     def opening(self, index: int) -> None:
         """A text has no speaker to be told."""
@@ -45,20 +45,19 @@ class Form:
     def _told(self, index: int, picked: Sequence[Picked]) -> schema.Logprobs | None:
         if not self._logprobs:
             return None
-        texts, offsets = [self._spelling(each.token)[0] for each in picked], []
-        for text in texts:
-            offsets.append(self._offset.get(index, 0))
-            self._offset[index] = offsets[-1] + len(text)
+        first, place = index not in self._places, self._places.setdefault(index, Place())
+        firsts = [first and not at for at in range(len(picked))]
+        spelled = [self._spelling(each.token, first) for each, first in zip(picked, firsts, strict=True)]
         return schema.Logprobs(
-            tokens=texts,
+            tokens=[text for text, _ in spelled],
             token_logprobs=[max(each.logprob, LEAST) for each in picked],
-            top_logprobs=[self._likely(each) for each in picked],
-            text_offset=offsets,
+            top_logprobs=[self._likely(each, first) for each, first in zip(picked, firsts, strict=True)],
+            text_offset=[place.take(own) for _, own in spelled],
         )
 
-    def _likely(self, picked: Picked) -> dict[str, float]:
+    def _likely(self, picked: Picked, first: bool) -> dict[str, float]:
         """Texts with their log-probabilities; of tokens of one text, such as parts of characters, the likeliest."""
         found: dict[str, float] = {}
         for token, logprob in picked.top:
-            found.setdefault(self._spelling(token)[0], max(logprob, LEAST))
+            found.setdefault(self._spelling(token, first)[0], max(logprob, LEAST))
         return found

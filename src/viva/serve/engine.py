@@ -4,6 +4,7 @@ import asyncio
 import queue
 import threading
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import closing, suppress
@@ -25,7 +26,8 @@ from viva.infer.engine.counters import Counters
 from viva.infer.engine.draft._drafter import Drafter
 from viva.infer.engine.engine import Core, Delta
 from viva.infer.engine.schedule import Limits
-from viva.infer.engine.served import require_served
+from viva.infer.engine.served import reach, require_served
+from viva.infer.generate import tell_full
 from viva.serve import memory
 from viva.serve.bar import Bar
 from viva.serve.reply import Gathered, Reply
@@ -110,7 +112,7 @@ class Engine:
     def room(self, adapter: str = "") -> int:
         """How many tokens a prompt and the reply to it may have, but for the reply's last, which is not read."""
         blocks = self.core.state.blocks
-        return min(self._loaded(adapter).spec.context, (blocks.count - 1) * blocks.size)
+        return min(reach(self._loaded(adapter).model), (blocks.count - 1) * blocks.size)
 
     def submit(self, ids: list[int], asked: Asked, put: Put, adapter: str = "") -> "Future[list[int]]":
         """Ask for replies to a prompt; their numbers come when the request is taken in, or the refusal of it. `put` is
@@ -179,6 +181,8 @@ class Engine:
             _require_whole(delta.number, delta.error)
             if delta.text:
                 yield delta.text
+            if delta.full:
+                tell_full(1, delta.full)
 
     def generate(
         self, prompts: Sequence[Prompt | list[int]], adapter: str = "", progress: bool = False, **asked: Any
@@ -195,7 +199,10 @@ class Engine:
                 for reply in replies:
                     _require_whole(place, reply.error)
                 found[place] = replies
-        return [reply for place in range(len(asks)) for reply in found[place]]
+        replies = [reply for place in range(len(asks)) for reply in found[place]]
+        for what, count in Counter(reply.full for reply in replies if reply.full).items():
+            tell_full(count, what)
+        return replies
 
     def ended(
         self,

@@ -11,6 +11,7 @@ from typing import Any
 from viva.base.errors import Notice, Refusal
 from viva.base.progress import Progress
 from viva.infer.engine.asked import Asked
+from viva.infer.generate import tell_full
 from viva.infer.spelled import tell_spelled
 from viva.serve import rows
 from viva.serve.bar import Bar
@@ -69,8 +70,8 @@ def _require_served(engine: Engine, asks: Collection[Ask], adapter: str) -> None
 
 
 def _answer(engine: Engine, rest: dict[int, Ask], adapter: str, kept: Begun, bar: Bar) -> dict[str, int]:
-    """Have the rows answered; how the replies ended."""
-    ends, numbers = Counter(), list(rest)
+    """Have the rows answered; how the replies ended. Of those that had no room to go on it is said."""
+    ends, full, numbers = Counter(), Counter(), list(rest)
 
     def asked() -> Iterator[tuple[list[int], Asked]]:
         for each in rest.values():
@@ -84,4 +85,7 @@ def _answer(engine: Engine, rest: dict[int, Ask], adapter: str, kept: Begun, bar
                 continue
             kept.add(numbers[place], rows.answered(each.row, replies, each.asked))
             ends.update(reply.finish for reply in replies)
+            full.update(reply.full for reply in replies if reply.full)
+    for what, count in full.items():
+        tell_full(count, what)
     return dict(ends)

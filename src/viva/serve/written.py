@@ -1,6 +1,8 @@
 """Replies as they are written: what each step of the engine adds to them, for endpoints to put in their form."""
 
+import codecs
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal
 
 from viva.infer.engine.engine import Delta
@@ -9,6 +11,7 @@ from viva.text.talk.calls import Call, Form, Reader
 from viva.text.tokens.tokenizer import Tokenizer
 
 Finish = Literal["stop", "length", "tool_calls"]
+KEPT = 2**14  # tokens whose spelling is remembered
 
 
 @dataclass(frozen=True)
@@ -55,12 +58,25 @@ class Spelling:
     """The text of single tokens, as log-probabilities name them."""
 
     def __init__(self, tokenizer: Tokenizer):
-        self._tokenizer = tokenizer
+        self._spelled = lru_cache(KEPT)(tokenizer.spelled)
 
-    def __call__(self, token: int) -> tuple[str, list[int]]:
-        """A token's text and bytes; of one that is a part of a character the bytes are whole, the text has U+FFFD."""
-        if self._tokenizer.byte_level:
-            spelled = self._tokenizer.decode_bytes([token])
-            return spelled.decode("utf-8", "replace"), list(spelled)
-        text = self._tokenizer.decode([token])
-        return text, list(text.encode())
+    def __call__(self, token: int, first: bool) -> tuple[str, list[int]]:
+        """A token's text, and the bytes that it adds to a reply, of which it is the `first` or not; joined, those of
+        all tokens are the reply. Of one that is a part of a character the text has U+FFFD.
+        """
+        spelled = self._spelled(token, first)
+        return spelled.decode("utf-8", "replace"), list(spelled)
+
+
+class Place:
+    """How far a reply has come."""
+
+    def __init__(self):
+        self.characters = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def take(self, spelled: list[int]) -> int:
+        """Go on by the bytes of a token; in which character, from 0 on, it begins."""
+        begins = self.characters
+        self.characters += len(self._decoder.decode(bytes(spelled)))
+        return begins

@@ -129,7 +129,10 @@ class Core:
         return numbers
 
     def _limit(self, model: Transformer, prompt: list[int], asked: Asked) -> int:
-        """How many tokens may follow: as asked, as the model reads, and as all blocks together hold."""
+        """How many tokens may follow: as asked, as the model reads, and as all blocks together hold.
+
+        A search that these cannot hold to its end is refused: a shorter one could find another reply.
+        """
         decode.require_ids(model, prompt, "a prompt", reach(model))
         limit = min(asked.max_new_tokens, reach(model) - len(prompt) + 1)
         blocks = self.state.blocks
@@ -139,7 +142,20 @@ class Core:
         if held < 1:
             found = f"{len(prompt)} tokens, and room for {held - 1 + len(prompt)}"
             raise Refusal("a prompt must fit the room for keys and values", found, "shorten it, or give more memory")
+        if asked.beams > 1 and held < limit:
+            found, fix = f"{limit} asked for, and room for {held}", f"ask for {held} at most, or give more memory"
+            raise Refusal("all tokens of each beam must fit the room for keys and values", found, fix)
         return min(limit, held)
+
+    def _full(self, going: Going) -> str | None:
+        """What is full, where a reply cannot be as long as was asked for."""
+        request = going.request
+        if request.limit == going.drawing.asked.max_new_tokens:
+            return None
+        most, blocks = reach(self.models[request.model]), self.state.blocks
+        if len(request.prompt) + request.limit - 1 == most:
+            return f"the model's context of {most} tokens"
+        return f"the room of {(blocks.count - 1) * blocks.size} tokens for keys and values"
 
     def drop(self, number: int) -> None:
         """Forget a request: nobody waits for it any more."""
@@ -255,7 +271,8 @@ class Core:
         if finish is None:
             return Delta(request.number, text, picked)
         self.drop(request.number)
-        return Delta(request.number, text + going.writer.end(), picked, finish)
+        full = self._full(going) if finish == "length" else None
+        return Delta(request.number, text + going.writer.end(), picked, finish, full=full)
 
     def _searched(self, going: Going, beam: Request, scores: Tensor) -> list[Delta]:
         """Go on with a search by the scores of one of its beams; the reply, whole, once it is found."""
@@ -269,8 +286,9 @@ class Core:
         self.drop(beam.number)
         made = [Delta(beam.number, text, Picked(token)) for token, (text, _) in zip(reply, texts, strict=True)]
         text, stopped = texts[-1]
-        end = Delta(beam.number, text + going.writer.end(), Picked(reply[-1]), "stop" if stopped else "length")
-        return [*made[:-1], end]
+        finish = "stop" if stopped else "length"
+        full = None if stopped or len(reply) < beam.limit else self._full(going)
+        return [*made[:-1], Delta(beam.number, text + going.writer.end(), Picked(reply[-1]), finish, full=full)]
 
     def _failed(self, request: Request, why: str) -> Delta:
         """End a request whose keys and values cannot be trusted; nobody may find them."""

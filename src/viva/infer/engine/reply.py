@@ -16,7 +16,8 @@ Finish = Literal["stop", "length", "error"]
 class Delta:
     """What a step made of a request: a token, the text that became certain by it, and at the end why it ended.
 
-    `error` is the sentence of a request that failed; the others go on.
+    `error` is the sentence of a request that failed; the others go on. `full` is what had no room for as many tokens as
+    were asked for, where a reply ended by that.
     """
 
     number: int
@@ -24,6 +25,7 @@ class Delta:
     picked: Picked | None = None
     finish: Finish | None = None
     error: str | None = None
+    full: str | None = None
 
 
 class Writer:
