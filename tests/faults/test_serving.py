@@ -362,6 +362,26 @@ def test_told_to_end_it_lets_end_what_is_written(model, stream):
     assert said == ["words " * 5] and not running.thread.is_alive()
 
 
+def test_told_to_end_it_says_so_as_long_as_something_is_written(model):
+    """Who comes meanwhile is answered 503 on a connection of its own; then nobody listens."""
+    with served(Scripted(model, tokens=4096)) as running:
+        running.engine.script, running.engine.pause = "words " * 10, 0.1
+        events = running.client().chat.completions.create(model="tiny", messages=HI, stream=True)
+        next(events)
+        running.server.should_exit = True
+        while not running.service.closed:
+            time.sleep(0.01)
+        ready = httpx2.get(f"{running.url}/ready")
+        assert (ready.status_code, ready.json()["error"]["message"]) == (503, "the server is shutting down")
+        assert ready.headers["retry-after"] == "5" and httpx2.get(f"{running.url}/health").status_code == 200
+        asked = post(running, json.dumps({"model": "tiny", "messages": HI}).encode())
+        assert (asked.status_code, asked.json()["error"]["code"]) == (503, "shutting_down")
+        assert len(list(events)) >= 5
+        running.thread.join(10)
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"{running.url}/ready")
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_told_to_end_it_tells_those_whose_time_is_over(model, stream):
     with served(Scripted(model, tokens=4096), Limits(grace=0.2)) as running:
