@@ -11,7 +11,7 @@ from prometheus_client.parser import text_string_to_metric_families
 import viva
 from viva.base.errors import Refusal
 from viva.infer.engine.engine import Core
-from viva.serve import keys
+from viva.serve import keys, page
 from viva.serve.limits import Limits
 
 from .live import Scripted, served
@@ -182,6 +182,20 @@ def test_health_and_the_page_need_no_key(guarded):
     assert httpx2.get(f"{guarded.url}/ready").json() == {"status": "ready"}
     assert httpx2.get(guarded.url).status_code == 200
     assert httpx2.get(f"{guarded.url}/../app.py").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/%00", "/a%00.js", "/" + "a" * 300, "/words", "/words/", "/index.html/x", "/%2e%2e/app.py"]
+)
+def test_what_is_no_file_of_the_page_is_not_there(server, guarded, path):
+    """Whatever a file system would say of it."""
+    assert [httpx2.get(each.url + path).status_code for each in (server, guarded)] == [404, 401]
+
+
+def test_every_file_of_the_page_is_there(guarded):
+    told = {path.relative_to(page.WEB).as_posix() for path in page.WEB.rglob("*.*")}
+    assert {"index.html", "main.js", "words/zh.js", "vendor/marked.js"} <= told
+    assert {httpx2.get(f"{guarded.url}/{path}").status_code for path in told} == {200}
 
 
 def test_the_page_runs_no_script_but_its_own(server):
