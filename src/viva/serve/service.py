@@ -81,6 +81,14 @@ class Service:
         return self.adapters[model]
 
     def _ids(self, prompt: Any, tools: list[dict] | None, adapter: str, field: str) -> list[int]:
+        """What is read of a prompt. One of more characters than tokens for all the room could have is not looked at."""
+        room, longest = self.engine.room(adapter), self.engine.models[adapter].tokenizer.longest
+        if (count := _length(prompt)) > room * longest:
+            message = (
+                f"{field} must have at most {room * longest:,} characters, {longest} (the longest token's) for each of the"
+                f" {room} tokens that there is room for, but has {count:,}"
+            )
+            raise Trouble(400, message, field, "context_length_exceeded")
         return refusing(lambda: self.engine.ids(prompt, tools, adapter), field)
 
     def _asked(self, body: Drawn, ids: list[int], adapter: str, field: str) -> Asked:
@@ -225,6 +233,13 @@ def _form(asked: Mapping[str, Any]) -> str | None:
     """The field of a request that says which form its reply has: what else is wrong is found before."""
     fields = {"json_schema": "response_format", "regex": "regex", "choice": "choice"}
     return next((field for own, field in fields.items() if asked.get(own)), None)
+
+
+def _length(prompt: Any) -> int:
+    """Characters of a text, or of what messages say; ids have none."""
+    if isinstance(prompt, str):
+        return len(prompt)
+    return sum(len(message.get("content", "")) for message in prompt if isinstance(message, dict))
 
 
 def named(form: type[Forms], service: Service, body: Drawn, facts: dict) -> Forms:
