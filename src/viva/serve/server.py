@@ -15,8 +15,8 @@ TICK = 0.1  # seconds between looks at the clock, and at whether Ctrl-C was pres
 
 
 class Server(uvicorn.Server):
-    """Told to end (SIGTERM, Ctrl-C), it takes nothing on and says so, lets what is being written end for `grace` seconds,
-    tells the others, and listens no more.
+    """Told to end (SIGTERM, Ctrl-C), it takes nothing on and says so, lets what is being written end for `grace`
+    seconds, tells the others, and listens no more.
     """
 
     def __init__(self, app: FastAPI, service: Service, host: str = "127.0.0.1", port: int = 8000):

@@ -85,8 +85,8 @@ class Service:
         room, longest = self.engine.room(adapter), self.engine.models[adapter].tokenizer.longest
         if (count := _length(prompt)) > room * longest:
             message = (
-                f"{field} must have at most {room * longest:,} characters, {longest} (the longest token's) for each of the"
-                f" {room} tokens that there is room for, but has {count:,}"
+                f"{field} must have at most {room * longest:,} characters, {longest} (the longest token's) for each of"
+                f" the {room} tokens that there is room for, but has {count:,}"
             )
             raise Trouble(400, message, field, "context_length_exceeded")
         return refusing(lambda: self.engine.ids(prompt, tools, adapter), field)
