@@ -8,6 +8,7 @@ from viva.base import product
 from viva.base.elementwise import alike
 from viva.base.product import rowwise
 from viva.model.activation import ACTIVATIONS, FUNCTIONS
+from viva.model.ffn import moe
 
 pytestmark = pytest.mark.skipif(not product.exact(torch.ones(1)), reason="torch has no oneDNN here")
 
@@ -53,6 +54,17 @@ def test_a_number_has_its_own_bits(name, threads):
             torch.testing.assert_close(alone, FUNCTIONS[name](x.double()).float(), atol=1e-6, rtol=1e-6)
     finally:
         torch.set_num_threads(before)
+
+
+def test_a_gate_of_one_number_has_its_own_bits():
+    """That of Qwen2-MoE's shared expert, over as many tokens as are read at once."""
+    torch.manual_seed(0)
+    network = moe.Config(hidden=16, experts=4, chosen=2, shared=24).build(32).eval()
+    x = drawn(60, 32)
+    with rowwise(), torch.inference_mode():
+        alone = torch.cat([network(row[None]) for row in x])
+        for count in range(2, 61):
+            assert torch.equal(network(x[None, :count])[0], alone[:count])
 
 
 def test_outside_of_it_a_function_is_torch_s_own():

@@ -227,6 +227,9 @@ def test_a_form_is_compiled_once(monkeypatch):
         ({"json_schema": {"$ref": "http://x.y/z"}}, "Resource 'http://x.y/z' is not present"),
         ({"json_schema": {"type": "integer", "minimum": 5, "maximum": 3}}, "Unsatisfiable schema"),
         ({"json_schema": {"minimum": float("nan")}}, "json_schema must be"),
+        ({"json_schema": {"$ref": "#"}}, "json_schema must be .* could not be followed: no text has this form"),
+        ({"regex": r"[^\s\S]"}, "regex must be .* could not be followed: no text has this form"),
+        ({"regex": "(a{1000}){1000}"}, "regex must be .* could not be followed: .*too many expressions"),
     ],
 )
 def test_a_form_that_cannot_be_held_to_is_refused(form, expected):
@@ -234,6 +237,13 @@ def test_a_form_that_cannot_be_held_to_is_refused(form, expected):
     with pytest.raises(Refusal, match=expected):
         core.add([9], Asked(**form))
     assert core.idle
+
+
+def test_a_form_of_no_text_but_the_empty_one_is_held_to():
+    tokenizer = TOKENIZERS["byte_bpe"]
+    core = core_of("byte_bpe")
+    (told,) = ran(core, [([9], Asked(regex="()", stop_ids=(tokenizer.specials["<|endoftext|>"],)))])
+    assert (told.text, told.finish) == ("", "stop")
 
 
 @pytest.mark.parametrize(

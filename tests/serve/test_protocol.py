@@ -66,6 +66,7 @@ def test_the_form_of_an_error_is_openais(server):
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "belongs to type json_schema"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "Input should be 'text', 'json_object' or"),
         ({"regex": "("}, "regex", "regex must be one that replies can be held to, but found"),
+        ({"regex": r"[^\s\S]"}, "regex", "could not be followed: no text has this form"),
         ({"messages": []}, "messages", "at least 1 item"),
         ({"messages": [{"role": "robot", "content": "hi"}]}, "messages.0.role", "Input should be 'system'"),
         ({"messages": [{"role": "user", "content": 3}]}, "messages.0.content", "Input should be a valid"),

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 KEPT = 128  # forms that stay compiled
 # JSON may be set out in lines; without a bound a model that likes blanks would write nothing else
 JSON = {"whitespace_pattern": r"\n? {0,16}", "lenient": False}
+NOTHING = "no token of the vocabulary can go on with what the grammar asks for"
+PLAINLY = {"NoExtensionBias": "no text has this form"}  # llguidance's words for what it says by one
 
 
 class Vocabulary:
@@ -88,12 +90,17 @@ class Grammars:
             wrong, said = llguidance.LLMatcher.validate_grammar_with_warnings(source, tokens)
             if wrong or said:
                 raise _refusal(kind, said[0])
-            return llguidance.LLMatcher(tokens, source, log_level=0)
+            made = llguidance.LLMatcher(tokens, source, log_level=0)
+            try:
+                Grammar(made.deep_copy(), self.vocabulary).try_first()
+            except RuntimeError as error:
+                raise _refusal(kind, str(error)) from None
+            return made
 
         self._compiled = compiled
 
     def grammar(self, asked: Asked) -> "Grammar | None":
-        """That of one reply; refused: a form that cannot be compiled, with the reason."""
+        """That of one reply; refused: a form that cannot be compiled, or not be followed for one step, with the reason."""
         return asked.form and Grammar(self._compiled(*asked.form).deep_copy(), self.vocabulary)
 
 
@@ -115,18 +122,19 @@ class Grammar:
 
     def allowed(self, vocab: int, stops: frozenset[int]) -> np.ndarray:
         """[vocab]: whether a token can be next; those of `stops` where the text is complete, and nowhere else."""
-        told = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
-        self._require_sound()
-        every = np.unpackbits(told, bitorder="little").astype(bool)
-        found = np.zeros(vocab, bool)
-        found[: self._vocabulary.count] = every[: min(self._vocabulary.count, vocab)]
-        if not self._begun:
-            for number, other in self._vocabulary.first.items():
-                found[number] = other != self._vocabulary.eos_token_id and every[other]
+        found = self._next(vocab)
         found[list(stops)] = self.complete
         if not found.any():
-            raise RuntimeError("no token of the vocabulary can go on with what the grammar asks for")
+            raise RuntimeError(NOTHING)
         return found
+
+    def try_first(self) -> None:
+        """Go one step: what a form takes to be followed shows only then."""
+        found = self._next(self._vocabulary.count)
+        if found.any():
+            self.take(int(found.argmax()))
+        elif not self.complete:
+            raise RuntimeError(NOTHING)
 
     def take(self, token: int) -> None:
         """Go on by a token."""
@@ -138,13 +146,26 @@ class Grammar:
         """How many of the next tokens, from the first on, can follow."""
         return self._matcher.validate_tokens([self._number(tokens[0]), *tokens[1:]]) if tokens else 0
 
+    def _next(self, vocab: int) -> np.ndarray:
+        """[vocab]: whether a token goes on with the text."""
+        told = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
+        self._require_sound()
+        every = np.unpackbits(told, bitorder="little").astype(bool)
+        found = np.zeros(vocab, bool)
+        found[: self._vocabulary.count] = every[: min(self._vocabulary.count, vocab)]
+        if not self._begun:
+            for number, other in self._vocabulary.first.items():
+                found[number] = other != self._vocabulary.eos_token_id and every[other]
+        return found
+
     def _number(self, token: int) -> int:
         return token if self._begun else self._vocabulary.first.get(token, token)
 
     def _require_sound(self) -> None:
         """llguidance does not raise: a matcher that came to a bound of its work says so for ever."""
         if self._matcher.is_error():
-            raise RuntimeError(f"the grammar could not be followed: {_line(self._matcher.get_error())}")
+            said = _line(self._matcher.get_error())
+            raise RuntimeError(f"the grammar could not be followed: {PLAINLY.get(said, said)}")
 
 
 def _source(matcher: type, kind: str, text: str) -> str:

@@ -9,12 +9,15 @@ from pydantic import Field, model_validator
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
+from viva.base.elementwise import alike
 from viva.base.errors import Refusal
 from viva.model.activation import Activation
 from viva.model.ffn import glu
 from viva.model.layout import Layout
 from viva.model.linear.dense import Linear
 from viva.model.seats import seats
+
+GATE = alike(torch.sigmoid)  # one number a token: which end of a run it stands in follows from the other tokens
 
 
 class Config(BaseConfig):
@@ -71,7 +74,7 @@ class MoE(nn.Module):
             weights = weights / weights.sum(-1, keepdim=True)
         y = self._computed(x.flatten(0, -2), choices.flatten(0, -2))
         y = (weights.to(y.dtype).flatten(0, -2)[..., None] * y).sum(1).view(x.shape)
-        return y if self.shared is None else y + self.shared_gate(x).sigmoid() * self.shared(x)
+        return y if self.shared is None else y + GATE(self.shared_gate(x)) * self.shared(x)
 
     def _computed(self, x: Tensor, choices: Tensor) -> Tensor:
         """What each of its experts makes of each token: x [N, E], choices [N, k] -> [N, k, E]."""
