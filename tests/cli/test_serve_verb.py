@@ -29,6 +29,12 @@ def test_bounds_are_bounded(viva, tiny):
     assert code == 2 and "queue" in err and "greater than or equal to 0" in err
 
 
+@pytest.mark.parametrize("port", ["-1", "65536", "99999"])
+def test_a_port_has_sixteen_bits(viva, tiny, port):
+    code, _, err = viva("serve", tiny, "--port", port)
+    assert code == 2 and "--port" in err and ("<= 65535" in err or ">= 0" in err)
+
+
 def test_a_model_that_cannot_be_served_is_refused(viva, tiny_of, tiny):
     code, _, err = viva("serve", tiny_of(bert))
     assert code == 2 and "a model must have a decoder to generate text" in err

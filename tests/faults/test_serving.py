@@ -257,6 +257,32 @@ def test_bodies_that_are_none(server, model, body, param, message):
     still_serves(server, model)
 
 
+@pytest.mark.parametrize("route", ["chat/completions", "completions"])
+def test_a_text_that_cannot_fit_is_not_read(server, model, monkeypatch, route):
+    """7,000,000 characters, more than 1,024 tokens can have, each as long as the longest."""
+    monkeypatch.setattr(type(server.engine), "ids", lambda *told: pytest.fail("it was read"))
+    text = "w " * 3_500_000
+    said = {"messages": [{"role": "user", "content": text}]} if route.startswith("chat") else {"prompt": text}
+    answer = httpx2.post(f"{server.url}/v1/{route}", json={"model": "tiny", **said}, timeout=30)
+    error, field = answer.json()["error"], next(iter(said))
+    assert (answer.status_code, error["param"], error["code"]) == (400, field, "context_length_exceeded")
+    most = 1024 * max(map(len, model.tokenizer.core.get_vocab()))
+    assert f"{field} must have at most {most:,} characters" in error["message"]
+    assert error["message"].endswith("but has 7,000,000")
+
+
+def test_a_long_message_halts_nobody(tmp_path):
+    """Python stands still for less than half a second while 2,000,000 characters are read in a thread."""
+    loaded, longest = viva.load(tiny(tmp_path / "long", context=2**21)), 0.0
+    reading = threading.Thread(target=loaded.ids, args=([{"role": "user", "content": "w " * 1_000_000}],))
+    reading.start()
+    while reading.is_alive():
+        began = time.monotonic()
+        time.sleep(0.005)
+        longest = max(longest, time.monotonic() - began)
+    assert longest < 0.5
+
+
 def test_another_type_than_json(server):
     """A page of somebody else's can send text to a server on this machine without asking: it is no request."""
     answer = post(server, json.dumps({"model": "tiny", "messages": HI}).encode(), **{"Content-Type": "text/plain"})
@@ -360,6 +386,26 @@ def test_told_to_end_it_lets_end_what_is_written(model, stream):
         thread.join(10)
         running.thread.join(10)
     assert said == ["words " * 5] and not running.thread.is_alive()
+
+
+def test_told_to_end_it_says_so_as_long_as_something_is_written(model):
+    """Who comes meanwhile is answered 503 on a connection of its own; then nobody listens."""
+    with served(Scripted(model, tokens=4096)) as running:
+        running.engine.script, running.engine.pause = "words " * 10, 0.1
+        events = running.client().chat.completions.create(model="tiny", messages=HI, stream=True)
+        next(events)
+        running.server.should_exit = True
+        while not running.service.closed:
+            time.sleep(0.01)
+        ready = httpx2.get(f"{running.url}/ready")
+        assert (ready.status_code, ready.json()["error"]["message"]) == (503, "the server is shutting down")
+        assert ready.headers["retry-after"] == "5" and httpx2.get(f"{running.url}/health").status_code == 200
+        asked = post(running, json.dumps({"model": "tiny", "messages": HI}).encode())
+        assert (asked.status_code, asked.json()["error"]["code"]) == (503, "shutting_down")
+        assert len(list(events)) >= 5
+        running.thread.join(10)
+        with pytest.raises(httpx2.ConnectError):
+            httpx2.get(f"{running.url}/ready")
 
 
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])

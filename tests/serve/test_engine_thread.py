@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import threading
 import time
 import warnings
@@ -12,6 +13,7 @@ import viva
 from infer.serving import random_model, tiny
 from viva.base.errors import Notice, Refusal
 from viva.infer.engine.asked import Asked
+from viva.infer.engine.grammar import Grammars
 from viva.infer.engine.schedule import Limits
 from viva.model import folder
 from viva.model.arch import llama
@@ -238,3 +240,44 @@ def test_room_for_a_second_model_is_counted():
     one, other = tiny("llama"), tiny("llama", layers=3)
     alone, both = (memory.plan(one, Limits(), 100, have=2**30, beside=beside) for beside in (None, other))
     assert (alone.token, both.token) == (2 * 2 * 2 * 8 * 4, 5 * 2 * 2 * 8 * 4)
+
+
+def test_a_form_that_takes_long_halts_nobody(engine, monkeypatch):
+    """Others are written while it is compiled; one who leaves is not taken in, and a form that fails is told."""
+    compile, going, go = Grammars.grammar, threading.Event(), threading.Event()
+
+    def slow(grammars, asked):
+        going.set()
+        assert go.wait(20)
+        return compile(grammars, asked)
+
+    monkeypatch.setattr(Grammars, "grammar", slow)
+    ids = engine.ids("one")
+    told = [engine.submit(ids, Asked(regex=form), lambda delta: None) for form in ("[ab]{3}", "c", "(")]
+    assert going.wait(20) and told[1].cancel()
+    assert len(engine.generate(["one"], max_new_tokens=5, go_on=True)[0].tokens) == 5
+    assert not told[0].done()
+    go.set()
+    assert len(told[0].result(20)) == 1
+    with pytest.raises(Refusal, match="regex must be one that replies can be held to"):
+        told[2].result(20)
+    until(lambda: idle(engine))
+    [reply] = engine.generate(["one"], regex="[ab]{3}", max_new_tokens=9)
+    assert re.fullmatch("[ab]{3}", reply.text)
+
+
+def test_a_form_that_is_asked_for_as_the_engine_closes(loaded, monkeypatch):
+    """It is refused like all that comes too late, and so is the next."""
+    engine, going, go = viva.Engine(loaded, tokens=512), threading.Event(), threading.Event()
+    monkeypatch.setattr(engine.core, "compile", lambda asked: (going.set(), go.wait(20)))
+    told = engine.submit([1], Asked(regex="a"), lambda delta: None)
+    assert going.wait(20)
+    closing = threading.Thread(target=engine.close)
+    closing.start()
+    until(lambda: not engine.alive)
+    go.set()
+    closing.join(20)
+    with pytest.raises(Refusal, match="an engine must be open to be asked"):
+        told.result(20)
+    with pytest.raises(Refusal, match="an engine must be open to be asked"):
+        engine.submit([1], Asked(regex="a"), lambda delta: None)

@@ -11,10 +11,10 @@ from prometheus_client.parser import text_string_to_metric_families
 import viva
 from viva.base.errors import Refusal
 from viva.infer.engine.engine import Core
-from viva.serve import keys
+from viva.serve import keys, page
 from viva.serve.limits import Limits
 
-from .live import Scripted, served
+from .live import Scripted, served, tiny
 
 HI = [{"role": "user", "content": "hi"}]
 CALL = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "[1]"}}
@@ -81,6 +81,19 @@ def test_the_form_of_an_error_is_openais(server):
             "arguments of a call must be a JSON",
         ),
         ({"messages": [{**HI[0], "name": "Ann"}]}, "messages.0.name", "name is told of a tool alone"),
+        *(
+            ({"messages": [{"role": role, "content": "a", field: "b"}, *HI]}, f"messages.0.{field}", message)
+            for role, field, message in (
+                ("user", "tool_call_id", "tool_call_id is told of a tool alone"),
+                ("assistant", "tool_call_id", "tool_call_id is told of a tool alone"),
+                ("user", "reasoning_content", "reasoning_content is told of the assistant alone"),
+            )
+        ),
+        (
+            {"messages": [*HI, {"role": "assistant", "content": "a", "reasoning_content": "b"}, *HI]},
+            "messages.1.reasoning_content",
+            "reasoning_content has no place in this model's chat template: leave it out",
+        ),
         (
             {"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "x"}}]}]},
             "messages.0.content.0.image_url",
@@ -129,6 +142,19 @@ def test_parts_of_text_and_developers_are_what_they_mean(server, model):
     said = chat(server, messages=parts, temperature=0, max_tokens=9).json()["choices"][0]["message"]["content"]
     plain = [{"role": "system", "content": "brief"}, *HI]
     assert said == model.chat(plain, temperature=0, max_new_tokens=9)
+
+
+def test_reasoning_is_taken_where_the_template_has_a_place_for_it(tmp_path):
+    """It stands in what is read, as transformers' users of this template know it."""
+    loaded = viva.load(tiny(tmp_path / "thinks", "qwen3"))
+    call = {"id": "c1", "type": "function", "function": {"name": "add", "arguments": "{}"}}
+    thought = {"role": "assistant", "content": "", "reasoning_content": "words to learn", "tool_calls": [call]}
+    with served(Scripted(loaded, tokens=2048)) as running:
+        running.engine.script = "some"
+        answer = chat(running, messages=[*HI, thought, {"role": "tool", "content": "5", "tool_call_id": "c1"}])
+        assert answer.status_code == 200, answer.text
+        read = loaded.tokenizer.decode(running.engine.heard[0])
+    assert "<think>\nwords to learn\n</think>" in read
 
 
 def test_replies_have_the_form_that_was_asked_for(server):
@@ -183,6 +209,20 @@ def test_health_and_the_page_need_no_key(guarded):
     assert httpx2.get(f"{guarded.url}/ready").json() == {"status": "ready"}
     assert httpx2.get(guarded.url).status_code == 200
     assert httpx2.get(f"{guarded.url}/../app.py").status_code == 401
+
+
+@pytest.mark.parametrize(
+    "path", ["/%00", "/a%00.js", "/" + "a" * 300, "/words", "/words/", "/index.html/x", "/%2e%2e/app.py"]
+)
+def test_what_is_no_file_of_the_page_is_not_there(server, guarded, path):
+    """Whatever a file system would say of it."""
+    assert [httpx2.get(each.url + path).status_code for each in (server, guarded)] == [404, 401]
+
+
+def test_every_file_of_the_page_is_there(guarded):
+    told = {path.relative_to(page.WEB).as_posix() for path in page.WEB.rglob("*.*")}
+    assert {"index.html", "main.js", "words/zh.js", "vendor/marked.js"} <= told
+    assert {httpx2.get(f"{guarded.url}/{path}").status_code for path in told} == {200}
 
 
 def test_the_page_runs_no_script_but_its_own(server):

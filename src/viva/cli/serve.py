@@ -4,12 +4,13 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from viva.base import machine
 from viva.base.errors import Refusal
 from viva.serve.limits import Limits
 
+Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
 Bounds = Annotated[Limits, Parameter(name="*", negative="")]
 
 
@@ -17,7 +18,7 @@ def serve(
     model: str,
     *,
     host: str = "127.0.0.1",
-    port: int = 8000,
+    port: Port = 8000,
     name: str | None = None,
     adapter: list[str] | None = None,
     embed: str | None = None,

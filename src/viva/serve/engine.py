@@ -6,11 +6,11 @@ import threading
 import warnings
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import Tensor
 
@@ -33,6 +33,7 @@ from viva.serve.bar import Bar
 from viva.serve.reply import Gathered, Reply
 
 Put = Callable[[Delta], None]
+T = TypeVar("T")
 
 AHEAD = 2  # times as many requests as are worked on: none waits for the next to be read
 
@@ -78,6 +79,7 @@ class Engine:
         self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._puts: dict[int, Put] = {}
         self._open, self._opening = True, threading.Lock()
+        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="viva forms")
         self._thread = threading.Thread(target=self._loop, name="viva engine", daemon=True)
         self._thread.start()
 
@@ -118,37 +120,22 @@ class Engine:
         """Ask for replies to a prompt; their numbers come when the request is taken in, or the refusal of it. `put` is
         then called with each delta, from the engine's thread: it must not wait.
         """
-        told: Future[list[int]] = Future()
 
-        def take() -> None:
-            if not told.set_running_or_notify_cancel():
-                return  # whoever asked has left before
-            try:
-                numbers = self.core.add(ids, asked, adapter)
-            except Exception as error:
-                told.set_exception(error)
-                return
+        def take() -> list[int]:
+            numbers = self.core.add(ids, asked, adapter)
             self._puts |= dict.fromkeys(numbers, put)
-            told.set_result(numbers)
+            return numbers
 
-        self._send(take)
-        return told
+        return self._admitted(asked, take)
 
     def require(self, ids: list[int], asked: Asked, adapter: str = "") -> None:
         """Refuse what `submit` would refuse; nothing is asked for."""
-        told: Future[None] = Future()
 
-        def taken() -> None:
-            try:
-                for number in self.core.add(ids, asked, adapter):
-                    self.core.drop(number)
-            except Exception as error:
-                told.set_exception(error)
-            else:
-                told.set_result(None)
+        def take() -> None:
+            for number in self.core.add(ids, asked, adapter):
+                self.core.drop(number)
 
-        self._send(taken)
-        told.result()
+        self._admitted(asked, take).result()
 
     def cancel(self, numbers: Sequence[int]) -> None:
         """Nobody waits for these replies any more; their blocks are free before the next step."""
@@ -263,6 +250,7 @@ class Engine:
         if self.alive:
             self._inbox.put(None)
             self._thread.join()
+        self._compiler.shutdown()
         for weight in self._packed:
             product.unpack(weight)
 
@@ -282,6 +270,34 @@ class Engine:
         if adapter not in self.models:
             raise Refusal("an adapter must be one that is loaded", repr(adapter), f"use one of {sorted(self.models)}")
         return self.models[adapter]
+
+    def _admitted(self, asked: Asked, take: Callable[[], T]) -> "Future[T]":
+        """What `take` gives in the engine's thread. The form of a reply, if it has one, is compiled before, in a thread
+        of its own, so that no step waits for it.
+        """
+        told: Future[T] = Future()
+
+        def entered() -> None:
+            if not told.set_running_or_notify_cancel():
+                return  # whoever asked has left before
+            try:
+                told.set_result(take())
+            except Exception as error:
+                told.set_exception(error)
+
+        def compiled() -> None:
+            try:
+                self.core.compile(asked)
+                self._send(entered)
+            except Exception as error:
+                if told.set_running_or_notify_cancel():
+                    told.set_exception(error)
+
+        if asked.form is None or not self._open:
+            self._send(entered)
+        else:
+            self._compiler.submit(compiled)
+        return told
 
     def _send(self, command: Callable[[], None]) -> None:
         with self._opening:

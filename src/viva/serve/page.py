@@ -8,6 +8,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
 WEB = Path(__file__).parent / "web"
+FILES = frozenset("/" + path.relative_to(WEB).as_posix() for path in WEB.rglob("*") if path.is_file())
 POLICY = {
     "default-src": "'none'",
     "script-src": "'self'",
@@ -51,5 +52,4 @@ class Page(Mount):
 
 def is_page(path: str) -> bool:
     """Whether a path is the page's, which holds nothing that needs a key."""
-    found = (WEB / path.lstrip("/")).resolve()
-    return path == "/" or (found.is_relative_to(WEB) and found.is_file())
+    return path == "/" or path in FILES

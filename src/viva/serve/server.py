@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 
 import uvicorn
 from fastapi import FastAPI
@@ -10,15 +11,15 @@ from viva.serve import log
 from viva.serve.service import Service
 
 SPARE = 5.0  # seconds beyond the grace in which those who wait read that the server ends
+TICK = 0.1  # seconds between looks at the clock, and at whether Ctrl-C was pressed again
 
 
 class Server(uvicorn.Server):
-    """Told to end (SIGTERM, Ctrl-C), it takes nothing on, lets what is being written end for `grace` seconds, and tells
-    the others.
+    """Told to end (SIGTERM, Ctrl-C), it takes nothing on and says so, lets what is being written end for `grace`
+    seconds, tells the others, and listens no more.
     """
 
     def __init__(self, app: FastAPI, service: Service, host: str = "127.0.0.1", port: int = 8000):
-        grace = service.limits.grace
         super().__init__(
             uvicorn.Config(
                 app,
@@ -27,10 +28,10 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
-                timeout_graceful_shutdown=int(grace + SPARE) + 1,
+                timeout_graceful_shutdown=int(SPARE),
             )
         )
-        self.service, self.grace = service, grace
+        self.service, self.grace = service, service.limits.grace
 
     @property
     def port(self) -> int:
@@ -45,9 +46,19 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self.service.closed = True
         log.write({"event": "ending", "jobs": len(self.service.jobs), "grace": self.grace})
-        ending = asyncio.get_running_loop().call_later(self.grace, self.service.end)
         try:
+            if not await self._answered(self.grace):
+                self.service.end()
+                await self._answered(SPARE)
             await super().shutdown(sockets)
         finally:
-            ending.cancel()
             await asyncio.to_thread(self.service.engine.close)
+
+    async def _answered(self, seconds: float) -> bool:
+        """Whether what is being answered now is, within so many seconds. Meanwhile who comes is told that the server
+        ends: a port that is closed would say the same as a server that has crashed.
+        """
+        asked, until = set(self.server_state.tasks), time.monotonic() + seconds
+        while asked and time.monotonic() < until and not self.force_exit:
+            _, asked = await asyncio.wait(asked, timeout=TICK)
+        return not asked

@@ -10,7 +10,7 @@ from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Delta
-from viva.serve import chat, completion, stream
+from viva.serve import chat, completion, prompt, stream
 from viva.serve.channel import Channel
 from viva.serve.engine import Engine
 from viva.serve.errors import Trouble, closing, refused, refusing
@@ -62,7 +62,7 @@ class Service:
         try:
             own = self.engine.models[adapter].tokenizer
             form = None if tools is None else refusing(lambda: calls.form(own), "tools")
-            read = [await asyncio.to_thread(self._ids, prompt, tools, adapter, field) for prompt in prompts]
+            read = [await asyncio.to_thread(prompt.read, self.engine, each, tools, adapter, field) for each in prompts]
             asked = [self._asked(body, ids, adapter, field) for ids in read]
             for ids, each in zip(read, asked, strict=True):
                 await job.ask(ids, each, adapter, form, field)
@@ -79,9 +79,6 @@ class Service:
             known = ", ".join(sorted(self.adapters))
             raise Trouble(404, f"model must be one of {known}, but is {model!a}", "model", "model_not_found")
         return self.adapters[model]
-
-    def _ids(self, prompt: Any, tools: list[dict] | None, adapter: str, field: str) -> list[int]:
-        return refusing(lambda: self.engine.ids(prompt, tools, adapter), field)
 
     def _asked(self, body: Drawn, ids: list[int], adapter: str, field: str) -> Asked:
         """What the engine is asked for; the bound of a reply is what was asked or, where nothing was, what fits."""

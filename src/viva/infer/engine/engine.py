@@ -96,6 +96,13 @@ class Core:
             raise Refusal("an engine must know its tokens as text to hold replies to a form", "no tokenizer", fix)
         return Grammars(self.tokenizer)
 
+    def compile(self, asked: Asked) -> None:
+        """Have the form of a reply ready before its request is added, in another thread than the one that steps: it may
+        take seconds. Refused: a form that replies cannot be held to.
+        """
+        if asked.form is not None:
+            self._grammars.grammar(asked)
+
     def add(self, prompt: list[int], asked: Asked, model: str = "", stops: frozenset[int] | None = None) -> list[int]:
         """Take a request in; the numbers of its `n` replies. Refused: what can never be served."""
         if model not in self.models:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from llguidance import LLMatcher
 
 KEPT = 128  # forms that stay compiled
+FUEL = 500_000  # of llguidance, for all that is built of one form: a second or two, and some thousands of values
 # JSON may be set out in lines; without a bound a model that likes blanks would write nothing else
 JSON = {"whitespace_pattern": r"\n? {0,16}", "lenient": False}
 NOTHING = "no token of the vocabulary can go on with what the grammar asks for"
@@ -84,13 +85,15 @@ class Grammars:
         self.vocabulary = Vocabulary(tokenizer)
         tokens = llguidance.LLTokenizer(self.vocabulary, slices=[])
 
+        limits = llguidance.LLParserLimits(initial_lexer_fuel=FUEL)
+
         @lru_cache(KEPT)
         def compiled(kind: str, text: str) -> "LLMatcher":
             source = _source(llguidance.LLMatcher, kind, text)
-            wrong, said = llguidance.LLMatcher.validate_grammar_with_warnings(source, tokens)
+            wrong, said = llguidance.LLMatcher.validate_grammar_with_warnings(source, tokens, limits=limits)
             if wrong or said:
                 raise _refusal(kind, said[0])
-            made = llguidance.LLMatcher(tokens, source, log_level=0)
+            made = llguidance.LLMatcher(tokens, source, log_level=0, limits=limits)
             try:
                 Grammar(made.deep_copy(), self.vocabulary).try_first()
             except RuntimeError as error:

@@ -10,6 +10,8 @@ from viva.base.errors import Refusal
 from viva.serve.schema.common import MOST, Absent, Answer, Asked, Drawn, Finish, Off, Sparse, Usage
 
 ROLES = {"developer": "system"}  # OpenAI's newer name of the same
+OF_ONE = {"name": "tool", "tool_call_id": "tool", "reasoning_content": "assistant"}  # fields that one role alone has
+SPEAKERS = {"tool": "a tool", "assistant": "the assistant"}
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -41,7 +43,7 @@ class Message(Asked):
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[Part] | None = None
     tool_calls: list[AskedCall] | None = Field(None, max_length=128)
-    tool_call_id: Name | None = None
+    tool_call_id: Name | None = Field(None, description="of a message of a tool alone: the call that it answers")
     name: Name | None = Field(None, description="of the tool whose result it is; of others no template tells it")
     reasoning_content: str | None = None
     refusal: Absent = None
@@ -51,8 +53,10 @@ class Message(Asked):
 
     @model_validator(mode="after")
     def _told(self) -> Self:
-        if self.name is not None and self.role != "tool":
-            raise PydanticCustomError("together", "name is told of a tool alone", {"param": "name"})
+        for field, role in OF_ONE.items():
+            if getattr(self, field) is not None and self.role != role:
+                message = "{param} is told of {role} alone"
+                raise PydanticCustomError("together", message, {"param": field, "role": SPEAKERS[role]})
         return self
 
     def plain(self) -> dict[str, Any]:

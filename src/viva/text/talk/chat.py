@@ -16,7 +16,7 @@ from viva.text.tokens.marks import unshield
 from viva.text.tokens.template import DEFAULT_TEMPLATE
 from viva.text.tokens.tokenizer import Tokenizer
 
-__all__ = ["DEFAULT_TEMPLATE", "ROLES", "Learned", "Rendered", "draft", "opened", "render", "tail"]
+__all__ = ["DEFAULT_TEMPLATE", "ROLES", "Learned", "Rendered", "draft", "has_reasoning", "opened", "render", "tail"]
 
 REASONING = ("reasoning_content", "thinking", "reasoning")  # names of one thing; templates read the first
 
@@ -64,6 +64,14 @@ def draft(
     say_changed(talk.veil.lifted(talk.whole), messages)
     stops = [word for word, number in tokenizer.specials.items() if number in tokenizer.stops]
     return Draft(*talk.veil.marked(*spans(talk.whole, talk.beginning, messages, learned.of(messages), stops)))
+
+
+def has_reasoning(tokenizer: Tokenizer) -> bool:
+    """Whether the template writes `reasoning_content` of an assistant's turn that ends a conversation."""
+    source, thought = tokenizer.template_for(None), "a thought of its own"
+    said = _as_templates_see({"role": "assistant", "content": "b", "reasoning_content": thought})
+    talk = [{"role": "user", "content": "a"}, said]
+    return source is not None and thought in template.render(source, tokenizer.words, talk, False, None)
 
 
 def tail(tokenizer: Tokenizer) -> tuple[int, ...]:

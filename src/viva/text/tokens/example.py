@@ -52,8 +52,8 @@ def encode(tokenizer: Tokenizer, drafts: list[Draft]) -> list[Example]:
 
 
 def _mask(found: Encoding, draft: Draft) -> list[bool]:
-    if draft.spans == [(0, len(draft.text))]:
-        return [True] * len(found.ids)  # the offsets of a long document take longer than its encoding
+    if draft.spans in ([], [(0, len(draft.text))]):  # none, or all: the offsets take longer than the encoding
+        return [bool(draft.spans)] * len(found.ids)
     return mask(found.offsets, draft.spans)
 
 

@@ -157,6 +157,11 @@ class Tokenizer:
         return max(max(self.core.get_added_tokens_decoder(), default=-1) + 1, self.core.get_vocab_size(False))
 
     @cached_property
+    def longest(self) -> int:
+        """How many characters of the vocabulary's file its longest token has, which are at least those of its text."""
+        return max(map(len, self.core.get_vocab()))
+
+    @cached_property
     def specials(self) -> dict[str, int]:
         """Special token -> id, in the order of the ids."""
         added = sorted(self.core.get_added_tokens_decoder().items())
