@@ -1,16 +1,59 @@
 """What `viva serve` refuses before it listens."""
 
 import builtins
+import errno
+import os
+import socket
 
 import pytest
 
+from viva import api
 from viva.model.arch import bert
+from viva.serve import listen
 
 
 def test_an_open_door_must_be_meant(viva, tiny):
     code, _, err = viva("serve", tiny, "--host", "0.0.0.0")
     assert code == 2 and "a server that others reach must have keys, but found --host 0.0.0.0 and none" in err
     assert "give --api-key-file FILE, or --insecure if everyone who reaches the port may use the model" in err
+
+
+@pytest.fixture
+def unloaded(monkeypatch):
+    """Nothing is loaded."""
+    monkeypatch.setattr(api, "load", lambda *told: pytest.fail("a model was loaded"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_that_is_taken_is_refused_before_a_model_is_loaded(viva, unloaded, host):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, _, err = viva("serve", "tiny", "--host", host, "--port", port)
+    said = f"--host {host} and --port {port} must be free to listen at, but found {os.strerror(errno.EADDRINUSE)}"
+    assert code == 2 and f"{said}. To fix it, end what listens there, or give another --port; 0 takes a free" in err
+
+
+@pytest.mark.parametrize(("host", "said"), [
+    ("no.such.host.invalid", "a host must have an address, but found none of 'no.such.host.invalid' ("),
+    ("a" * 64 + ".example", "a host must have an address, but found none of"),
+    ("192.0.2.1", f"--host 192.0.2.1 and --port 8000 must be free to listen at, but found "
+                  f"{os.strerror(errno.EADDRNOTAVAIL)}. To fix it, give an address of this machine, such as 127.0.0.1"),
+])  # fmt: skip
+def test_a_host_that_is_not_this_machine_is_refused_before_a_model_is_loaded(viva, unloaded, host, said):
+    code, _, err = viva("serve", "tiny", "--host", host, "--insecure")
+    assert code == 2 and said in err
+
+
+def test_all_addresses_of_a_host_share_a_free_port(monkeypatch):
+    """127.0.0.1 and 127.0.0.2 stand for the two that localhost may have; one that this machine has not is left out."""
+    known = [(socket.AF_INET, address) for address in ("127.0.0.1", "192.0.2.1", "127.0.0.2", "127.0.0.1")]
+    found = [(family, socket.SOCK_STREAM, 6, "", (address, 0)) for family, address in known]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *told, **more: found)
+    made = listen.bound("localhost", 0)
+    (first, port), (second, same) = (each.getsockname() for each in made)
+    for each in made:
+        each.close()
+    assert (first, second) == ("127.0.0.1", "127.0.0.2") and port == same > 0
 
 
 @pytest.mark.parametrize("told", ["brief", "=folder", "brief="])

@@ -77,7 +77,7 @@ def serve(
         raise Refusal("serving must have its web framework", f"no package {error.name}", fix) from None
     machine.keep_few_kernels()
     from viva import api
-    from viva.serve import app, keys
+    from viva.serve import app, keys, listen
     from viva.serve.embedding import Embedder
     from viva.serve.engine import Engine
     from viva.serve.server import Server
@@ -88,13 +88,14 @@ def serve(
         raise Refusal("an adapter must have another name than the model", repr(called), "give --name, or rename it")
     known = () if api_key_file is None else keys.read(api_key_file)
     keys.require_guarded(host, known, insecure)
+    sockets = listen.bound(host, port)
     embedder = None if embed is None else Embedder(api.load(embed), _last(embed), limits)
     guesses = draft if draft in (None, "ngram") else {"kind": "model", "model": draft}
     engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens, draft=guesses)
     print(f"viva: {engine.plan}", file=sys.stderr)
     service = Service(engine, called, limits, log_prompts)
     made = app.make(service, embedder, known, allow_origin or ())
-    Server(made, service, host, port).run()
+    Server(made, service, host, port).run(sockets)
 
 
 def _last(path: str) -> str:
