@@ -8,6 +8,7 @@ import socket
 import pytest
 
 from viva import api
+from viva.cli import serve
 from viva.model.arch import bert
 from viva.serve import listen
 
@@ -62,9 +63,28 @@ def test_adapters_have_names(viva, tiny, told):
     assert code == 2 and "an adapter must be given as NAME=FOLDER, each name once" in err
 
 
-def test_adapters_are_others_than_the_model(viva, tiny):
-    code, _, err = viva("serve", tiny, "--name", "brief", "--adapter", "brief=folder")
-    assert code == 2 and "an adapter must have another name than the model, but found 'brief'" in err
+@pytest.mark.parametrize("told", [
+    ["--name", "brief", "--adapter", "brief=folder"],
+    ["--name", "brief", "--embed", "brief"],
+    ["--embed", "brief=emb", "--adapter", "brief=folder"],
+])  # fmt: skip
+def test_each_model_has_a_name_of_its_own(viva, tiny, unloaded, told):
+    code, _, err = viva("serve", tiny, *told)
+    assert code == 2 and "each model must have a name of its own, but found two called 'brief'. To fix it, give" in err
+
+
+@pytest.mark.parametrize("told", ["=emb", "vectors="])
+def test_a_model_for_embeddings_has_a_folder_and_may_have_a_name(viva, tiny, unloaded, told):
+    code, _, err = viva("serve", tiny, "--embed", told)
+    assert code == 2 and f"must be given as FOLDER or NAME=FOLDER, but found '{told}'" in err
+
+
+def test_a_model_for_embeddings_is_called_as_told(tmp_path, monkeypatch):
+    """A folder that is there is a folder, whatever its name has."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b").mkdir()
+    assert serve._embedder("a=b") == ("a=b", "a=b") and serve._embedder("x/y") == ("x/y", "x/y")
+    assert serve._embedder("v=a=b") == ("v", "a=b")
 
 
 def test_bounds_are_bounded(viva, tiny):
@@ -75,7 +95,7 @@ def test_bounds_are_bounded(viva, tiny):
 def test_a_model_that_cannot_be_served_is_refused(viva, tiny_of, tiny):
     code, _, err = viva("serve", tiny_of(bert))
     assert code == 2 and "a model must have a decoder to generate text" in err
-    code, _, err = viva("serve", tiny, "--embed", tiny)
+    code, _, err = viva("serve", tiny, "--embed", f"vectors={tiny}")
     assert code == 2 and "a model must have the head embed to give vectors" in err
 
 
