@@ -1,10 +1,16 @@
 """What `viva serve` refuses before it listens."""
 
 import builtins
+import errno
+import os
+import socket
 
 import pytest
 
+from viva import api
+from viva.cli import serve
 from viva.model.arch import bert
+from viva.serve import listen
 
 
 def test_an_open_door_must_be_meant(viva, tiny):
@@ -13,15 +19,72 @@ def test_an_open_door_must_be_meant(viva, tiny):
     assert "give --api-key-file FILE, or --insecure if everyone who reaches the port may use the model" in err
 
 
+@pytest.fixture
+def unloaded(monkeypatch):
+    """Nothing is loaded."""
+    monkeypatch.setattr(api, "load", lambda *told: pytest.fail("a model was loaded"))
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
+def test_a_port_that_is_taken_is_refused_before_a_model_is_loaded(viva, unloaded, host):
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        code, _, err = viva("serve", "tiny", "--host", host, "--port", port)
+    said = f"--host {host} and --port {port} must be free to listen at, but found {os.strerror(errno.EADDRINUSE)}"
+    assert code == 2 and f"{said}. To fix it, end what listens there, or give another --port; 0 takes a free" in err
+
+
+@pytest.mark.parametrize(("host", "said"), [
+    ("no.such.host.invalid", "a host must have an address, but found none of 'no.such.host.invalid' ("),
+    ("a" * 64 + ".example", "a host must have an address, but found none of"),
+    ("192.0.2.1", f"--host 192.0.2.1 and --port 8000 must be free to listen at, but found "
+                  f"{os.strerror(errno.EADDRNOTAVAIL)}. To fix it, give an address of this machine, such as 127.0.0.1"),
+])  # fmt: skip
+def test_a_host_that_is_not_this_machine_is_refused_before_a_model_is_loaded(viva, unloaded, host, said):
+    code, _, err = viva("serve", "tiny", "--host", host, "--insecure")
+    assert code == 2 and said in err
+
+
+def test_all_addresses_of_a_host_share_a_free_port(monkeypatch):
+    """127.0.0.1 and 127.0.0.2 stand for the two that localhost may have; one that this machine has not is left out."""
+    known = [(socket.AF_INET, address) for address in ("127.0.0.1", "192.0.2.1", "127.0.0.2", "127.0.0.1")]
+    found = [(family, socket.SOCK_STREAM, 6, "", (address, 0)) for family, address in known]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *told, **more: found)
+    made = listen.bound("localhost", 0)
+    (first, port), (second, same) = (each.getsockname() for each in made)
+    for each in made:
+        each.close()
+    assert (first, second) == ("127.0.0.1", "127.0.0.2") and port == same > 0
+
+
 @pytest.mark.parametrize("told", ["brief", "=folder", "brief="])
 def test_adapters_have_names(viva, tiny, told):
     code, _, err = viva("serve", tiny, "--adapter", told)
     assert code == 2 and "an adapter must be given as NAME=FOLDER, each name once" in err
 
 
-def test_adapters_are_others_than_the_model(viva, tiny):
-    code, _, err = viva("serve", tiny, "--name", "brief", "--adapter", "brief=folder")
-    assert code == 2 and "an adapter must have another name than the model, but found 'brief'" in err
+@pytest.mark.parametrize("told", [
+    ["--name", "brief", "--adapter", "brief=folder"],
+    ["--name", "brief", "--embed", "brief"],
+    ["--embed", "brief=emb", "--adapter", "brief=folder"],
+])  # fmt: skip
+def test_each_model_has_a_name_of_its_own(viva, tiny, unloaded, told):
+    code, _, err = viva("serve", tiny, *told)
+    assert code == 2 and "each model must have a name of its own, but found two called 'brief'. To fix it, give" in err
+
+
+@pytest.mark.parametrize("told", ["=emb", "vectors="])
+def test_a_model_for_embeddings_has_a_folder_and_may_have_a_name(viva, tiny, unloaded, told):
+    code, _, err = viva("serve", tiny, "--embed", told)
+    assert code == 2 and f"must be given as FOLDER or NAME=FOLDER, but found '{told}'" in err
+
+
+def test_a_model_for_embeddings_is_called_as_told(tmp_path, monkeypatch):
+    """A folder that is there is a folder, whatever its name has."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a=b").mkdir()
+    assert serve._embedder("a=b") == ("a=b", "a=b") and serve._embedder("x/y") == ("x/y", "x/y")
+    assert serve._embedder("v=a=b") == ("v", "a=b")
 
 
 def test_bounds_are_bounded(viva, tiny):
@@ -38,7 +101,7 @@ def test_a_port_has_sixteen_bits(viva, tiny, port):
 def test_a_model_that_cannot_be_served_is_refused(viva, tiny_of, tiny):
     code, _, err = viva("serve", tiny_of(bert))
     assert code == 2 and "a model must have a decoder to generate text" in err
-    code, _, err = viva("serve", tiny, "--embed", tiny)
+    code, _, err = viva("serve", tiny, "--embed", f"vectors={tiny}")
     assert code == 2 and "a model must have the head embed to give vectors" in err
 
 

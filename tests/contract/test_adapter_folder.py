@@ -1,6 +1,8 @@
 """An adapter as a small folder: written, read onto its base, refused by any other, and merged."""
 
 import json
+import re
+import shutil
 
 import pytest
 import torch
@@ -145,6 +147,22 @@ def test_tensors_that_do_not_fit_are_refused(base, tmp_path, change, message):
     (path / "viva.json").write_text(json.dumps({**said, "files": {}}))
     with pytest.raises(Refusal, match=message):
         viva.load(base, adapter=path)
+
+
+@pytest.mark.parametrize("load", [
+    lambda base, path: viva.load(base, adapter=path),
+    lambda base, path: adapter.load(path, base),
+], ids=["viva", "adapter"])  # fmt: skip
+def test_what_is_no_adapter_is_refused(base, tmp_path, load):
+    """A model, a model of others without viva.json, and a folder of anything."""
+    theirs, other = tmp_path / "theirs", tmp_path / "other"
+    shutil.copytree(base, theirs)
+    (theirs / folder.MANIFEST).unlink()
+    other.mkdir()
+    told = {base: "a whole model", theirs: "a whole model", other: "neither adapter.safetensors nor PEFT's adapter_con"}
+    for path, found in told.items():
+        with pytest.raises(Refusal, match=re.escape(f"{path} must be an adapter, but found {found}")):
+            load(base, path)
 
 
 def test_an_adapter_is_no_base(base, tmp_path):

@@ -235,6 +235,27 @@ def test_who_asks_as_it_ends_is_told_too(loaded):
     assert (told[0].finish, told[0].error) == ("error", "the engine was closed")
 
 
+@pytest.mark.parametrize(("tokens", "said"), [
+    (96, "no requests of the whole context of 512 tokens, or no requests of half of it; the longest one may have 96"),
+    (256, "no requests of the whole context of 512 tokens, or 1 request of half of it; the longest one may have 256"),
+    (512, "1 request of the whole context of 512 tokens, or 2 requests of half of it; the longest one may have 512"),
+    (512_000, "1,000 requests of the whole context of 512 tokens, or 2,000 requests of half of it; the longest one may "
+              "have 512"),
+])  # fmt: skip
+def test_the_plan_says_how_many_fit(tokens, said):
+    assert str(memory.Plan(0, 0, 1, 2**30, tokens, 16, 512, False)).endswith(f"GiB; that is {said}")
+
+
+def test_the_plan_is_in_whole_blocks(loaded):
+    """Requests of 100 tokens take 7 blocks of 16 each, of 50 4: 27 blocks hold 3 of one, 6 of the other."""
+    said = str(memory.Plan(0, 0, 1, 2**30, 27 * 16, 16, 100, False))
+    assert "3 requests of the whole context of 100 tokens, or 6 requests of half of it" in said
+    with viva.Engine(loaded, tokens=100) as engine:
+        assert engine.plan.tokens == engine.room() == 96 and "the longest one may have 96" in str(engine.plan)
+    with pytest.raises(Refusal, match="tokens must be a block at least, but found 15"):
+        viva.Engine(loaded, tokens=15)
+
+
 def test_room_for_a_second_model_is_counted():
     """Keys and values of a token: 2 layers of 2 heads of 8 numbers, twice, of 4 bytes each; 3 layers of the other."""
     one, other = tiny("llama"), tiny("llama", layers=3)

@@ -299,6 +299,40 @@ def test_the_log_tells_all_but_what_was_said(model, capsys):
         assert line["request"]["messages"][0]["content"] == "a secret" and line["replies"] == ["words"]
 
 
+QUOTED = "my PIN is 4711"
+
+
+@pytest.mark.parametrize(("told", "param"), [
+    ({"messages": [{"role": "assistant", "tool_calls": [
+        {"id": "1", "type": "function", "function": {"name": "pay", "arguments": f'"{QUOTED}"'}}]}]}, "messages"),
+    ({QUOTED: 1}, "body"),
+    ({"logit_bias": {QUOTED: 1}}, "logit_bias"),
+    ({"regex": f"({QUOTED}"}, "regex"),
+    ({"logprobs": False, "top_logprobs": 2}, "top_logprobs"),
+])  # fmt: skip
+def test_the_log_quotes_no_request_in_an_error(model, capsys, told, param):
+    """The code and a field of ours are told; the sentence only where prompts are."""
+    asked = {"model": "tiny", "messages": HI, **told}
+    for show in (False, True):
+        with served(Scripted(model, tokens=4096), show=show) as running:
+            answer = httpx2.post(f"{running.url}/v1/chat/completions", json=asked)
+        shown = capsys.readouterr().out
+        line = next(json.loads(line) for line in shown.splitlines() if "/v1/chat" in line)
+        assert (line["status"], line["code"], line["param"]) == (400, "invalid_request_error", param)
+        assert line.get("error") == (answer.json()["error"]["message"] if show else None)
+        assert show or "4711" not in shown
+
+
+def test_the_log_names_what_broke_without_its_words(model, capsys):
+    with served(Scripted(model, tokens=4096)) as running:
+        running.engine.finish, running.engine.error = "error", f"KeyError: '{QUOTED}'"
+        answer = chat(running)
+    shown = capsys.readouterr().out
+    line = next(json.loads(line) for line in shown.splitlines() if "/v1/chat" in line)
+    assert answer.status_code == 500 and QUOTED in answer.json()["error"]["message"] and QUOTED not in shown
+    assert (line["status"], line["code"], line["failed"]) == (500, "engine_error", "KeyError")
+
+
 def numbers(server):
     page = httpx2.get(f"{server.url}/metrics")
     assert page.headers["content-type"].startswith("text/plain; version=0.0.4")

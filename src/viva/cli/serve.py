@@ -51,7 +51,7 @@ def serve(
     adapter
         NAME=FOLDER of an adapter, which requests ask for by NAME as their model; may be repeated
     embed
-        a model with the head embed, for /v1/embeddings
+        FOLDER, or NAME=FOLDER, of a model with the head embed, for /v1/embeddings; its name else is FOLDER's last part
     dtype
         float32, bfloat16 or float16; left out, what the file has, or float32 where that is faster
     rows
@@ -78,28 +78,46 @@ def serve(
         raise Refusal("serving must have its web framework", f"no package {error.name}", fix) from None
     machine.keep_few_kernels()
     from viva import api
-    from viva.serve import app, keys
+    from viva.serve import app, keys, listen
     from viva.serve.embedding import Embedder
     from viva.serve.engine import Engine
     from viva.serve.server import Server
     from viva.serve.service import Service
 
     adapters, called = _adapters(adapter or []), name or _last(model)
-    if called in adapters:
-        raise Refusal("an adapter must have another name than the model", repr(called), "give --name, or rename it")
+    vectors, encoder = (None, None) if embed is None else _embedder(embed)
+    _require_apart([called, *adapters, *([] if vectors is None else [vectors])])
     known = () if api_key_file is None else keys.read(api_key_file)
     keys.require_guarded(host, known, insecure)
-    embedder = None if embed is None else Embedder(api.load(embed), _last(embed), limits)
+    sockets = listen.bound(host, port)
+    embedder = None if encoder is None else Embedder(api.load(encoder), vectors, limits)
     guesses = draft if draft in (None, "ngram") else {"kind": "model", "model": draft}
     engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens, draft=guesses)
     print(f"viva: {engine.plan}", file=sys.stderr)
     service = Service(engine, called, limits, log_prompts)
     made = app.make(service, embedder, known, allow_origin or ())
-    Server(made, service, host, port).run()
+    Server(made, service, host, port).run(sockets)
 
 
 def _last(path: str) -> str:
     return Path(path).resolve().name if Path(path).exists() else path
+
+
+def _embedder(told: str) -> tuple[str, str]:
+    """Name and folder; a folder may have a = in its own name."""
+    name, equals, folder = told.partition("=")
+    if not equals or Path(told).exists():
+        return _last(told), told
+    if not name or not folder:
+        raise Refusal("a model for embeddings must be given as FOLDER or NAME=FOLDER", repr(told), "write vectors=emb")
+    return name, folder
+
+
+def _require_apart(names: list[str]) -> None:
+    """Refuse two models of one name: a request could mean either."""
+    if twice := sorted({name for name in names if names.count(name) > 1}):
+        fix = "give --name, --adapter NAME=FOLDER or --embed NAME=FOLDER with another"
+        raise Refusal("each model must have a name of its own", f"two called {twice[0]!r}", fix)
 
 
 def _adapters(told: list[str]) -> dict[str, str]:

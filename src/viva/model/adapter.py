@@ -88,6 +88,16 @@ def holds_one(path: str | Path) -> bool:
     return (Path(path) / FILE).is_file() or peft.holds_one(Path(path))
 
 
+def require_one(path: Path) -> None:
+    """Refuse a folder that is that of no adapter."""
+    if holds_one(path):
+        return
+    whole, fix = (path / "config.json").is_file(), "give a folder that tuning with an adapter made, of viva's or PEFT's"
+    if whole:
+        raise Refusal(f"{path} must be an adapter", "a whole model", f"give it as the model itself, or {fix}")
+    raise Refusal(f"{path} must be an adapter", f"neither {FILE} nor PEFT's adapter_config.json", fix)
+
+
 def fault(path: Path) -> str | None:
     """Why a folder is neither a valid checkpoint nor a valid adapter of ours, or None if it is one of them."""
     return folder.changed(path) if (path / FILE).is_file() else folder.fault(path)
@@ -105,6 +115,7 @@ def read(path: str | Path) -> Adapter:
 
 def load(path: str | Path, base: str | Path, dtype: torch.dtype | None = None) -> tuple[Loaded, Adapter]:
     """The model in the folder `base` with the adapter in the folder `path`; refused as by `onto`."""
+    require_one(Path(path))
     ours = {} if peft.holds_one(Path(path)) else {"kept_as": read(path).config.kept_as}
     return onto(folder.load(base, dtype, **ours), Path(base), Path(path))
 
@@ -132,9 +143,10 @@ def whole(path: Path, located: Callable[[str], Path], dtype: torch.dtype | None 
 def onto(base: Loaded, where: Path, path: Path) -> tuple[Loaded, Adapter]:
     """The base, read from the folder `where`, with the adapter in the folder `path`. They share the base's weights.
 
-    Refused: a file that changed since it was written, an adapter of another base or of other tokens, a tensor missing
-    or left over.
+    Refused: a folder that holds no adapter, a file that changed since it was written, an adapter of another base or of
+    other tokens, a tensor missing or left over.
     """
+    require_one(path)
     read_one = _peft if peft.holds_one(path) else _ours
     adapter, stored, said = read_one(base, where, path)
     tokenizer = folder.own_tokenizer(path, said.get("tokenizer")) or base.tokenizer

@@ -38,7 +38,7 @@ def make(
         app.add_middleware(Keys, keys=keys, is_open=lambda path: path in OPEN or page.is_page(path))
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=[*origins], allow_methods=["*"], allow_headers=["*"])
-    app.add_middleware(Log, metrics=service.metrics)
+    app.add_middleware(Log, metrics=service.metrics, show=service.show)
     return app
 
 

@@ -70,7 +70,7 @@ class Engine:
             self.models[name] = self.model.with_adapter(folder)
         limits = Limits(rows, step, chunk)
         drafter = _drafter(draft, self.model)
-        self.plan = memory.plan(self.model.model, limits, tokens, beside=drafter and drafter.model)
+        self.plan = memory.plan(self.model.model, limits, tokens, beside=drafter and drafter.model, block=block)
         models = {name: loaded.model for name, loaded in self.models.items()}
         machine.keep_freed_memory()
         self._packed = self._pack() if self.plan.packed else []

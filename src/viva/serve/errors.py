@@ -23,7 +23,9 @@ T = TypeVar("T")
 
 
 class Trouble(Exception):
-    """Why a request is not answered; `status` is HTTP's, `param` the field that is at fault."""
+    """Why a request is not answered; `status` is HTTP's, `param` the field that is at fault, `field` what the log tells
+    of it: the name of a field of ours, where `param` may have words of the client's.
+    """
 
     def __init__(
         self,
@@ -32,10 +34,12 @@ class Trouble(Exception):
         param: str | None = None,
         code: str | None = None,
         retry_after: int | None = None,
+        field: str | None = None,
     ):
         super().__init__(message)
         kind = TYPES.get(status, "server_error" if status >= 500 else "invalid_request_error")
         self.status, self.fault = status, Fault(message=message, type=kind, param=param, code=code)
+        self.field = field or param
         self.headers = {} if retry_after is None else {"Retry-After": str(retry_after)}
 
     @property
@@ -46,6 +50,8 @@ class Trouble(Exception):
     def note(self, facts: dict[str, Any]) -> None:
         """Let the log, and the metrics, know of it."""
         facts |= {"error": str(self), "code": self.fault.code or self.fault.type}
+        if self.field is not None:
+            facts["param"] = self.field
 
     def response(self, scope: Scope) -> Response:
         """The answer to the request of this scope."""
@@ -85,7 +91,7 @@ def invalid(error: RequestValidationError) -> Trouble:
     message = first["msg"].removeprefix("Value error, ")
     where = f"{param}: " if param else ""
     more = f" ({len(faults) - 1} more)" if len(faults) > 1 else ""
-    return Trouble(400, f"{where}{message}{more}", param)
+    return Trouble(400, f"{where}{message}{more}", param, field=_field(first))
 
 
 def _param(fault: dict[str, Any]) -> str | None:
@@ -98,6 +104,11 @@ def _param(fault: dict[str, Any]) -> str | None:
     elif "param" in context:
         path.append(context["param"])
     return ".".join(ascii(part).strip("'") for part in path) or None
+
+
+def _field(fault: dict[str, Any]) -> str:
+    """The part of that path which is never the client's: what lies deeper may be keys of theirs, and so may the key."""
+    return fault["loc"][1] if len(fault["loc"]) > 1 else fault.get("ctx", {}).get("param", "body")
 
 
 def install(app: FastAPI) -> None:

@@ -20,10 +20,12 @@ def write(facts: dict[str, Any], to: TextIO | None = None) -> None:
 
 
 class Log:
-    """ASGI middleware: logs and counts each request when its answer ends, and names it in X-Request-Id."""
+    """ASGI middleware: logs and counts each request when its answer ends, and names it in X-Request-Id. The sentence of
+    an error, which may quote the request, is told with `show` alone.
+    """
 
-    def __init__(self, app: ASGIApp, metrics: Metrics, to: TextIO | None = None):
-        self.app, self.metrics, self.to = app, metrics, to
+    def __init__(self, app: ASGIApp, metrics: Metrics, show: bool = False, to: TextIO | None = None):
+        self.app, self.metrics, self.show, self.to = app, metrics, show, to
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -50,4 +52,5 @@ class Log:
                 self.metrics.refusals.labels(status, facts.get("code", "other")).inc()
             seconds = round(time.monotonic() - began, 4)
             told = {"method": scope["method"], "path": scope["path"], "status": status, "seconds": seconds}
-            write({**told, **facts}, self.to)
+            known = {name: fact for name, fact in facts.items() if self.show or name != "error"}
+            write({**told, **known}, self.to)

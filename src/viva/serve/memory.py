@@ -1,5 +1,6 @@
 """What serving a model takes, against what there is."""
 
+import math
 from dataclasses import dataclass
 
 from viva.base import machine
@@ -14,7 +15,8 @@ SHARE = 0.8  # of the memory that is free: the rest is for what is not counted
 @dataclass(frozen=True)
 class Plan:
     """Bytes: `weights`, `activations` of the largest step, `token` for the keys and values of one, `have`; and the
-    `tokens` that fit beside each other. `packed`: there is room for weights as they are multiplied the fastest.
+    `tokens` that fit beside each other, in whole blocks of `block`. `packed`: there is room for weights as they are
+    multiplied the fastest.
     """
 
     weights: int
@@ -22,6 +24,7 @@ class Plan:
     token: int
     have: int
     tokens: int
+    block: int
     context: int
     packed: bool
 
@@ -29,13 +32,21 @@ class Plan:
         """One line: need against have, and the largest batches that fit."""
         gib = lambda n: f"{n / 2**30:.2f}"  # noqa: E731
         need = self.weights + self.activations + self.token * self.tokens
-        full, half = max(1, self.tokens // self.context), max(1, 2 * self.tokens // self.context)
+        full, half = (self._beside(length) for length in (self.context, math.ceil(self.context / 2)))
         return (
             f"memory: weights {gib(self.weights)} + activations {gib(self.activations)} + {self.token:,} bytes a token"
-            f" x {self.tokens:,} tokens = {gib(need)} of {gib(self.have)} GiB; that is {full:,} requests of the whole"
-            f" context of {self.context:,} tokens, {half:,} of half of it, or one of"
+            f" x {self.tokens:,} tokens = {gib(need)} of {gib(self.have)} GiB; that is {_requests(full)} of the"
+            f" whole context of {self.context:,} tokens, or {_requests(half)} of half of it; the longest one may have"
             f" {min(self.context, self.tokens):,}"
         )
+
+    def _beside(self, length: int) -> int:
+        """How many requests of so many tokens have room at a time."""
+        return self.tokens // self.block // math.ceil(length / self.block)
+
+
+def _requests(count: int) -> str:
+    return "1 request" if count == 1 else f"{count:,} requests" if count else "no requests"
 
 
 def plan(
@@ -44,12 +55,15 @@ def plan(
     tokens: int | None = None,
     have: int | None = None,
     beside: Transformer | None = None,
+    block: int = 16,
 ) -> Plan:
-    """How many `tokens` fit, or whether those told do; weights count as they lie in memory already.
+    """How many `tokens` fit, or whether those told do, in blocks; weights count as they lie in memory already.
 
     At most as many as `limits.rows` requests of the whole context can use. A model `beside` keeps as many tokens.
-    Refused: where not even one request of a few tokens fits, or fewer than were told.
+    Refused: where not even one block fits or is told, or fewer fit than were told.
     """
+    if tokens is not None and tokens < block:
+        raise Refusal("tokens must be a block at least", tokens, f"give room for {block} or more, or leave it out")
     spec, weight = model.spec, model.embedding.weight
     token = sum(_kept(each) for each in (model, beside) if each is not None)
     weights = held = sum(p.numel() * p.element_size() for p in {id(p): p for p in model.parameters()}.values())
@@ -59,14 +73,15 @@ def plan(
     packed = exact(weight) and weights < room // 2
     room -= weights if packed else 0
     weights *= 1 + packed
-    most = min(room // token, limits.rows * spec.context)
+    most = min(room // token, limits.rows * math.ceil(spec.context / block) * block)
     if tokens is not None and tokens > room // token:
         found = f"room for {max(0, room // token):,}, with {free / 2**30:.2f} GiB free"
         raise Refusal(f"{tokens:,} tokens must fit memory beside the weights", found, "serve fewer at a time")
-    if most < 16:
+    if most < block:
         found = f"{free / 2**30:.2f} GiB free, of which a step takes {activations / 2**30:.2f}"
         raise Refusal("there must be memory for keys and values beside the weights", found, "take a smaller model")
-    return Plan(weights, activations, token, free + held, tokens or most, spec.context, packed)
+    whole = (tokens or most) // block * block
+    return Plan(weights, activations, token, free + held, whole, block, spec.context, packed)
 
 
 def _kept(model: Transformer) -> int:

@@ -137,6 +137,7 @@ class Job:
         try:
             async for delta in self.channel:
                 if delta.finish == "error":
+                    self.facts["failed"] = (delta.error or "").partition(":")[0]  # its class: the rest may quote
                     raise Trouble(500, f"the model failed on this request: {delta.error}", code="engine_error")
                 self._measure(delta)
                 piece = self.replies[delta.number].take(delta)
