@@ -50,6 +50,9 @@ def plan(
     At most as many as `limits.rows` requests of the whole context can use. A model `beside` keeps as many tokens.
     Refused: where not even one request of a few tokens fits, or fewer than were told.
     """
+    if tokens is not None and tokens < 1:
+        found, fix = f"{tokens} tokens", "give more, or leave it out for what memory holds"
+        raise Refusal("there must be room for the keys and values of a token", found, fix)
     spec, weight = model.spec, model.embedding.weight
     token = sum(_kept(each) for each in (model, beside) if each is not None)
     weights = held = sum(p.numel() * p.element_size() for p in {id(p): p for p in model.parameters()}.values())

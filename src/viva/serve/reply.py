@@ -9,8 +9,8 @@ from viva.infer.engine.pick import Picked
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole reply: its text, its tokens as they were drawn, and why it ended; `error` says why one failed, `full` what
-    had no room for more, where fewer were written than were asked for.
+    """A whole reply: its text, its tokens as they were drawn, and why it ended; `error` says why one failed, and `full`
+    what had no room for more, where fewer were written than were asked for.
     """
 
     text: str
