@@ -111,9 +111,7 @@ def test_replies_that_have_no_room_are_told(loaded):
 
 
 def test_a_stream_is_of_one_reply(engine):
-    with pytest.raises(
-        Refusal, match="a stream must be of one reply, but found n=2"
-    ):
+    with pytest.raises(Refusal, match="a stream must be of one reply, but found n=2"):
         list(engine.stream("one", n=2, **WARM))
 
 
