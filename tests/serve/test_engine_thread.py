@@ -1,8 +1,10 @@
 """viva.Engine: callers from threads and from asyncio, those that leave, those that break, and the end."""
 
 import asyncio
+import gc
 import json
 import re
+import sys
 import threading
 import time
 import warnings
@@ -108,6 +110,35 @@ def test_replies_that_have_no_room_are_told(loaded):
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             engine.generate(["one"], **{**short, "max_new_tokens": len(reply.tokens)})
+
+
+def test_a_stream_is_of_one_reply(engine):
+    with pytest.raises(Refusal, match="a stream must be of one reply, but found n=2"):
+        list(engine.stream("one", n=2, **WARM))
+
+
+def test_no_stop_string_ends_a_reply_before_its_least_length(engine):
+    """What the first tokens write is text, whatever stands in it; the one that makes up the least length may end it."""
+    asked = {"logit_bias": {engine.ids("a")[-1]: 100}, "temperature": 0, "max_new_tokens": 9, "stop": ["aa"]}
+    for least, text in ((0, ""), (1, ""), (2, "a"), (4, "aaa"), (9, "a" * 9)):
+        (reply,) = engine.generate(["one"], min_new_tokens=least, **asked)
+        assert (reply.text, reply.finish) == (text, "length" if least == 9 else "stop")
+        assert len(reply.tokens) == min(9, max(least + 1, 2))
+
+
+@pytest.mark.parametrize(
+    ("told", "expected"),
+    [
+        ({"block": 0}, "a block must have room for a token, but found 0"),
+        ({"block": -8}, "a block must have room for a token, but found -8"),
+        ({"tokens": 0}, "tokens must be a block at least, but found 0"),
+        ({"tokens": -5}, "tokens must be a block at least, but found -5"),
+        ({"tokens": 8, "block": 16}, "a cache must have a block of a token beside the first, but found 1 blocks of 16"),
+    ],
+)
+def test_no_room_is_refused(told, expected, loaded):
+    with pytest.raises(Refusal, match=expected):
+        viva.Engine(loaded, **told)
 
 
 def test_a_form_is_held_to(engine):
@@ -219,6 +250,21 @@ def test_the_end_is_told_to_whoever_waits(loaded):
     engine.close()  # twice is as good as once
     with pytest.raises(Refusal, match="an engine must be open to be asked, but found one that is closed"):
         engine.generate(["more"])
+
+
+def test_a_stream_may_be_left_behind_the_end(loaded, monkeypatch):
+    """Also one that nobody closes: it raises nothing into the collector of garbage."""
+    troubles = []
+    monkeypatch.setattr(sys, "unraisablehook", troubles.append)
+    engine = viva.Engine(loaded, tokens=1024, block=8)
+    streams = [engine.stream("on and on", max_new_tokens=200, go_on=True) for _ in range(2)]
+    for stream in streams:
+        next(stream)
+    engine.close()
+    streams.pop().close()
+    del stream, streams
+    gc.collect()
+    assert not troubles
 
 
 def test_who_asks_as_it_ends_is_told_too(loaded):

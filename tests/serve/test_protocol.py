@@ -169,6 +169,11 @@ def test_replies_have_the_form_that_was_asked_for(server):
     for choice in answer["choices"]:
         assert choice["finish_reason"] == "stop"
         jsonschema.validate(json.loads(choice["message"]["content"]), schema)
+    digits = {str(server.engine.ids("7")[-1]): 100}
+    for schema, begins in (({}, "7"), ({"type": "object"}, "{")):  # {} allows any JSON, a number too
+        form = {"type": "json_schema", "json_schema": {"name": "any", "schema": schema}}
+        answer = chat(server, response_format=form, logit_bias=digits, max_tokens=9, temperature=0).json()
+        assert answer["choices"][0]["message"]["content"].startswith(begins)
     told = post(server, "completions", model="tiny", prompt="some", regex="[ab]{3}", max_tokens=9).json()
     assert re.fullmatch("[ab]{3}", told["choices"][0]["text"])
     told = post(server, "completions", model="tiny", prompt="some", choice=["yes", "no"], max_tokens=9).json()

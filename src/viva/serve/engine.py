@@ -63,6 +63,8 @@ class Engine:
         draft: Config | dict[str, Any] | str | None = None,
         threads: int | None = None,
     ):
+        if block < 1:
+            raise Refusal("a block must have room for a token", block, "give it a larger number")
         self.model = model if isinstance(model, LanguageModel) else api.load(model)
         require_served(self.model.model)
         self.models = {"": self.model}
@@ -138,17 +140,22 @@ class Engine:
         self._admitted(asked, take).result()
 
     def cancel(self, numbers: Sequence[int]) -> None:
-        """Nobody waits for these replies any more; their blocks are free before the next step."""
+        """Nobody waits for these replies any more; their blocks are free before the next step. An engine that was
+        closed has none.
+        """
 
         def forget() -> None:
             for number in numbers:
                 self.core.drop(number)
                 self._puts.pop(number, None)
 
-        self._send(forget)
+        with suppress(Refusal):  # closed already
+            self._send(forget)
 
     def deltas(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[Delta]:
-        """The steps of one reply as they come. An iterator that is closed before its end takes the request back."""
+        """The steps of a reply as they come, or of `n` replies, which their numbers tell apart. An iterator that is
+        closed before its end takes the request back.
+        """
         chosen = parse(Asked, asked, name="asked")
         come: queue.SimpleQueue[Delta] = queue.SimpleQueue()
         numbers = self.submit(self.ids(prompt, adapter=adapter), chosen, come.put, adapter).result()
@@ -163,7 +170,10 @@ class Engine:
                 self.cancel(sorted(open_))
 
     def stream(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[str]:
-        """The text of one reply in pieces of whole characters."""
+        """The text of one reply in pieces of whole characters; refused: several, which would be one text."""
+        if (n := parse(Asked, asked, name="asked").n) > 1:
+            fix = "call generate, or deltas, whose numbers tell replies apart"
+            raise Refusal("a stream must be of one reply", f"n={n}", fix)
         for delta in self.deltas(prompt, adapter, **asked):
             _require_whole(delta.number, delta.error)
             if delta.text:
@@ -220,8 +230,7 @@ class Engine:
                 if gathered.take(delta):
                     yield gathered.place, gathered.replies
         finally:
-            with suppress(Refusal):  # closed already
-                self.cancel(sorted(open_))
+            self.cancel(sorted(open_))
             for *_, future in taken:
                 future.add_done_callback(self._cancel_taken)
 
@@ -263,7 +272,7 @@ class Engine:
 
     def _cancel_taken(self, taken: "Future[list[int]]") -> None:
         """Take back what was asked for, now that its numbers are known, if it was taken in."""
-        if not taken.cancelled() and taken.exception() is None and self.alive:
+        if not taken.cancelled() and taken.exception() is None:
             self.cancel(taken.result())
 
     def _loaded(self, adapter: str) -> LanguageModel:

@@ -20,6 +20,9 @@ class Asked(Sampling):
     likeliest tokens are told with their log-probabilities at each place, the drawn one always; None tells nothing.
     These are the model's own, before any filter.
 
+    Before `min_new_tokens` no id and no stop string ends a reply: such an id is not drawn, and a stop string is looked
+    for only in what the last of these tokens and those behind it write; what stands before is a part of the text.
+
     `json_schema`, `regex` or `choice` says what form the reply has (`grammar.py`); an id that ends it is drawn only
     where it has that form, and a reply that no more can follow ends. One that is cut, by its length or a stop string,
     may lack its end.

@@ -34,8 +34,10 @@ class Writer:
     def __init__(self, tokenizer: Tokenizer | None, stop: tuple[str, ...]):
         self.stream, self.guard = tokenizer and tokenizer.stream(), Guard(stop)
 
-    def push(self, token: int) -> str:
-        return self.guard.push(self.stream.push(token)) if self.stream else ""
+    def push(self, token: int, guarded: bool = True) -> str:
+        """The text that is certain by a token; what is not `guarded` is written whatever stop string is in it."""
+        text = self.stream.push(token) if self.stream else ""
+        return self.guard.push(text) if guarded else text
 
     def end(self) -> str:
         if self.stream is None or self.guard.hit:
@@ -61,7 +63,8 @@ class Going:
         """The text that is certain by a token, and whether the reply ends with it."""
         if token in self.drawing.stops:
             return "", True
-        text, grammar = self.writer.push(token), self.drawing.grammar
+        early = len(self.request.tokens) < self.drawing.asked.min_new_tokens
+        text, grammar = self.writer.push(token, guarded=not early), self.drawing.grammar
         if grammar is not None:
             grammar.take(token)
         return text, self.writer.guard.hit or (grammar is not None and grammar.over)

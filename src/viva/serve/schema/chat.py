@@ -134,7 +134,8 @@ class Format(Asked):
         """The JSON schema that the reply must match, if any."""
         if self.type == "text":
             return None
-        return (self.json_schema and self.json_schema.json_schema) or {"type": "object"}
+        told = self.json_schema and self.json_schema.json_schema
+        return {"type": "object"} if told is None else told
 
 
 class Request(Drawn):
