@@ -213,9 +213,13 @@ class LanguageModel:
         Texts longer than the model reads are refused or, with `truncate`, cut, which a Notice says. They lie end to end
         in one row, so none is padded to another's length.
         """
-        require_head(self.model, "embed")
-        found = [*read_together(self.model, self._framed(self._plain(texts), truncate))]
+        found = [*self.vectors(texts, truncate)]
         return torch.cat(found) if found else self.model.embedding.weight.new_empty(0, self.model.head.width)
+
+    def vectors(self, texts: list[str], truncate: bool = False) -> Iterator[Tensor]:
+        """As `embed`, some texts at a time, [n, E]: who asks for no more has no more read."""
+        require_head(self.model, "embed")
+        return read_together(self.model, self._framed(self._plain(texts), truncate))
 
     def classify(self, texts: list[str], pair: list[str] | None = None) -> list[Prediction]:
         """The class of each text with its probability, by a model with the head `classify`.

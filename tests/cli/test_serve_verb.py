@@ -98,6 +98,17 @@ def test_a_port_has_sixteen_bits(viva, tiny, port):
     assert code == 2 and "--port" in err and ("<= 65535" in err or ">= 0" in err)
 
 
+def test_what_was_chosen_is_said(viva, tiny, monkeypatch):
+    """Memory, number format and threads, before it listens."""
+    monkeypatch.setattr("viva.serve.server.Server.run", lambda server: server.service.engine.close())
+    code, _, err = viva("serve", tiny, "--threads", "1", "--tokens", "512")
+    assert code == 0, err
+    memory, chosen = err.splitlines()[-2:]
+    assert memory.startswith("viva: memory: weights ") and chosen.startswith("viva: float32, 1 thread: ")
+    code, _, err = viva("serve", tiny, "--threads", "0")
+    assert code == 2 and "--threads" in err and ">= 1" in err
+
+
 def test_a_model_that_cannot_be_served_is_refused(viva, tiny_of, tiny):
     code, _, err = viva("serve", tiny_of(bert))
     assert code == 2 and "a model must have a decoder to generate text" in err

@@ -537,6 +537,19 @@ def test_storage_that_is_full_or_damaged_is_said(visit, host):
     expect(page.get_by_role("alert").last).to_contain_text("This browser keeps no more")
 
 
+@pytest.mark.parametrize("bad", [None, {"role": "user"}, {"role": "user", "content": 3}, {"role": "x", "content": "a"}])
+def test_a_conversation_of_damaged_messages_is_left_as_it_is(visit, bad):
+    """The others are there, and the page goes on."""
+    page = visit()
+    good = {"id": "good", "changed": 1, "system": "", "messages": [{"role": "user", "content": "fine"}]}
+    for talk in (good, {**good, "id": "bad", "messages": [good["messages"][0], bad]}):
+        page.evaluate("talk => localStorage.setItem('viva.talk.' + talk.id, JSON.stringify(talk))", talk)
+    page.reload()
+    expect(page.get_by_role("alert")).to_contain_text("cannot be read, and are left as they are: 1.")
+    expect(page.locator("#model option")).to_have_text("tiny")
+    expect(page.locator("#talks")).to_contain_text("fine")
+
+
 def test_events_are_read_however_they_are_cut(modules):
     """By the standard's rules, whatever bytes a read brings (of a stream in UTF-8, cut anywhere)."""
     read = """async ([bytes, size]) => {

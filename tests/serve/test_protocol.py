@@ -2,16 +2,19 @@
 
 import json
 import re
+import time
 
 import httpx2
 import jsonschema
 import pytest
+import torch
 from prometheus_client.parser import text_string_to_metric_families
 
 import viva
 from viva.base.errors import Refusal
 from viva.infer.engine.engine import Core
 from viva.serve import keys, page
+from viva.serve.embedding import Embedder
 from viva.serve.limits import Limits
 
 from .live import Scripted, served, tiny
@@ -129,6 +132,36 @@ def test_a_wrong_field_of_a_text_is_named(server, told, param, message):
     answer = post(server, "completions", **{"model": "tiny", "prompt": "some", **told})
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param), answer.text
     assert message in answer.json()["error"]["message"]
+
+
+def test_of_too_many_replies_the_field_that_asks_for_them_is_named(server):
+    most = server.service.places.most
+    for told, param in (({"prompt": ["a"] * 2000}, "prompt"), ({"prompt": ["a"] * 3, "n": 128}, "n")):
+        error = post(server, "completions", **{"model": "tiny", **told}).json()["error"]
+        count = len(told["prompt"]) * told.get("n", 1)
+        assert error["param"] == param
+        assert error["message"] == f"{param}: one request may have {most} replies here, but asks for {count}"
+
+
+def test_vectors_that_take_too_long(model, encoder, monkeypatch):
+    """Of texts that are not read yet none is read any more."""
+    read, limits = [], Limits(timeout=0.3)
+
+    def slowly(model, texts):
+        for _ in texts:
+            time.sleep(0.1)
+            read.append(1)
+            yield torch.zeros(1, 8)
+
+    embedder = Embedder(encoder, "vectors", limits)
+    monkeypatch.setattr(type(encoder), "vectors", slowly)
+    with served(Scripted(model, tokens=1024), limits, embedder=embedder) as running:
+        answer = post(running, "embeddings", model="vectors", input=["some words"] * 50)
+        error = answer.json()["error"]
+        assert (answer.status_code, error["message"]) == (504, "a request must be answered within 0.3 s here")
+        assert error["code"] == "timeout" and not embedder.places.taken
+        time.sleep(0.4)
+    assert 0 < len(read) < 10
 
 
 def test_what_is_not_set_may_be_null(server):

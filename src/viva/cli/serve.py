@@ -11,6 +11,7 @@ from viva.base.errors import Refusal
 from viva.serve.limits import Limits
 
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
+Count = Annotated[int, Parameter(validator=validators.Number(gte=1))]
 Bounds = Annotated[Limits, Parameter(name="*", negative="")]
 
 
@@ -26,6 +27,7 @@ def serve(
     rows: int = 64,
     tokens: int | None = None,
     draft: str | None = None,
+    threads: Count | None = None,
     api_key_file: Path | None = None,
     insecure: bool = False,
     allow_origin: list[str] | None = None,
@@ -60,6 +62,8 @@ def serve(
         room for keys and values of so many tokens; left out, what memory holds
     draft
         who guesses tokens ahead: ngram, or a smaller model with the same tokens; replies stay the same
+    threads
+        compute with so many; left out, as OMP_NUM_THREADS says or as is measured to be the fastest
     api_key_file
         a file of keys, one a line; every request needs one, but for /health, /ready and the files of the page
     insecure
@@ -92,8 +96,9 @@ def serve(
     sockets = listen.bound(host, port)
     embedder = None if encoder is None else Embedder(api.load(encoder), vectors, limits)
     guesses = draft if draft in (None, "ngram") else {"kind": "model", "model": draft}
-    engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens, draft=guesses)
-    print(f"viva: {engine.plan}", file=sys.stderr)
+    engine = Engine(api.load(model, dtype), adapters, rows=rows, tokens=tokens, draft=guesses, threads=threads)
+    for note in engine.notes():
+        print(f"viva: {note}", file=sys.stderr)
     service = Service(engine, called, limits, log_prompts)
     made = app.make(service, embedder, known, allow_origin or ())
     Server(made, service, host, port).run(sockets)

@@ -2,14 +2,17 @@
 
 import asyncio
 import base64
+import threading
 import time
+from itertools import takewhile
 
+import torch
 from torch import Tensor
 
 from viva.api import LanguageModel
 from viva.base.errors import Refusal
 from viva.infer.use import require_head
-from viva.serve.errors import Trouble, refused
+from viva.serve.errors import Trouble, late, refused
 from viva.serve.limits import Limits
 from viva.serve.places import Places
 from viva.serve.schema import embedding as schema
@@ -22,7 +25,7 @@ class Embedder:
 
     def __init__(self, model: LanguageModel, name: str, limits: Limits):
         require_head(model.model, "embed")
-        self.model, self.name = model, name
+        self.model, self.name, self.timeout = model, name, limits.timeout
         self.places = Places(1, limits.queue)
         self._turn = asyncio.Lock()
 
@@ -34,22 +37,27 @@ class Embedder:
         if len(body.texts) > MOST:
             raise Trouble(400, f"input must have at most {MOST} texts, but has {len(body.texts)}", "input")
         self.places.take(1)
-        began = time.monotonic()
+        began, gone = time.monotonic(), threading.Event()
         try:
-            async with self._turn:
-                vectors, tokens = await asyncio.to_thread(self._read, body.texts)
+            async with asyncio.timeout(self.timeout), self._turn:
+                vectors, tokens = await asyncio.to_thread(self._read, body.texts, gone)
         except Refusal as refusal:
             raise refused(refusal, "input") from None
+        except TimeoutError:
+            raise late(self.timeout) from None
         finally:
+            gone.set()
             self.places.leave(1, time.monotonic() - began)
         written = _base64 if body.encoding_format == "base64" else Tensor.tolist
         data = [schema.Embedding(index=i, embedding=written(vector)) for i, vector in enumerate(vectors)]
         usage = schema.Usage(prompt_tokens=tokens, total_tokens=tokens)
         return schema.Response(data=data, model=self.name, usage=usage)
 
-    def _read(self, texts: list[str]) -> tuple[Tensor, int]:
+    def _read(self, texts: list[str], gone: threading.Event) -> tuple[Tensor, int]:
+        """The vectors, and how many tokens were read; no further than until nobody waits any more."""
         tokens = sum(len(encoding.ids) for encoding in self.model.tokenizer.encode_framed(texts))
-        return self.model.embed(texts).float().cpu(), tokens
+        found = [*takewhile(lambda some: not gone.is_set(), self.model.vectors(texts))]
+        return torch.cat(found).float().cpu(), tokens
 
 
 def _base64(vector: Tensor) -> str:

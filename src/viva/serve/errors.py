@@ -64,6 +64,11 @@ def closing() -> Trouble:
     return Trouble(503, "the server is shutting down", code="shutting_down", retry_after=5)
 
 
+def late(limit: float) -> Trouble:
+    """What is told to those whose answer takes too long; `limit` in seconds."""
+    return Trouble(504, f"a request must be answered within {limit:g} s here", code="timeout")
+
+
 def refusing(made: Callable[[], T], param: str | None) -> T:
     """What `made` gives; where it refuses, the client is told so, and the field."""
     try:

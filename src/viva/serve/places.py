@@ -15,10 +15,10 @@ class Places:
         self.taken = 0
         self._seconds = 1.0  # that a reply takes, the last ones counting most
 
-    def take(self, count: int) -> None:
-        """Places for the replies to a request."""
+    def take(self, count: int, field: str = "n") -> None:
+        """Places for the replies to a request; `field` asks for the most of them."""
         if count > self.most:
-            raise Trouble(400, f"n: one request may have {self.most} replies here, but asks for {count}", "n")
+            raise Trouble(400, f"{field}: one request may have {self.most} replies here, but asks for {count}", field)
         if self.taken + count > self.most:
             ahead = self.taken + count - self.rows
             wait = min(LONGEST_WAIT, max(1, math.ceil(self._seconds * ahead / self.rows)))

@@ -13,7 +13,7 @@ from viva.infer.engine.engine import Delta
 from viva.serve import chat, completion, prompt, stream
 from viva.serve.channel import Channel
 from viva.serve.engine import Engine
-from viva.serve.errors import Trouble, closing, refused, refusing
+from viva.serve.errors import Trouble, closing, late, refused, refusing
 from viva.serve.limits import Limits
 from viva.serve.metrics import Metrics
 from viva.serve.places import Places
@@ -58,7 +58,9 @@ class Service:
         """Take a request on; `field` is the one that holds its prompts. Refused: what cannot be served, in whole."""
         self.require_open()
         adapter = self._adapter(body.model)
-        job = Job(self, body, (body.n or 1) * len(prompts), facts)
+        replies = body.n or 1
+        self.places.take(replies * len(prompts), field if len(prompts) > replies else "n")
+        job = Job(self, body, replies * len(prompts), facts)
         try:
             own = self.engine.models[adapter].tokenizer
             form = None if tools is None else refusing(lambda: calls.form(own), "tools")
@@ -104,7 +106,6 @@ class Job:
     """A request that is being answered: its replies, the places they take, and when what came."""
 
     def __init__(self, service: Service, body: Drawn, replies: int, facts: dict):
-        service.places.take(replies)
         self.service, self.body, self.facts = service, body, facts
         self.channel = Channel(service.engine, service.limits.behind)
         self.began, self.first, self.places = time.monotonic(), None, replies
@@ -215,8 +216,7 @@ class Job:
         metrics.written.inc()
 
     def _late(self) -> None:
-        limit = self.service.limits.timeout
-        self.channel.end(Trouble(504, f"a request must be answered within {limit:g} s here", code="timeout"))
+        self.channel.end(late(self.service.limits.timeout))
 
 
 def _form(asked: Mapping[str, Any]) -> str | None:

@@ -61,5 +61,10 @@ export function download(talks, called) {
 }
 
 function isTalk(talk) {
-  return typeof talk?.id === "string" && typeof talk.system === "string" && Array.isArray(talk.messages);
+  const isWhole = typeof talk?.id === "string" && typeof talk.system === "string" && Array.isArray(talk.messages);
+  return isWhole && talk.messages.every(isMessage);
+}
+
+function isMessage(message) {
+  return ["user", "assistant"].includes(message?.role) && typeof message.content === "string";
 }
