@@ -12,6 +12,7 @@ import viva
 from viva.base.errors import Refusal
 from viva.infer.engine.engine import Core
 from viva.serve import keys
+from viva.serve.embedding import Embedder
 from viva.serve.limits import Limits
 
 from .live import Scripted, served
@@ -256,6 +257,19 @@ def test_the_log_tells_all_but_what_was_said(model, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for line in [line for line in lines if "request" in line]:
         assert line["request"]["messages"][0]["content"] == "a secret" and line["replies"] == ["words"]
+
+
+def test_the_log_tells_of_vectors_as_of_replies(model, encoder, capsys):
+    asked = {"model": "vectors", "input": ["a secret", "some words"], "user": "ann"}
+    read = sum(len(encoding.ids) for encoding in encoder.tokenizer.encode_framed(asked["input"]))
+    for show in (False, True):
+        embedder = Embedder(encoder, "vectors", Limits())
+        with served(Scripted(model, tokens=4096), embedder=embedder, show=show) as running:
+            post(running, "embeddings", **asked).raise_for_status()
+        shown = capsys.readouterr().out
+        line = next(json.loads(line) for line in shown.splitlines() if "/v1/embeddings" in line)
+        assert (line["status"], line["model"], line["user"], line["prompt_tokens"]) == (200, "vectors", "ann", read)
+        assert line.get("request") == (asked if show else None) and ("secret" in shown) == show
 
 
 QUOTED = "my PIN is 4711"
