@@ -208,6 +208,8 @@ def test_keys_are_read_one_a_line(tmp_path):
     path = tmp_path / "keys.txt"
     path.write_text(f"# of Ann\n{KEY}\n\n  another of the keys \n", encoding="utf-8")
     assert keys.read(path) == (KEY.encode(), b"another of the keys")
+    path.write_text(f"{KEY}\nanother of the keys", encoding="utf-8-sig")  # with a mark, as some editors write
+    assert keys.read(path) == (KEY.encode(), b"another of the keys")
     path.write_text("short\n", encoding="utf-8")
     with pytest.raises(Refusal, match="a key must have 16 characters or more, but found fewer in key 1"):
         keys.read(path)
