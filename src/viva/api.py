@@ -82,6 +82,11 @@ class LanguageModel:
         """How many tokens it reads at most; infinity of a model that recalls."""
         return reader.reach(self.model)
 
+    @property
+    def text_reach(self) -> int:
+        """How many tokens a text may have that is read whole, the special ones around it among them."""
+        return min(self.spec.context, int(self.tokenizer.config.get("model_max_length", self.spec.context)))
+
     def __call__(self, ids: Tensor | list[list[int]]) -> Tensor:
         """What the head makes of ids [B, T], such as logits [B, T, V]; of an image model, of images [B, C, h, w].
 
@@ -315,7 +320,7 @@ class LanguageModel:
 
     def _framed(self, texts: list[str], truncate: bool) -> list[list[int]]:
         """The ids of each text between the tokenizer's special tokens, none longer than the model reads."""
-        most = min(self.spec.context, int(self.tokenizer.config.get("model_max_length", self.spec.context)))
+        most = self.text_reach
         found = [encoding.ids for encoding in self.tokenizer.encode_framed(texts)]
         long = [number for number, ids in enumerate(found) if len(ids) > most]
         if long and not truncate:

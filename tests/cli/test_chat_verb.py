@@ -9,6 +9,7 @@ import pytest
 import viva as public
 from cli.parrot import Parrot
 from viva import api
+from viva.cli.saved import Saved
 from viva.text.rows.corpus import files
 from viva.text.rows.format import messages
 
@@ -86,17 +87,45 @@ def test_a_conversation_is_saved_as_tuning_reads_it(talk, viva, parrot, tiny, tm
     there = [("user", "1 + 2?"), ("assistant", "3")]
     path.write_text(json.dumps({"messages": [{"role": role, "content": text} for role, text in there]}))
     code, _, err = talk("m", f"/system be brief\nhé\n/save {path}\nb\n/save {path}\n")
-    assert (code, err) == (0, f"viva: 3 messages are added to {path}\nviva: 5 messages are added to {path}\n")
+    said = f"viva: 5 messages take the place of this conversation's last ones in {path}\n"
+    assert (code, err) == (0, f"viva: 3 messages are added to {path}\n{said}")
     rows = [*files.Config(path=str(path)).rows()]
     first = [("system", "be brief"), ("user", "hé"), ("assistant", "you said hé")]
     kept = [[(each["role"], each["content"]) for each in row.data["messages"]] for row in rows]
-    assert kept == [there, first, [*first, ("user", "b"), ("assistant", "you said b")]]
+    assert kept == [there, [*first, ("user", "b"), ("assistant", "you said b")]]
     tokenizer = public.load_tokenizer(tiny)
     [example] = messages.Config().examples(rows[1:2], tokenizer)
     learned = [token for token, learns in zip(example.ids, example.mask, strict=True) if learns]
     assert tokenizer.decode(learned).startswith("you said hé")
     code, out, _ = viva("data", "check", path, "--tokenizer", tiny)
-    assert code == 0 and "format messages" in out and "3 rows" in out
+    assert code == 0 and "format messages" in out and "2 rows" in out
+
+
+def test_a_conversation_is_saved_once_in_each_file(talk, parrot, tmp_path):
+    """In the place it had, between others and with the file's rights; a new one behind all."""
+    one, two = tmp_path / "one.jsonl", tmp_path / "two.jsonl"
+    one.touch(mode=0o600)
+    link = tmp_path / "link.jsonl"
+    link.symlink_to(one)
+    lines = ["a", f"/save {one}", f"/save {two}", "/reset", "a", f"/save {one}", "b", f"/save {link}", "/undo"]
+    code, _, err = talk("m", "\n".join([*lines, f"/save {one}\n"]))
+    places = ["added", "added", "added", "place", "place"]
+    assert code == 0 and [word in line for word, line in zip(places, err.splitlines(), strict=True)] == [True] * 5
+    saved = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "you said a"}]}]
+    assert [json.loads(line) for line in one.read_text().splitlines()] == saved * 2
+    assert [json.loads(line) for line in two.read_text().splitlines()] == saved
+    assert one.stat().st_mode & 0o777 == 0o600 and link.is_symlink()
+
+
+def test_a_row_that_is_gone_is_written_anew(tmp_path):
+    path, saved, other = tmp_path / "talk.jsonl", Saved(), '{"messages": []}\n'
+    assert not saved.put(path, [{"role": "user", "content": "a"}])
+    path.write_text(other)
+    assert not saved.put(path, [{"role": "user", "content": "b"}])
+    path.write_text(path.read_text() + other)
+    assert saved.put(path, [{"role": "user", "content": "c"}])
+    rows = [json.loads(line)["messages"] for line in path.read_text().splitlines()]
+    assert rows == [[], [{"role": "user", "content": "c"}], []]
 
 
 @pytest.mark.parametrize(("lines", "sentence"), [

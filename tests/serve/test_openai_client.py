@@ -183,8 +183,12 @@ def test_vectors(server, encoder):
     [packed] = httpx2.post(url, json={**asked, "encoding_format": "base64"}).json()["data"]
     vector = struct.unpack(f"<{own.shape[1]}f", base64.b64decode(packed["embedding"]))
     assert list(vector) == own[0].tolist()
-    with pytest.raises(openai.BadRequestError, match="a text must be of at most 64 tokens, but found"):
-        server.client().embeddings.create(model="vectors", input="some words " * 60)
+    [long] = encoder.tokenizer.encode_framed(["some words " * 60])
+    with pytest.raises(openai.BadRequestError) as caught:
+        server.client().embeddings.create(model="vectors", input=["short", "some words " * 60])
+    assert (caught.value.param, caught.value.code) == ("input", "context_length_exceeded")
+    said = f"input must have texts of at most 64 tokens, but has {len(long.ids)} in text 1"
+    assert caught.value.body["message"] == f"{said}: shorten it, or send it in parts"
 
 
 def test_tools_are_called_and_answered(scripted, model):

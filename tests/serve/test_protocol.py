@@ -286,6 +286,8 @@ def test_keys_are_read_one_a_line(tmp_path):
     path = tmp_path / "keys.txt"
     path.write_text(f"# of Ann\n{KEY}\n\n  another of the keys \n", encoding="utf-8")
     assert keys.read(path) == (KEY.encode(), b"another of the keys")
+    path.write_text(f"{KEY}\nanother of the keys", encoding="utf-8-sig")  # with a mark, as some editors write
+    assert keys.read(path) == (KEY.encode(), b"another of the keys")
     path.write_text("short\n", encoding="utf-8")
     with pytest.raises(Refusal, match="a key must have 16 characters or more, but found fewer in key 1"):
         keys.read(path)
@@ -335,6 +337,19 @@ def test_the_log_tells_all_but_what_was_said(model, capsys):
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     for line in [line for line in lines if "request" in line]:
         assert line["request"]["messages"][0]["content"] == "a secret" and line["replies"] == ["words"]
+
+
+def test_the_log_tells_of_vectors_as_of_replies(model, encoder, capsys):
+    asked = {"model": "vectors", "input": ["a secret", "some words"], "user": "ann"}
+    read = sum(len(encoding.ids) for encoding in encoder.tokenizer.encode_framed(asked["input"]))
+    for show in (False, True):
+        embedder = Embedder(encoder, "vectors", Limits())
+        with served(Scripted(model, tokens=4096), embedder=embedder, show=show) as running:
+            post(running, "embeddings", **asked).raise_for_status()
+        shown = capsys.readouterr().out
+        line = next(json.loads(line) for line in shown.splitlines() if "/v1/embeddings" in line)
+        assert (line["status"], line["model"], line["user"], line["prompt_tokens"]) == (200, "vectors", "ann", read)
+        assert line.get("request") == (asked if show else None) and ("secret" in shown) == show
 
 
 QUOTED = "my PIN is 4711"

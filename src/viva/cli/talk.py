@@ -1,8 +1,6 @@
 """A conversation: what was said, and what commands do to it."""
 
-import json
 import math
-import os
 import sys
 import time
 from collections.abc import Callable
@@ -10,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from viva.base.errors import Refusal, nearest
-from viva.base.files import disk_space
 from viva.base.seed import derive
+from viva.cli.saved import Saved
 from viva.cli.sentences import visible
 from viva.cli.typed import HOW, Said
 from viva.infer.sampling import Sampling
@@ -24,7 +22,7 @@ COMMANDS = {
     "/help": "show this",
     "/reset": "forget the conversation",
     "/retry": "have the last message answered again",
-    "/save": "FILE: add the conversation to a file of JSON lines, which tuning reads",
+    "/save": "FILE: add the conversation, or what became of it, to a file of JSON lines, which tuning reads",
     "/system": "TEXT: begin anew under this instruction, or without one",
     "/undo": "take the last message and its reply back",
 }
@@ -47,7 +45,7 @@ class Talk:
 
     def reset(self, system: str | None) -> None:
         """Begin anew under the instruction `system`, if there is one."""
-        self.system, self.tries, self.cut = system, 0, False
+        self.system, self.tries, self.cut, self._saved = system, 0, False, Saved()
         self.messages = [{"role": "system", "content": system}] if system else []
 
     def take(self, said: Said) -> None:
@@ -90,12 +88,9 @@ class Talk:
         if not name:
             raise Refusal("/save must be told where to", "no file", "write /save talk.jsonl")
         path = Path(name).expanduser()
-        with disk_space(path), open(path, "a+b") as file:
-            if file.tell():  # others may have left off in a line
-                file.seek(-1, os.SEEK_END)
-                file.write(b"" if file.read() == b"\n" else b"\n")
-            file.write(json.dumps({"messages": self.messages}, ensure_ascii=False).encode() + b"\n")
-        print(f"viva: {len(self.messages)} messages are added to {path}", file=sys.stderr)
+        replaced = self._saved.put(path, self.messages)
+        done = "take the place of this conversation's last ones in" if replaced else "are added to"
+        print(f"viva: {len(self.messages)} messages {done} {path}", file=sys.stderr)
 
     def _require_reply(self, what: str) -> None:
         if not self.messages or self.messages[-1]["role"] != "assistant":

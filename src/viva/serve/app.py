@@ -59,12 +59,12 @@ def _routes(app: FastAPI, service: Service, embedder: Embedder | None) -> None:
         return await _answered(request, taking, form)
 
     @app.post("/v1/embeddings", responses=FAULTS)
-    async def embeddings(body: embedding_schema.Request) -> embedding_schema.Response:
+    async def embeddings(body: embedding_schema.Request, request: Request) -> embedding_schema.Response:
         """Vectors of texts."""
         if embedder is None:
             raise Trouble(404, "this server has no model for embeddings: it was started without --embed", "model")
         service.require_open()
-        return await embedder.answer(body)
+        return await embedder.answer(body, request.scope[FACTS], service.show)
 
     @app.get("/v1/models")
     async def models() -> Models:

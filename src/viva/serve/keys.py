@@ -16,7 +16,7 @@ SHORTEST = 16  # characters of a key
 def read(path: str | Path) -> tuple[bytes, ...]:
     """The keys in a file, one a line; empty lines and those that begin with # are none."""
     try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
+        lines = Path(path).read_text(encoding="utf-8-sig").splitlines()  # some editors begin it with a mark
     except (OSError, UnicodeDecodeError) as error:
         raise Refusal("a file of keys must be readable text", f"{path}: {error}", "write a key a line") from None
     keys = [line.strip() for line in lines if line.strip() and not line.strip().startswith("#")]

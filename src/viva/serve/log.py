@@ -7,6 +7,7 @@ import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
+from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from viva.serve.errors import FACTS
@@ -17,6 +18,13 @@ def write(facts: dict[str, Any], to: TextIO | None = None) -> None:
     """One line, with the time."""
     line = {"time": datetime.now(UTC).isoformat(timespec="milliseconds"), **facts}
     print(json.dumps(line), file=to or sys.stdout, flush=True)
+
+
+def asked(body: BaseModel, show: bool) -> dict[str, Any]:
+    """What a line tells of a request: `model` and `user`, and with `show` all of it."""
+    user = {} if body.user is None else {"user": body.user}
+    whole = {"request": body.model_dump(exclude_unset=True)} if show else {}
+    return {"model": body.model} | user | whole
 
 
 class Log:

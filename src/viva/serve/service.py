@@ -10,7 +10,7 @@ from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Delta
-from viva.serve import chat, completion, prompt, stream
+from viva.serve import chat, completion, log, prompt, stream
 from viva.serve.channel import Channel
 from viva.serve.engine import Engine
 from viva.serve.errors import Trouble, closing, late, refused, refusing
@@ -115,10 +115,10 @@ class Job:
         self._whole = self._closed = False
         self._timer = asyncio.get_running_loop().call_later(service.limits.timeout, self._late)
         service.jobs.add(self)
-        facts |= {"model": body.model} | ({"user": body.user} if body.user is not None else {})
+        facts |= log.asked(body, service.show)
         self._said = [""] * replies
         if service.show:
-            facts |= {"request": body.model_dump(exclude_unset=True), "replies": self._said}
+            facts["replies"] = self._said
 
     async def ask(self, ids: list[int], asked: Asked, adapter: str, form: calls.Form | None, field: str) -> None:
         """One more prompt, of `field`; the replies to it stand behind those to the last one."""
