@@ -17,6 +17,8 @@ from viva.serve.limits import Limits
 
 from .live import Scripted, served, tiny
 
+BUSY_MS = 20_000  # that a page may take where the machine is busy
+
 
 @pytest.fixture(scope="session")
 def tiny_path(tmp_path_factory):
@@ -74,6 +76,7 @@ def scripted(model):
 def browser():
     """Headless Chromium: Debian's, or the one that `playwright install chromium` brings."""
     driver = pytest.importorskip("playwright.sync_api", reason="the page is tried with playwright, which is not here")
+    driver.expect.set_options(timeout=BUSY_MS)
     with driver.sync_playwright() as started:
         try:
             running = started.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -108,7 +111,7 @@ def visit(browser, host):
 
     def opened(url=host.url, **told):
         context = browser.new_context(**{"locale": "en-US", **told})
-        context.set_default_timeout(5000)
+        context.set_default_timeout(BUSY_MS)
         contexts.append(context)
         page = context.new_page()
         page.on("pageerror", lambda error: troubles.append(str(error)))

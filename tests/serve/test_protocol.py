@@ -25,7 +25,7 @@ KEY = "a key of some length"
 
 
 def post(server, route, **body):
-    return httpx2.post(f"{server.url}/v1/{route}", json=body)
+    return httpx2.post(f"{server.url}/v1/{route}", json=body, timeout=60)
 
 
 def chat(server, **more):
@@ -368,7 +368,7 @@ def test_the_log_quotes_no_request_in_an_error(model, capsys, told, param):
     asked = {"model": "tiny", "messages": HI, **told}
     for show in (False, True):
         with served(Scripted(model, tokens=4096), show=show) as running:
-            answer = httpx2.post(f"{running.url}/v1/chat/completions", json=asked)
+            answer = httpx2.post(f"{running.url}/v1/chat/completions", json=asked, timeout=60)
         shown = capsys.readouterr().out
         line = next(json.loads(line) for line in shown.splitlines() if "/v1/chat" in line)
         assert (line["status"], line["code"], line["param"]) == (400, "invalid_request_error", param)
