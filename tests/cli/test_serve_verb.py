@@ -100,7 +100,7 @@ def test_a_port_has_sixteen_bits(viva, tiny, port):
 
 def test_what_was_chosen_is_said(viva, tiny, monkeypatch):
     """Memory, number format and threads, before it listens."""
-    monkeypatch.setattr("viva.serve.server.Server.run", lambda server: server.service.engine.close())
+    monkeypatch.setattr("viva.serve.server.Server.run", lambda server, sockets: server.service.engine.close())
     code, _, err = viva("serve", tiny, "--threads", "1", "--tokens", "512")
     assert code == 0, err
     memory, chosen = err.splitlines()[-2:]
