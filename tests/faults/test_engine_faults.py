@@ -5,7 +5,7 @@ and what it held is free within a step.
 import pytest
 import torch
 
-from infer.serving import Told, assert_empty, greedy, ran, random_model, random_prompts, roomy, tiny
+from infer.serving import Told, assert_empty, greedy, raises_for, ran, random_model, random_prompts, roomy, tiny
 from viva.base.errors import Notice
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.draft import model as small
@@ -35,19 +35,6 @@ def core_of(model, draft=None) -> Core:
 def others() -> list[tuple]:
     prompts = [[token % BAD for token in prompt] for prompt in random_prompts(6, seed=11, longest=20)]
     return [(prompt, greedy(8, logprobs=1, logit_bias={BAD: -100.0})) for prompt in prompts]
-
-
-def raises_for(model, token: int):
-    """A model that cannot read one token."""
-    plain = model.hidden
-
-    def hidden(ids, *rest, **more):
-        if bool((ids == token).any()):
-            raise ZeroDivisionError("a token that breaks the model")
-        return plain(ids, *rest, **more)
-
-    model.hidden = hidden
-    return model
 
 
 @pytest.mark.parametrize("drafted", [False, True])

@@ -94,3 +94,16 @@ def random_prompts(count: int, seed: int, vocab: int = 64, longest: int = 48) ->
 
 def greedy(tokens: int, **more) -> Asked:
     return Asked(temperature=0, max_new_tokens=tokens, **more)
+
+
+def raises_for(model, token: int):
+    """A model that cannot read one token."""
+    plain = model.hidden
+
+    def hidden(ids, *rest, **more):
+        if bool((ids == token).any()):
+            raise ZeroDivisionError("a token that breaks the model")
+        return plain(ids, *rest, **more)
+
+    model.hidden = hidden
+    return model

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from infer.serving import Told, assert_empty, greedy, ran, random_model, random_prompts, roomy
+from infer.serving import Told, assert_empty, greedy, raises_for, ran, random_model, random_prompts, roomy
 from viva.base.errors import Refusal
 from viva.infer.beam import beam_search
 from viva.infer.engine.asked import Asked
@@ -100,7 +100,7 @@ def test_a_search_that_is_dropped_frees_the_blocks_of_all_its_beams(steps, model
 
 def test_a_search_that_fails_fails_alone(model):
     """A NaN for a token that some beam takes; and a model that breaks on it."""
-    for break_it in (with_nan, raising):
+    for break_it in (with_nan, raises_for):
         broken = break_it(random_model(model.spec, noise=0.25), 7)
         core = Core({"": broken}, None, 60, 4)
         search = ([1, 2], Asked(beams=4, max_new_tokens=12))
@@ -113,18 +113,6 @@ def test_a_search_that_fails_fails_alone(model):
 def with_nan(model, token: int):
     with torch.no_grad():
         model.embedding.weight[token] = float("nan")
-    return model
-
-
-def raising(model, token: int):
-    plain = model.hidden
-
-    def hidden(ids, *rest, **more):
-        if bool((ids == token).any()):
-            raise ZeroDivisionError("a token that breaks the model")
-        return plain(ids, *rest, **more)
-
-    model.hidden = hidden
     return model
 
 

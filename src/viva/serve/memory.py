@@ -7,6 +7,7 @@ from viva.base import machine
 from viva.base.errors import Refusal
 from viva.base.product import exact
 from viva.infer.engine.schedule import Limits
+from viva.model.size import held
 from viva.model.transformer import Transformer
 
 SHARE = 0.8  # of the memory that is free: the rest is for what is not counted
@@ -66,7 +67,7 @@ def plan(
         raise Refusal("tokens must be a block at least", tokens, f"give room for {block} or more, or leave it out")
     spec, weight = model.spec, model.embedding.weight
     token = sum(_kept(each) for each in (model, beside) if each is not None)
-    weights = held = sum(p.numel() * p.element_size() for p in {id(p): p for p in model.parameters()}.values())
+    weights = there = sum(tensor.nbytes for tensor in held(model))
     activations = _activations(model, limits)
     free = machine.free(weight.device.type) if have is None else have
     room = int(SHARE * free) - activations
@@ -81,7 +82,7 @@ def plan(
         found = f"{free / 2**30:.2f} GiB free, of which a step takes {activations / 2**30:.2f}"
         raise Refusal("there must be memory for keys and values beside the weights", found, "take a smaller model")
     whole = (tokens or most) // block * block
-    return Plan(weights, activations, token, free + held, whole, block, spec.context, packed)
+    return Plan(weights, activations, token, free + there, whole, block, spec.context, packed)
 
 
 def _kept(model: Transformer) -> int:
