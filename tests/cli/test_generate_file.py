@@ -3,12 +3,9 @@
 import json
 import re
 
-import torch
-
 import viva as public
+from infer.serving import adapted
 from viva.base.seed import derive
-from viva.model import adapt, adapter
-from viva.model.adapt import lora
 
 ROWS = [{"prompt": "some"}, {"id": 7, "messages": [{"role": "user", "content": "words"}]}]
 COLD = ("--temperature", 0, "--max-new-tokens", 6)
@@ -42,14 +39,7 @@ def test_flags_are_those_of_every_row(viva, tiny, tmp_path):
 
 
 def test_an_adapter_writes_a_file(viva, tiny, tmp_path):
-    attached, config = public.load(tiny).model, lora.Config(rank=2)
-    adapt.attach(attached, config)
-    with torch.no_grad():
-        for change in adapt.changes(attached):
-            for parameter in change.parameters():
-                parameter.normal_(generator=torch.Generator().manual_seed(3))
-    made = adapter.Adapter(config=config, base=str(tiny), fingerprint=adapter.fingerprint(tiny))
-    adapter.save(tmp_path / "adapter", made, attached, notes={"parent": str(tiny)})
+    adapted(tiny, tmp_path / "adapter")
     words = ("--input", prompts(tmp_path / "in.jsonl"), "--output", tmp_path / "out.jsonl")
     assert viva("generate", tiny, *words, "--adapter", tmp_path / "adapter", *COLD)[0] == 0
     found = json.loads((tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()[0])["reply"]

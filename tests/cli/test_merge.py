@@ -1,11 +1,8 @@
 """An adapter on the command line: asked with its base, traced to it, merged with it."""
 
 import pytest
-import torch
 
-import viva as public
-from viva.model import adapt, adapter
-from viva.model.adapt import lora
+from infer.serving import adapted
 
 COLD = ("--temperature", "0", "--max-new-tokens", "6")
 
@@ -13,15 +10,7 @@ COLD = ("--temperature", "0", "--max-new-tokens", "6")
 @pytest.fixture
 def tuned(tiny, tmp_path):
     """The folder of an adapter of `tiny` that changes what it says."""
-    model, config = public.load(tiny).model, lora.Config(rank=2)
-    adapt.attach(model, config)
-    with torch.no_grad():
-        for change in adapt.changes(model):
-            for parameter in change.parameters():
-                parameter.normal_(generator=torch.Generator().manual_seed(3))
-    made = adapter.Adapter(config=config, base=str(tiny), fingerprint=adapter.fingerprint(tiny))
-    adapter.save(tmp_path / "adapter", made, model, notes={"parent": str(tiny)})
-    return tmp_path / "adapter"
+    return adapted(tiny, tmp_path / "adapter")
 
 
 def test_a_merged_model_says_what_base_and_adapter_say(viva, tiny, tuned, tmp_path):

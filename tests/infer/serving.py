@@ -3,17 +3,23 @@
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
+import viva
 from viva.base.choice import variant
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.blocks import Blocks
 from viva.infer.engine.engine import Core
 from viva.infer.engine.schedule import Limits
+from viva.model import adapt, adapter, folder
+from viva.model.adapt import lora
+from viva.model.arch import llama
 from viva.model.init import initialise
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
+from viva.text.tokens.learn import byte_bpe
 
 
 def random_model(spec: Spec, noise: float = 0.3, seed: int = 1) -> Transformer:
@@ -107,3 +113,24 @@ def raises_for(model, token: int):
 
     model.hidden = hidden
     return model
+
+
+def saved(path: Path, context: int) -> Path:
+    """The folder of a random LLaMA that reads bytes."""
+    tokenizer = byte_bpe.train(["nothing to merge"], byte_bpe.Config(vocab_size=300))
+    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": context})
+    folder.save(path, config, random_model(config.spec()), tokenizer=tokenizer)
+    return path
+
+
+def adapted(base: Path, path: Path) -> Path:
+    """The folder of an adapter that changes what the model in `base` says."""
+    model, config = viva.load(base).model, lora.Config(rank=2)
+    adapt.attach(model, config)
+    with torch.no_grad():
+        for change in adapt.changes(model):
+            for parameter in change.parameters():
+                parameter.normal_(generator=torch.Generator().manual_seed(3))
+    made = adapter.Adapter(config=config, base=str(base), fingerprint=adapter.fingerprint(base))
+    adapter.save(path, made, model, notes={"parent": str(base)})
+    return path

@@ -3,11 +3,10 @@
 import shutil
 
 import pytest
-import torch
 
 import viva
-from viva.model import adapt, adapter, folder
-from viva.model.adapt import lora
+from infer.serving import adapted
+from viva.model import folder
 from viva.model.arch import bert
 from viva.model.head import embed
 from viva.model.init import initialise
@@ -35,16 +34,7 @@ def model(tiny_path):
 @pytest.fixture(scope="session")
 def changed(tiny_path, tmp_path_factory):
     """The folder of an adapter that changes what the model says."""
-    attached, config = viva.load(tiny_path).model, lora.Config(rank=2)
-    adapt.attach(attached, config)
-    with torch.no_grad():
-        for change in adapt.changes(attached):
-            for parameter in change.parameters():
-                parameter.normal_(generator=torch.Generator().manual_seed(3))
-    made = adapter.Adapter(config=config, base=str(tiny_path), fingerprint=adapter.fingerprint(tiny_path))
-    where = tmp_path_factory.mktemp("adapters") / "changed"
-    adapter.save(where, made, attached, notes={"parent": str(tiny_path)})
-    return where
+    return adapted(tiny_path, tmp_path_factory.mktemp("adapters") / "changed")
 
 
 @pytest.fixture(scope="session")

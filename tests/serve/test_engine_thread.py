@@ -12,15 +12,12 @@ import warnings
 import pytest
 
 import viva
-from infer.serving import random_model, tiny
+from infer.serving import saved, tiny
 from viva.base.errors import Notice, Refusal
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.grammar import Grammars
 from viva.infer.engine.schedule import Limits
-from viva.model import folder
-from viva.model.arch import llama
 from viva.serve import memory
-from viva.text.tokens.learn import byte_bpe
 
 PROMPTS = ["one", "two words", "and a third one", "four", "a fifth, longer than all the others"]
 WARM = {"temperature": 1.0, "seed": 3, "max_new_tokens": 12}
@@ -28,11 +25,7 @@ WARM = {"temperature": 1.0, "seed": 3, "max_new_tokens": 12}
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    tokenizer = byte_bpe.train(["nothing to merge"], byte_bpe.Config(vocab_size=300))
-    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": 256})
-    path = tmp_path_factory.mktemp("served") / "model"
-    folder.save(path, config, random_model(config.spec()), tokenizer=tokenizer)
-    return viva.load(path)
+    return viva.load(saved(tmp_path_factory.mktemp("served") / "model", 256))
 
 
 @pytest.fixture

@@ -8,18 +8,15 @@ import pytest
 import torch
 
 import viva
-from infer.serving import random_model
+from infer.serving import saved
 from viva.base import progress
 from viva.base.errors import Notice, Refusal
 from viva.base.seed import derive
 from viva.infer.engine.asked import Asked
-from viva.model import folder
-from viva.model.arch import llama
 from viva.serve import engine as engines
 from viva.serve.begun import REPLIES, begun, place
 from viva.serve.many import answer
 from viva.text.rows.corpus import files
-from viva.text.tokens.learn import byte_bpe
 
 WARM = {"temperature": 1.0, "max_new_tokens": 10, "seed": 7}
 FACTS = {"model": "this one"}
@@ -36,11 +33,7 @@ ROWS = [
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory):
-    tokenizer = byte_bpe.train(["nothing to merge"], byte_bpe.Config(vocab_size=300))
-    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": 96})
-    path = tmp_path_factory.mktemp("served") / "model"
-    folder.save(path, config, random_model(config.spec()), tokenizer=tokenizer)
-    return viva.load(path)
+    return viva.load(saved(tmp_path_factory.mktemp("served") / "model", 96))
 
 
 @pytest.fixture
