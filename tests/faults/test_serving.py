@@ -362,6 +362,17 @@ def test_an_engine_that_breaks(model, monkeypatch):
             running.client().chat.completions.create(model="tiny", messages=HI)
 
 
+def told_to_end(running, ask):
+    """The server is told to end while `ask` asks, and both come to their end."""
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while not running.service.jobs:
+        time.sleep(0.01)
+    running.server.should_exit = True
+    thread.join(10)
+    running.thread.join(10)
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_told_to_end_it_lets_end_what_is_written(model, stream):
     with served(Scripted(model, tokens=4096)) as running:
@@ -377,13 +388,7 @@ def test_told_to_end_it_lets_end_what_is_written(model, stream):
             )
             said.append("".join(parts))
 
-        thread = threading.Thread(target=ask)
-        thread.start()
-        while not running.service.jobs:
-            time.sleep(0.01)
-        running.server.should_exit = True
-        thread.join(10)
-        running.thread.join(10)
+        told_to_end(running, ask)
     assert said == ["words " * 5] and not running.thread.is_alive()
 
 
@@ -418,11 +423,5 @@ def test_told_to_end_it_tells_those_whose_time_is_over(model, stream):
                 list(running.client().chat.completions.create(model="tiny", messages=HI, stream=stream))
             found.append(getattr(told.value, "status_code", None))
 
-        thread = threading.Thread(target=ask)
-        thread.start()
-        while not running.service.jobs:
-            time.sleep(0.01)
-        running.server.should_exit = True
-        thread.join(10)
-        running.thread.join(10)
+        told_to_end(running, ask)
     assert found == [None if stream else 503] and not running.thread.is_alive()
