@@ -58,6 +58,7 @@ def test_ctrl_c_stops_a_reply_and_keeps_what_was_said(tmp_path):
         chat.type("\x03")
         assert "\n[stopped; " in chat.wait("\n> ")
         chat.type("hush\r")
+        chat.wait("\n")
         time.sleep(0.5)
         chat.type("\x03")
         assert "stopped before anything was said: the message is taken back" in chat.wait("\n> ")
@@ -123,7 +124,7 @@ def test_over_tmux(tmp_path):
         wait("taken]\n>", times=4)
         tmux("send-keys", "-t", "chat", "C-d")
         end = time.monotonic() + 30
-        while not (tmp_path / "heard.json").exists() and time.monotonic() < end:
+        while tmux("list-sessions") and time.monotonic() < end:  # until the chat has ended, not just begun to write
             time.sleep(0.1)
         assert said(json.loads((tmp_path / "heard.json").read_text())) == [
             "hello",
