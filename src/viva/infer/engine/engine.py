@@ -18,7 +18,7 @@ from viva.infer.engine.draft._drafter import Drafter
 from viva.infer.engine.grammar import Grammars
 from viva.infer.engine.paged import Pool
 from viva.infer.engine.pick import Drawing, Picked, pick
-from viva.infer.engine.read import read
+from viva.infer.engine.read import Reader
 from viva.infer.engine.reply import Delta, Finish, Going, Writer
 from viva.infer.engine.request import Request
 from viva.infer.engine.schedule import Limits, State, Work, plan
@@ -61,6 +61,7 @@ class Core:
         weight = models[""].embedding.weight
         self.state = State(Blocks(blocks, size))
         self.pool = Pool(models[""].spec, self.state.blocks, weight.dtype, weight.device)
+        self.reader = Reader(self.pool)
         self.draft = draft
         if draft is not None:
             draft.open(blocks, size, limits)
@@ -217,7 +218,7 @@ class Core:
         if not work:
             return []
         try:
-            logits = read(self.models[work[0].request.model], self.pool, work)
+            logits = self.reader.read(self.models[work[0].request.model], work)
         except Exception as error:
             if len(work) == 1:
                 return [self._failed(work[0].request, _sentence(error))]

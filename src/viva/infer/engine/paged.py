@@ -1,7 +1,5 @@
 """Keys and values of many requests in the blocks of one pool, and attention over them (Kwon et al. 2023)."""
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -48,25 +46,23 @@ class Pool:
 
 
 class Group:
-    """Requests of which equally many tokens are read, in equal room for keys: B rows of T queries and S keys."""
+    """Requests of which equally many tokens are read, in equal room for keys: B rows of T queries and S keys.
 
-    def __init__(self, pool: Pool, work: list[Work], starts: list[int], T: int, S: int):
-        before = [each.request.computed for each in work]
-        at = np.concatenate([np.arange(start, start + T) for start in starts])
-        slots = np.concatenate([pool.slots(each.request.table, 0, S) for each in work])
-        self.B, self.T, self.S = len(work), T, S
-        self.at, self.slots = (torch.from_numpy(x).to(pool.device) for x in (at, slots))
-        start = torch.tensor(before, device=pool.device)
-        self.places = start[:, None] + torch.arange(T, device=pool.device)
-        # positions are told of as many queries as attention fills up to, and of all room for keys
-        self.layout = replace(Layout.one_document(T + -T % alike.ROWS, start), end=S)
+    `at` [B T]: where the queries stand among all that is read. `places` [B, T]: each one's place in its text. `slots`
+    [B S]: those of the keys.
+    """
+
+    def __init__(self, at: Tensor | slice, places: Tensor, slots: Tensor):
+        self.at, self.places, self.slots = at, places, slots
+        self.B, self.T = places.shape
+        self.S = len(slots) // self.B
         self._allowed: dict[Mask, Tensor] = {}
         self._tables: dict[int, object] = {}
 
     def allowed(self, mask: Mask) -> Tensor:
         """[B, T, S]: what each query may see, the same in every layer with this mask."""
         if mask not in self._allowed:
-            keys = torch.arange(self.S, device=self.at.device)
+            keys = torch.arange(self.S, device=self.places.device)
             self._allowed[mask] = mask.allows(self.places, keys)
         return self._allowed[mask]
 
@@ -76,7 +72,10 @@ class Group:
             return None
         scheme = placed.scheme
         if id(scheme) not in self._tables:
-            self._tables[id(scheme)] = scheme.table(self.layout)
+            # positions are told of as many queries as attention fills up to, and of all room for keys
+            queries = torch.arange(self.T + -self.T % alike.ROWS, device=self.places.device)
+            places = self.places[:, :1] + queries
+            self._tables[id(scheme)] = scheme.table(Layout(places, places, self.S, aligned=False))
         return Placed(scheme, self._tables[id(scheme)])
 
 
@@ -86,20 +85,28 @@ class Reading:
     ragged = True
     rows, held = None, 0
 
-    def __init__(self, pool: Pool, work: list[Work]):
-        self.pool, self.across = pool, {}
+    def __init__(self, pool: Pool, layout: Layout, written: Tensor, groups: list[Group]):
+        self.pool, self.layout, self.written, self.groups = pool, layout, written, groups
+        self.across = {}
+
+    @staticmethod
+    def of(pool: Pool, work: list[Work]) -> "Reading":
+        """What there is to read of each request, behind what is in its blocks."""
         spans = [(each.request.computed, each.request.computed + each.tokens) for each in work]
         written = [pool.slots(each.request.table, *span) for each, span in zip(work, spans, strict=True)]
-        self.written = torch.from_numpy(np.concatenate(written)).to(pool.device)
         lengths = tuple(each.tokens for each in work)
-        self.layout = Layout.continued(lengths, tuple(start for start, _ in spans), pool.device)
-        starts = np.cumsum((0, *lengths[:-1])).tolist()
-        groups: dict[tuple[int, int], list[int]] = {}
+        layout = Layout.continued(lengths, tuple(start for start, _ in spans), pool.device)
+        starts = np.cumsum((0, *lengths[:-1]))
+        shapes: dict[tuple[int, int], list[int]] = {}
         for i, (start, end) in enumerate(spans):
-            groups.setdefault((end - start, alike.room(end, pool.sizes)), []).append(i)
-        self.groups = [
-            Group(pool, [work[i] for i in at], [starts[i] for i in at], *shape) for shape, at in groups.items()
-        ]
+            shapes.setdefault((end - start, alike.room(end, pool.sizes)), []).append(i)
+        groups = []
+        for (T, S), rows in shapes.items():
+            at = starts[rows][:, None] + np.arange(T)
+            places = np.array([spans[i][0] for i in rows])[:, None] + np.arange(T)
+            slots = np.concatenate([pool.slots(work[i].request.table, 0, S) for i in rows])
+            groups.append(Group(*(torch.from_numpy(x).to(pool.device) for x in (at.ravel(), places, slots))))
+        return Reading(pool, layout, torch.from_numpy(np.concatenate(written)).to(pool.device), groups)
 
     def attend(self, layer: int, q: Tensor, k: Tensor, v: Tensor, mask: Mask, how: Weighing) -> Tensor:
         """q [1, H, N, D], k and v [1, G, N, D] of the new tokens -> [1, H, N, D], each over its own request's."""
@@ -112,8 +119,7 @@ class Reading:
             rows = q[group.at].unflatten(0, (group.B, group.T)).transpose(1, 2)
             seen = (kept[group.slots].unflatten(0, (group.B, group.S)).transpose(1, 2) for kept in (keys, values))
             told = how._replace(placed=group.placed(how.placed))
-            read = alike.attend(rows, *seen, group.allowed(mask), told)
-            out[group.at] = read.transpose(1, 2).flatten(0, 1)
+            out[group.at] = alike.attend(rows, *seen, group.allowed(mask), told).transpose(1, 2).flatten(0, 1)
         return out.transpose(0, 1)[None]
 
     def advance(self, T: int) -> None:

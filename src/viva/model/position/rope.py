@@ -43,11 +43,12 @@ class Rope(Scheme):
     def __init__(self, config: Config, head_dim: int):
         super().__init__()
         self.config, self.head_dim = config, head_dim
+        self._short: dict[torch.device, tuple[Tensor, float]] = {}
 
     def table(self, layout: Layout) -> tuple[Tensor, Tensor]:
         """(cos, cos) [B, T, 1, D] and sin [B, T, 1, D/2] of every token's angles, in fp32; the same for all layers."""
         frequency, factor = self._frequency(layout)
-        angle = layout.positions[..., None, None].float() * frequency.to(layout.positions.device)
+        angle = layout.positions[..., None, None].float() * frequency
         cos, sin = angle.cos(), angle.sin()
         if factor != 1:
             cos, sin = cos * factor, sin * factor
@@ -55,12 +56,16 @@ class Rope(Scheme):
 
     def _frequency(self, layout: Layout) -> tuple[Tensor, float]:
         """[D/2], or [B or 1, T, 1, D/2] where each document has its own; and the factor on cos and sin."""
-        angles = partial(self.config.scaling.angles, self.config.theta, self.head_dim)
-        if not self.config.scaling.by_length:
-            return angles(layout.end)
+        scaling, device = self.config.scaling, layout.positions.device
+        angles = partial(scaling.angles, self.config.theta, self.head_dim)
+        if not scaling.by_length or layout.end <= scaling.trained:
+            if device not in self._short:  # the same in every pass, so in every token
+                frequency, factor = angles(1)
+                self._short[device] = frequency.to(device), factor
+            return self._short[device]
         lengths, which = layout.ends.unique(return_inverse=True)
         found = [angles(int(length)) for length in lengths]
-        return torch.stack([frequency for frequency, _ in found])[which.cpu()][..., None, :], found[0][1]
+        return torch.stack([frequency for frequency, _ in found]).to(device)[which][..., None, :], found[0][1]
 
     def turn(self, q: Tensor, k: Tensor, table: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
         """Turn q [B, T, H, D] and k [B, T, G, D] by the angles of `table`; same shapes and dtype."""

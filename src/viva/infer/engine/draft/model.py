@@ -18,7 +18,7 @@ from viva.infer.engine.blocks import Blocks
 from viva.infer.engine.draft._drafter import Drafter, Load
 from viva.infer.engine.paged import Pool
 from viva.infer.engine.pick import Drawing, pick
-from viva.infer.engine.read import read
+from viva.infer.engine.read import Reader
 from viva.infer.engine.request import Request
 from viva.infer.engine.schedule import Limits, Work, hold
 from viva.infer.engine.served import require_served
@@ -53,7 +53,8 @@ class Small(Drafter):
         # guesses reach further than what is known
         self.blocks = Blocks(blocks + limits.rows * -(-self.length // size), size)
         weight = self.model.embedding.weight
-        self.pool, self.limits = Pool(self.model.spec, self.blocks, weight.dtype, weight.device), limits
+        self.reader = Reader(Pool(self.model.spec, self.blocks, weight.dtype, weight.device))
+        self.limits = limits
 
     def guess(self, writing: Sequence[tuple[Request, Drawing]]) -> list[list[int]]:
         drawings = {self._caught_up(request): _free(drawing) for request, drawing in writing}
@@ -81,7 +82,7 @@ class Small(Drafter):
     def _longer(self, open_: list[Request], drawings: dict[Request, Drawing]) -> list[Request]:
         """Guess a token of each that has been read whole; these."""
         work = self._work(open_)
-        logits = read(self.model, self.pool, work) if work else {}
+        logits = self.reader.read(self.model, work) if work else {}
         for each in work:
             each.request.computed += each.tokens  # and no block is named: the tokens in it may come to nothing
         if not logits:
