@@ -6,12 +6,12 @@
     python benchmarks/serve.py alone [--turns 5]
     python benchmarks/serve.py shared [--turns 3]
 
-The model has random weights in the shape of Qwen2-0.5B at half depth, 12 layers; fp32 on a CPU, bf16 on a GPU. `peers`: 32 requests with
-prompts of 16 to 256 tokens and replies of 16 to 128, all there from the start, the same weights, greedy, in turns,
-medians; their first tokens are compared. Beside them `products`: what the products of all tokens take, if every step
-were full. `profile`: where the engine's time goes. `alone`: one request, beside what reading the weights once a token
-takes. `shared`: the time to the first token where a share of each prompt has been read before. `unrecorded` is viva's
-engine on a GPU that is told every operation anew.
+The model has random weights in the shape of Qwen2-0.5B at half depth, 12 layers; fp32 on a CPU, bf16 on a GPU.
+`peers`: 32 requests with prompts of 16 to 256 tokens and replies of 16 to 128, all there from the start, the same
+weights, greedy, in turns, medians; their first tokens are compared. Beside them `products`: what the products of all
+tokens take, if every step were full; and `unrecorded`: viva's engine on a GPU that is told every operation anew.
+`profile`: where the engine's time goes. `alone`: one request, beside what reading the weights once a token takes.
+`shared`: the time to the first token where a share of each prompt has been read before.
 """
 
 import argparse
