@@ -30,7 +30,7 @@ def attended(q, k, v, score, S: int, first: int = 0):
     T = q.shape[2]
     allowed = torch.arange(S) <= first + torch.arange(T)[:, None]
     how = Weighing(score.build(D, H))
-    return alike.attend(q, in_room(k, S), in_room(v, S), allowed.expand(len(q), T, S), how)
+    return alike.attend(q, in_room(k, S), in_room(v, S), alike.Sight(allowed.expand(len(q), T, S)), how)
 
 
 @pytest.mark.parametrize("score", [dot.Config(), dot.Config(cap=2.0), cosine.Config()], ids=["dot", "capped", "cosine"])

@@ -56,15 +56,15 @@ class Group:
         self.at, self.places, self.slots = at, places, slots
         self.B, self.T = places.shape
         self.S = len(slots) // self.B
-        self._allowed: dict[Mask, Tensor] = {}
+        self._sights: dict[Mask, alike.Sight] = {}
         self._tables: dict[int, object] = {}
 
-    def allowed(self, mask: Mask) -> Tensor:
-        """[B, T, S]: what each query may see, the same in every layer with this mask."""
-        if mask not in self._allowed:
+    def sight(self, mask: Mask) -> alike.Sight:
+        """What each query may see, the same in every layer with this mask."""
+        if mask not in self._sights:
             keys = torch.arange(self.S, device=self.places.device)
-            self._allowed[mask] = mask.allows(self.places, keys)
-        return self._allowed[mask]
+            self._sights[mask] = alike.Sight(mask.allows(self.places, keys))
+        return self._sights[mask]
 
     def placed(self, placed: Placed | None) -> Placed | None:
         """The scheme of positions with its table for these rows."""
@@ -73,7 +73,7 @@ class Group:
         scheme = placed.scheme
         if id(scheme) not in self._tables:
             # positions are told of as many queries as attention fills up to, and of all room for keys
-            queries = torch.arange(self.T + -self.T % alike.ROWS, device=self.places.device)
+            queries = torch.arange(alike.rows(self.T, self.places.device), device=self.places.device)
             places = self.places[:, :1] + queries
             self._tables[id(scheme)] = scheme.table(Layout(places, places, self.S, aligned=False))
         return Placed(scheme, self._tables[id(scheme)])
@@ -119,7 +119,7 @@ class Reading:
             rows = q[group.at].unflatten(0, (group.B, group.T)).transpose(1, 2)
             seen = (kept[group.slots].unflatten(0, (group.B, group.S)).transpose(1, 2) for kept in (keys, values))
             told = how._replace(placed=group.placed(how.placed))
-            out[group.at] = alike.attend(rows, *seen, group.allowed(mask), told).transpose(1, 2).flatten(0, 1)
+            out[group.at] = alike.attend(rows, *seen, group.sight(mask), told).transpose(1, 2).flatten(0, 1)
         return out.transpose(0, 1)[None]
 
     def advance(self, T: int) -> None:

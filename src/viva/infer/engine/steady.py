@@ -15,10 +15,10 @@ from viva.base.errors import Notice
 from viva.infer.engine.paged import Group, Pool, Reading
 from viva.infer.engine.schedule import Work
 from viva.infer.engine.served import reach
-from viva.model.attend import alike
 from viva.model.layout import Layout
 from viva.model.transformer import Transformer
 
+ROOM = 128  # keys: rooms are a few times as many
 WARM_UP = 2  # passes before one is recorded: libraries set themselves up in the first
 
 
@@ -89,7 +89,7 @@ class Recordings:
         if id(model) in self._without:
             return None
         longest = max(each.request.computed for each in work) + 1
-        B, S = few(len(work)), few(-(-longest // alike.KEYS)) * alike.KEYS
+        B, S = few(len(work)), few(-(-longest // ROOM)) * ROOM
         made = self._made.get((id(model), B, S)) or Recording(model, self.pool, B, S, self._shared)
         made.tell(work)
         if (id(model), B, S) not in self._made:

@@ -18,29 +18,53 @@ KEYS = 512  # that torch's kernel for CPUs reads at once
 STEP = 16  # numbers in a register, at least
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, how: Weighing) -> Tensor:
-    """q [B, H, T, D], k and v [B, G, S, D], allowed [B, T, S] -> [B, H, T, D]; S is one of `room`."""
+class Sight:
+    """What queries may see of the keys, `allowed` [B, T, S]: the same in every layer with one mask."""
+
+    def __init__(self, allowed: Tensor):
+        self.allowed = allowed
+        self._added: dict[tuple[torch.dtype, int], Tensor] = {}
+
+    def added(self, dtype: torch.dtype, heads: int) -> Tensor:
+        """What is added to scores: 0, or -inf where nothing is seen; [B, 1, heads T, S] for so many heads that read the
+        same keys, of which the queries lie below each other, and filled up as they are.
+        """
+        if (dtype, heads) not in self._added:
+            rows = torch.zeros_like(self.allowed, dtype=dtype).masked_fill_(~self.allowed, -torch.inf)
+            B, T, S = rows.shape
+            rows = rows[:, None].expand(B, heads, T, S).reshape(B, 1, heads * T, S)
+            self._added[dtype, heads] = _filled(rows)
+        return self._added[dtype, heads]
+
+
+def attend(q: Tensor, k: Tensor, v: Tensor, sight: Sight, how: Weighing) -> Tensor:
+    """q [B, H, T, D], k and v [B, G, S, D] -> [B, H, T, D]; S is one of `room`."""
     (B, H, T, D), G = q.shape, k.shape[1]
     scheme = how.placed.scheme if how.placed else None
     biased = scheme is not None and scheme.biased
     fused = how.score.fused(q, k) if how.keep is None and not (biased and scheme.valued) else None
     if fused is None:
-        q, allowed = _filled(q), _filled(allowed, True)
+        q, allowed = _filled(q), _filled(sight.allowed, True)
         return written.attend(q, grouped(k, H), grouped(v, H), allowed[:, None], how)[:, :, :T]
-    bias = torch.zeros_like(allowed, dtype=q.dtype).masked_fill_(~allowed, -torch.inf)[:, None]
+    added = sight.added(q.dtype, H // G)
     if biased:
-        bias = bias + scheme.bias(q, grouped(k, H), how.placed.table)[..., :T, :].to(q.dtype)
+        own = scheme.bias(q, grouped(k, H), how.placed.table)[..., :T, :].to(q.dtype).expand(B, H, -1, -1)
+        added = added + _filled(own.unflatten(1, (G, H // G)).flatten(2, 3))
     # heads that read the same keys are rows of one product
-    bias = bias.expand(B, H, -1, -1).unflatten(1, (G, H // G)).flatten(2, 3)
     q, k, scale = fused
     q = q.reshape(B, G, H // G * T, D)
-    y = scaled_dot_product_attention(_filled(q), k, v, _filled(bias), scale=scale)
+    y = scaled_dot_product_attention(_filled(q), k, v, added, scale=scale)
     return y[:, :, : q.shape[2]].reshape(B, H, T, D)
 
 
+def rows(T: int, device: torch.device) -> int:
+    """How many queries T are filled up to; none on a device on which nothing is promised."""
+    return T + -T % ROWS if device.type == "cpu" else T
+
+
 def _filled(x: Tensor, value: float = 0) -> Tensor:
-    """x [..., T, n] with as many more rows as make T a multiple of ROWS."""
-    more = -x.shape[-2] % ROWS
+    """x [..., T, n] with as many more rows as `rows` says."""
+    more = rows(x.shape[-2], x.device) - x.shape[-2]
     return pad(x, (0, 0, 0, more), value=value) if more else x
 
 
