@@ -139,6 +139,8 @@ def continuous(folder: Path, requests: list, on: On):
         found: dict[str, list[int]] = {}
         while len(found) < len(names):
             result = manager.get_result(timeout=1)
+            if result is None and not manager.is_running():
+                raise RuntimeError("its loop has ended before its replies have")
             if result is not None and result.is_finished():
                 found[result.request_id] = list(result.generated_tokens)
         manager.stop(block=True)
