@@ -251,7 +251,7 @@ def test_a_bar_tells_how_far_a_batch_is(engine, capsys, monkeypatch):
 
 def test_an_engine_says_how_it_was_set_up(loaded, engine):
     assert engine.notes()[0].startswith("memory: ")
-    assert engine.notes()[1] == "float32, 1 thread: as told"
+    assert engine.notes()[1:] == ["float32, 1 thread: as told", "replies have the same bits in any company"]
 
 
 def test_an_engine_computes_with_its_threads_and_leaves_others_alone(loaded):

@@ -21,6 +21,7 @@ from viva.base.choice import Choice
 from viva.base.config import Config, parse
 from viva.base.errors import Notice, Refusal
 from viva.base.measure import Verdict
+from viva.infer.engine import company
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.counters import Counters
 from viva.infer.engine.draft._drafter import Drafter
@@ -102,10 +103,16 @@ class Engine:
         return self.core.counters
 
     def notes(self) -> list[str]:
-        """How it was set up, in sentences for the user: memory, number format, threads."""
-        count, why = self.threads
-        dtype = str(self.model.model.embedding.weight.dtype).removeprefix("torch.")
-        return [str(self.plan), f"{dtype}, {count} {'thread' if count == '1' else 'threads'}: {why}"]
+        """How it was set up, in sentences for the user: memory, number format, threads, and what company does."""
+        (count, why), weight = self.threads, self.model.model.embedding.weight
+        dtype = str(weight.dtype).removeprefix("torch.")
+        kept = product.exact(weight) and company.harmless()
+        told = (
+            "replies have the same bits in any company"
+            if kept
+            else ("the last bits of a reply may depend on what is served beside it")
+        )
+        return [str(self.plan), f"{dtype}, {count} {'thread' if count == '1' else 'threads'}: {why}", told]
 
     def ids(self, prompt: Prompt | list[int], tools: list[dict] | None = None, adapter: str = "") -> list[int]:
         """What the model reads of a prompt: a text, messages, or ids as they are."""

@@ -42,7 +42,7 @@ def _fused(q: Tensor, k: Tensor, scale: float, v: Tensor, mask: Mask, places: Te
     causal = causal and all(isinstance(part, Causal) or _idle(part, S) for part in parts)
     if causal and T == 1 and not dropout:
         # the last token sees every key: a group's heads are rows of one product
-        return scaled_dot_product_attention(q.reshape(B, G, H // G, D), k, v, scale=scale).view(q.shape)
+        return scaled_dot_product_attention(q.reshape(B, G, H // G, D), k, v, scale=scale).reshape(q.shape)
     k, v = grouped(k, H), grouped(v, H)
     square = causal and T == S
     allowed = _allowed(mask, places, S) if parts and not square else None
