@@ -11,7 +11,8 @@ The model has random weights in the shape of Qwen2-0.5B at half depth, 12 layers
 weights, greedy, in turns, medians; their first tokens are compared. Beside them `products`: what the products of all
 tokens take, if every step were full; and `unrecorded`: viva's engine on a GPU that is told every operation anew.
 `profile`: where the engine's time goes. `alone`: one request, beside what reading the weights once a token takes.
-`shared`: the time to the first token where a share of each prompt has been read before.
+`shared`: the time to the first token where a share of each prompt has been read before. `llama_cpp` is llama.cpp's
+server in F16, where `LLAMA_SERVER` says where that program is.
 """
 
 import argparse
@@ -27,6 +28,7 @@ from pathlib import Path
 import torch
 
 import rounds
+from llama_cpp import llama_cpp
 
 VOCAB = 151936
 PROMPT, REPLY = (16, 256), (16, 128)
@@ -204,6 +206,7 @@ PEERS: dict[str, Callable] = {
     "viva": viva,
     "unrecorded": unrecorded,
     "continuous": continuous,
+    "llama_cpp": llama_cpp,
     "static": static,
     "products": products,
 }
