@@ -253,12 +253,13 @@ def test_tools_stay_out_of_the_prompt_where_none_is_to_be_called(scripted, model
     assert scripted.engine.heard[-1] == model.ids(HI)
 
 
-def test_a_template_without_tools_refuses_them(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"tool_choice": "required"}])
+def test_a_template_without_tools_refuses_them(tmp_path, more):
     from .live import Scripted, served, tiny
 
     with (
         served(Scripted(viva.load(tiny(tmp_path / "plain", "chatml")), tokens=4096)) as running,
         pytest.raises(openai.BadRequestError, match="must write calls of tools as JSON objects") as refused,
     ):
-        running.client().chat.completions.create(model="tiny", messages=HI, tools=[ADD])
+        running.client().chat.completions.create(model="tiny", messages=HI, tools=[ADD], **more)
     assert refused.value.param == "tools"

@@ -66,7 +66,6 @@ def test_the_form_of_an_error_is_openais(server):
         ({"stream_options": {"include_usage": True}}, "stream_options", "stream_options belongs to stream: true"),
         ({"functions": [{"name": "f"}]}, "functions", "is not supported here: leave it out"),
         ({"store": True}, "store", "is not supported here: leave it out, or give false"),
-        ({"tool_choice": "required"}, "tool_choice", "Input should be 'none' or 'auto'"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "belongs to type json_schema"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "Input should be 'text', 'json_object' or"),
         ({"regex": "("}, "regex", "regex must be one that replies can be held to, but found"),

@@ -100,6 +100,16 @@ class Drawn(Asked):
     def stops(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
+    @property
+    def must_call(self) -> list[tuple[str, dict[str, Any]]]:
+        """The functions of which the reply must call one, with the JSON schemas of their arguments."""
+        return []
+
+    @property
+    def may_call_several(self) -> bool:
+        """Whether it may then call more."""
+        return False
+
     def sampling(self) -> dict[str, Any]:
         """As fields of `infer.engine.asked.Asked`, those that were set."""
         told = {
