@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import viva
-from serve.live import Scripted, served, tiny
+from serve.live import Scripted, held, logged, served, tiny  # noqa: F401 what acts on every test
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Core
 from viva.serve.channel import Channel
