@@ -13,6 +13,8 @@ from viva.infer.engine.draft import model as small
 from viva.infer.engine.engine import Core
 from viva.infer.engine.schedule import Limits
 from viva.infer.generate import generate_batch
+from viva.infer.past import Past
+from viva.infer.sample import frequency_penalty, presence_penalty
 from viva.infer.sampling import Sampling
 
 PROMPTS = random_prompts(5, seed=3, longest=20)
@@ -60,6 +62,28 @@ def test_a_reply_is_that_of_the_formula(asked, model):
         last = [told[sum(range(row + 1)) + row].tokens for row in range(len(PROMPTS))]  # the stream of its row
         assert last == expected
         assert draft is None or core.counters.accepted > 40
+
+
+@pytest.mark.parametrize("rows", [[0, 1, 2, 3, 4], [3], [4, 1]])
+def test_scores_have_the_bits_of_numpy_in_any_company(rows):
+    """Counts up to 40 times factors that no binary number is, rounded twice, wherever a row lies in a batch."""
+    draw, V = np.random.default_rng(0), 77
+    scores = draw.normal(size=(5, V)).astype(np.float32)
+    replies = [draw.integers(0, V, 40 * (row + 1)) for row in range(5)]
+    past = Past.of([torch.tensor([1, 2])] * 5, V)
+    for row, reply in enumerate(replies):
+        own = past.of_rows([row])
+        for token in reply:
+            own.take(torch.tensor([token]))
+        past.made[row] = own.made[0]
+    counts = np.stack([np.bincount(reply, minlength=V) for reply in replies]).astype(np.float32)
+    asked = Sampling(frequency_penalty=0.3, presence_penalty=-1.1)
+    expected = scores - counts * np.float32(0.3)
+    expected = np.where(counts > 0, expected - np.float32(-1.1), expected)
+    found = torch.from_numpy(scores)[rows]
+    for filter in (frequency_penalty, presence_penalty):
+        found = filter.apply(asked, found, past.of_rows(rows))
+    assert np.array_equal(found.numpy(), expected[rows])
 
 
 def test_a_search_of_beams_takes_none(model):
