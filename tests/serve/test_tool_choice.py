@@ -83,7 +83,8 @@ def test_a_reply_must_call(running, request):
 
 @pytest.mark.parametrize("name", TAKEN)
 def test_a_reply_must_call_one_of_them(running, name):
-    made = running.client().chat.completions.create(**asked(tool_choice=named(name), n=6, seed=1))
+    text = {"type": "text"}  # which is no other form
+    made = running.client().chat.completions.create(**asked(tool_choice=named(name), n=6, seed=1, response_format=text))
     assert [assert_called(choice) for choice in made.choices] == [[name]] * 6
     said = {choice.message.tool_calls[0].function.arguments for choice in made.choices}
     assert said == {"{}"} if name == "now" else len(said) > 2
@@ -141,6 +142,11 @@ def test_a_call_that_is_cut_is_text(running):
         ({"tool_choice": {"type": "function"}}, "tool_choice.function", "Field required"),
         ({"tool_choice": {"type": "custom"}}, "tool_choice.type", "Input should be 'function'"),
         ({"tool_choice": named("add"), "regex": "a"}, "tool_choice", "what form the reply has: leave out regex"),
+        (
+            {"tool_choice": "required", "response_format": {"type": "json_object"}},
+            "tool_choice",
+            "what form the reply has: leave out response_format",
+        ),
         ({"tool_choice": "required", "min_tokens": 3}, "tool_choice", "what form the reply has: leave out min_tokens"),
         ({"parallel_tool_calls": False}, "parallel_tool_calls", "must be true, but with a tool_choice that calls"),
         *(

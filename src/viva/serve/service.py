@@ -66,8 +66,8 @@ class Service:
         try:
             own = self.engine.models[adapter].tokenizer
             form = None if tools is None else refusing(lambda: call_form.form(own), "tools")
-            told = self._told(body, form, own.specials)
             read = [await asyncio.to_thread(prompt.read, self.engine, each, tools, adapter, field) for each in prompts]
+            told = self._told(body, form, own.specials)
             asked = [self._asked(body, told, ids, adapter, field) for ids in read]
             for ids, each in zip(read, asked, strict=True):
                 await job.ask(ids, each, adapter, form, field)

@@ -12,7 +12,6 @@ from viva.serve.schema.common import MOST, Absent, Answer, Asked, Drawn, Finish,
 ROLES = {"developer": "system"}  # OpenAI's newer name of the same
 OF_ONE = {"name": "tool", "tool_call_id": "tool", "reasoning_content": "assistant"}  # fields that one role alone has
 SPEAKERS = {"tool": "a tool", "assistant": "the assistant"}
-FORMING = ("response_format", "regex", "choice", "min_tokens")  # fields that say of what form or length a reply is
 Name = Annotated[str, Field(min_length=1, max_length=256)]
 
 
@@ -204,7 +203,7 @@ class Request(Drawn):
             raise _wrong("tool_choice", "required belongs to tools")
         if isinstance(self.tool_choice, ToolChoice) and self.tool_choice.function.name not in named:
             raise _wrong("tool_choice", "must name one of the tools")
-        if self._held and (others := [name for name in FORMING if getattr(self, name) is not None]):
+        if self._held and (others := self._forming):
             raise _wrong("tool_choice", f"says what form the reply has: leave out {', '.join(others)}")
         for place, function in enumerate(functions):
             if self._held and not function.takes_object:
@@ -221,6 +220,13 @@ class Request(Drawn):
     def _held(self) -> bool:
         """Whether the reply is held to a call."""
         return self.tool_choice not in (None, "none", "auto")
+
+    @property
+    def _forming(self) -> list[str]:
+        """The other fields that say what form, or least length, the reply has."""
+        is_json = self.response_format is not None and self.response_format.schema_wanted is not None
+        given = {"response_format": is_json, "regex": self.regex, "choice": self.choice, "min_tokens": self.min_tokens}
+        return [name for name, value in given.items() if value]
 
     @property
     def must_call(self) -> list[tuple[str, dict[str, Any]]]:
