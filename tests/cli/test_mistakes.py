@@ -127,7 +127,8 @@ def test_half_a_surrogate_pair_from_a_shell(viva, tiny):
 
 
 @pytest.mark.parametrize(("flag", "value"), [("--temperature", "1e-45"), ("--top-p", "1e-320"),
-                                             ("--repetition-penalty", "1e-300")])  # fmt: skip
+                                             ("--repetition-penalty", "1e-300"),
+                                             ("--frequency-penalty", "-3")])  # fmt: skip
 def test_a_filter_so_extreme_that_nothing_is_left(viva, tiny, flag, value):
     code, out, err = viva("generate", tiny, "hi", flag, value)
     assert code == 2 and not out and flag[2:].replace("-", "_") in err

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 import viva
-from serve.live import Scripted, served, tiny
+from serve.live import Scripted, held, logged, served, tiny  # noqa: F401 what acts on every test
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Core
 from viva.serve.channel import Channel
@@ -221,6 +221,12 @@ def test_a_body_of_100_megabytes(server, model, told):
         (b'{"model": "tiny", "messages": "\xff\xfe"}', None, "the body must be JSON in UTF-8"),
         (b"[" * 100_000, None, "the body must be JSON"),
         (b'{"a": ' * 50_000, None, "the body must be JSON"),
+        (
+            b'{"tools": [{"type": "function", "function": {"name": "f", "parameters": %s1%s}}], %%s}'
+            % (b'{"a": ' * 400, b"}" * 400),
+            "messages",
+            "tool 0 must be nested 100 deep at most",
+        ),
         (b'{"temperature": NaN, %s}', "temperature", "Input should be a finite number"),
         (b'{"top_p": Infinity, %s}', "top_p", "Input should be a finite number"),
         (b'{"temperature": 1e999, %s}', "temperature", "Input should be a finite number"),

@@ -169,6 +169,7 @@ def test_greedy_equals_transformers(family, tmp_path):
         {"temperature": 1.0},
         {"temperature": 0.8, "top_k": 9, "top_p": 0.9, "repetition_penalty": 1.3},
         {"temperature": 1.4, "min_p": 0.05},
+        {"temperature": 0.7, "frequency_penalty": 1.7, "presence_penalty": -0.6},
     ],
 )
 def test_a_seed_draws_what_the_plain_decoder_draws(drawn, model):

@@ -13,14 +13,24 @@ from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.infer import sample
 from viva.infer.draw import draw, uniforms
-from viva.infer.sample import min_p, repetition_penalty, temperature, top_k, top_p
+from viva.infer.past import Past
+from viva.infer.sample import (
+    frequency_penalty,
+    min_p,
+    presence_penalty,
+    repetition_penalty,
+    temperature,
+    top_k,
+    top_p,
+)
 from viva.infer.sampling import ORDER, Sampling
 
 INF = float("inf")
 B, V = 8, 50
 LOGITS = torch.randn(B, V, generator=torch.Generator().manual_seed(0)) * 3
 PROMPT = torch.randint(0, V, (B, 12), generator=torch.Generator().manual_seed(1))
-SEEN = torch.zeros(B, V, dtype=torch.bool).scatter_(1, PROMPT, True)
+PAST = Past.of(PROMPT, V)
+OWN = (frequency_penalty, presence_penalty)  # which transformers has not
 
 TWINS = {
     (temperature, 0.6): theirs.TemperatureLogitsWarper,
@@ -49,22 +59,22 @@ def of(module, value):
 @pytest.mark.parametrize(("module", "value"), TWINS, ids=lambda x: str(getattr(x, "__name__", x)).split(".")[-1])
 def test_equals_transformers(module, value):
     expected = TWINS[module, value](value)(PROMPT, LOGITS.clone())
-    torch.testing.assert_close(module.apply(of(module, value), LOGITS, SEEN), expected, rtol=1e-6, atol=0)
+    torch.testing.assert_close(module.apply(of(module, value), LOGITS, PAST), expected, rtol=1e-6, atol=0)
 
 
 @pytest.mark.filterwarnings("ignore:Passing `repetition_penalty`")  # of transformers, which is not asked to generate
 def test_the_chain_equals_that_of_transformers():
     """The documented order is the one in which transformers builds its list."""
     sampling = Sampling(temperature=0.8, top_k=5, top_p=0.8, min_p=0.05, repetition_penalty=1.2)
-    filters = {name(module): getattr(sampling, name(module)) for module in ORDER}
+    filters = {name(module): getattr(sampling, name(module)) for module in ORDER if module not in OWN}
     config = transformers.GenerationConfig(do_sample=True, **filters)
     tiny = transformers.GPT2Config(vocab_size=V, n_positions=8, n_embd=8, n_layer=1, n_head=1)
     model = transformers.GPT2LMHeadModel(tiny)
     mine = LOGITS
     for module in ORDER:
-        mine = module.apply(sampling, mine, SEEN)
+        mine = module.apply(sampling, mine, PAST)
     chain = model._get_logits_processor(config, device="cpu")
-    assert len(chain) == len(ORDER)
+    assert len(chain) == len(filters)
     torch.testing.assert_close(mine, chain(PROMPT, LOGITS.clone()), rtol=1e-6, atol=0)
 
 
@@ -88,9 +98,27 @@ def test_by_hand():
     halved = temperature.apply(of(temperature, 0.5), p).softmax(-1)  # p^2 / sum p^2, and the sum is 0.30
     torch.testing.assert_close(halved, torch.tensor([[0.01, 0.16, 0.04, 0.09]]) / 0.30)
     signs = torch.tensor([[2.0, -2.0, 2.0, -2.0]])
-    seen = torch.tensor([[True, True, False, False]])
-    penalised = repetition_penalty.apply(of(repetition_penalty, 2.0), signs, seen)
+    penalised = repetition_penalty.apply(of(repetition_penalty, 2.0), signs, Past.of([torch.tensor([0, 1])], 4))
     assert penalised.tolist() == [[1.0, -4.0, 2.0, -2.0]]
+
+
+def test_penalties_by_hand():
+    """A prompt 0 0 3, a reply 1 2 2: mu - c alpha_frequency - [c > 0] alpha_presence, and the prompt does not count."""
+    past = Past.of([torch.tensor([0, 0, 3])], 5)
+    for token in (1, 2, 2):
+        past.take(torch.tensor([token]))
+    scores = torch.tensor([[1.0, 1.0, 1.0, -1.0, -1.0]])
+    often = frequency_penalty.apply(of(frequency_penalty, 0.5), scores, past)
+    assert often.tolist() == [[1.0, 0.5, 0.0, -1.0, -1.0]]
+    present = presence_penalty.apply(of(presence_penalty, 1.5), scores, past)
+    assert present.tolist() == [[1.0, -0.5, -0.5, -1.0, -1.0]]
+    wanted = presence_penalty.apply(of(presence_penalty, -2.0), scores, past)
+    assert wanted.tolist() == [[1.0, 3.0, 3.0, -1.0, -1.0]]
+    # all three, the repetition first, then the temperature: (1 / 2 - 2 * 0.5 - 1.5) / 2
+    chain = Sampling(repetition_penalty=2, frequency_penalty=0.5, presence_penalty=1.5, temperature=2)
+    for module in ORDER:
+        scores = module.apply(chain, scores, past)
+    assert scores.tolist() == [[0.25, -0.75, -1.0, -1.0, -0.5]]
 
 
 def test_ties_at_the_border_of_top_k_all_remain():
@@ -153,6 +181,8 @@ def test_streams_are_a_function_of_seed_and_row():
         ({"temperature": -1}, "temperature"),
         ({"temperature": float("nan")}, "temperature"),
         ({"repetition_penalty": 0}, "repetition_penalty"),
+        ({"frequency_penalty": 2.1}, "frequency_penalty"),
+        ({"presence_penalty": float("nan")}, "presence_penalty"),
         ({"max_new_tokens": 0}, "max_new_tokens"),
         ({"stop": [""]}, "stop"),
         ({"temprature": 1}, "use 'temperature' (the nearest)"),
@@ -172,10 +202,12 @@ def test_one_stop_string_may_stand_alone():
 def test_a_draw_is_from_the_chain_in_its_order():
     """Inverse transform sampling of what transformers' chain of filters leaves, written out."""
     sampling = Sampling(temperature=1.8, top_k=9, top_p=0.7, min_p=0.05, repetition_penalty=1.9)
-    config = transformers.GenerationConfig(do_sample=True, **{name(m): getattr(sampling, name(m)) for m in ORDER})
+    config = transformers.GenerationConfig(
+        do_sample=True, **{name(m): getattr(sampling, name(m)) for m in ORDER if m not in OWN}
+    )
     tiny = transformers.GPT2Config(vocab_size=V, n_positions=8, n_embd=8, n_layer=1, n_head=1)
     left = transformers.GPT2LMHeadModel(tiny)._get_logits_processor(config, device="cpu")(PROMPT, LOGITS.clone())
     for u in (0.0, 0.3, 0.6, 0.9, 0.999):
         uniform = torch.full((B,), u, dtype=torch.float64)
         expected = (left.softmax(-1).double().cumsum(-1) > u).float().argmax(-1)
-        assert torch.equal(draw(LOGITS, sampling, uniform, SEEN), expected)
+        assert torch.equal(draw(LOGITS, sampling, uniform, PAST), expected)

@@ -73,7 +73,15 @@ def test_the_repetition_penalty_counts_prompt_and_reply_as_in_transformers(model
     assert replies != generate_batch(model, PROMPTS, GREEDY)
 
 
-@pytest.mark.parametrize("given", [{"temperature": 0}, {"temperature": 1, "top_p": 0.9}, {"repetition_penalty": 1.5}])
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"temperature": 0},
+        {"temperature": 1, "top_p": 0.9},
+        {"repetition_penalty": 1.5},
+        {"frequency_penalty": 0.7, "presence_penalty": -1.3},
+    ],
+)
 @pytest.mark.parametrize("rows", [2, 64])
 def test_a_batch_equals_its_rows_alone(model, given, rows):
     """Rows end at different times, by length and by stop id, and others take their places."""

@@ -144,6 +144,19 @@ def test_a_choice_is_one_of_them(name):
     assert {each.text for each in told} <= set(choice) and len({each.text for each in told}) >= 6
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_a_reply_is_of_its_grammar(name):
+    """Brackets that pair, which no regular expression tells, around JSON of a schema; behind them a special token."""
+    core = core_of(name)
+    number = next(number for number in core.tokenizer.specials.values() if number not in core.tokenizer.stops)
+    rules = f'start: nested <[{number}]>\nnested: "(" nested ")" | "<" inner ">"\ninner: %json {{"enum": [1, "a"]}}'
+    asks = [([9], Asked(grammar=rules, temperature=1.5, seed=seed, max_new_tokens=300)) for seed in range(12)]
+    for each in ran(core, asks):
+        assert (each.finish, each.tokens.count(number)) == ("stop", 1)
+        told = re.fullmatch(r"(\(*)<(.*)>(\)*)", each.text.removesuffix(core.tokenizer.decode([number])))
+        assert len(told[1]) == len(told[3]) and json.loads(told[2]) in (1, "a")
+
+
 def test_a_choice_is_drawn_as_its_first_tokens_are_likely():
     """ "a" against "b", a token each: by the model's own two scores. 1500 draws within four standard deviations."""
     core = core_of("byte_bpe")
@@ -229,6 +242,8 @@ def test_a_form_is_compiled_once(monkeypatch):
         ({"json_schema": {"minimum": float("nan")}}, "json_schema must be"),
         ({"json_schema": {"$ref": "#"}}, "json_schema must be .* could not be followed: no text has this form"),
         ({"regex": r"[^\s\S]"}, "regex must be .* could not be followed: no text has this form"),
+        ({"grammar": 'start: "a" b'}, "grammar must be .* but found at .*: unknown name: .b.. To fix it"),
+        ({"grammar": 'start: %json {"not": {}}'}, r'JSON schema: Unimplemented keys: \["not"\]. To fix it'),
         ({"regex": "(a{1000}){1000}"}, "regex must be .* could not be followed: .*too many expressions"),
     ],
 )

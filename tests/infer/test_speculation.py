@@ -59,7 +59,15 @@ def drafters(model):
 SCARCE = (14, 4, Limits(5, 24, 9))
 
 
-@pytest.mark.parametrize("how", [{"temperature": 0}, {"temperature": 0.8, "repetition_penalty": 1.2}])
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"temperature": 0},
+        {"temperature": 0.8, "repetition_penalty": 1.2},
+        {"temperature": 0, "frequency_penalty": 1.9, "presence_penalty": 1.3},
+        {"temperature": 0.9, "frequency_penalty": 1.1},
+    ],
+)
 def test_replies_are_the_same_with_guesses_and_without(how, model):
     """Tokens, log-probabilities and why a reply ends, with room and without, whatever is guessed."""
     asks = [

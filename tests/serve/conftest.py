@@ -14,7 +14,7 @@ from viva.serve.embedding import Embedder
 from viva.serve.engine import Engine
 from viva.serve.limits import Limits
 
-from .live import Scripted, served, tiny
+from .live import Scripted, held, logged, served, tiny  # noqa: F401 what acts on every test
 
 BUSY_MS = 20_000  # that a page may take where the machine is busy
 
@@ -62,9 +62,11 @@ def scripted(model):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser():
-    """Headless Chromium: Debian's, or the one that `playwright install chromium` brings."""
+    """Headless Chromium: Debian's, or the one that `playwright install chromium` brings. Closed with the module, since
+    until then its event loop runs in this thread, and asyncio.run of other tests would refuse.
+    """
     driver = pytest.importorskip("playwright.sync_api", reason="the page is tried with playwright, which is not here")
     driver.expect.set_options(timeout=BUSY_MS)
     with driver.sync_playwright() as started:
@@ -83,7 +85,7 @@ def host(model):
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def modules(browser, host):
     """A page on which nobody talks: its modules are tried by themselves."""
     page = browser.new_page(locale="en-US")

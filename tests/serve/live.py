@@ -1,20 +1,23 @@
 """A server in a thread of this process, on a free port, of a tiny random model or of one that says what it is told."""
 
+import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import openai
+import pytest
 
 from viva.infer.engine.engine import Delta
 from viva.infer.engine.pick import Picked
 from viva.model import folder
 from viva.model.arch import llama
 from viva.model.init import initialise
-from viva.serve import app
+from viva.serve import app, log
 from viva.serve.engine import Engine
 from viva.serve.limits import Limits
 from viva.serve.server import Server
@@ -102,6 +105,32 @@ class Served:
         while self.service.jobs or self.service.places.taken or not core.idle or core.state.blocks.used:
             assert time.monotonic() < until, (self.service.jobs, self.service.places.taken, core.state.blocks.used)
             time.sleep(0.01)
+
+
+@pytest.fixture(scope="session")
+def held():
+    """Writes the lines that servers log between two tests, where pytest captures nothing: an answer comes before its
+    line.
+    """
+    lines, write = deque(), log.write
+
+    def hold(facts, to=None):
+        lines.append(facts) if sys.stdout is sys.__stdout__ else write(facts, to)
+
+    def written():
+        while lines:
+            write(lines.popleft())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(log, "write", hold)
+        yield written
+        written()
+
+
+@pytest.fixture(autouse=True)
+def logged(held):
+    """They stand in the output of the test that comes next."""
+    held()
 
 
 @contextmanager

@@ -140,6 +140,24 @@ def test_bias_stops_and_the_least(server, model):
     )
 
 
+@pytest.mark.parametrize(
+    ("told", "ahead", "said"),
+    [
+        ({"frequency_penalty": 2}, 2.9, "wwxwxw"),  # w: 0 -2 -4; x: -2.9 -4.9; and so on by turns
+        ({"presence_penalty": 2}, 2.9, "wwwwww"),  # w: 0 -2 -2
+        ({"presence_penalty": 2}, 1.1, "wxwwww"),  # w: 0 -2; x: -1.1 -3.1
+        ({"frequency_penalty": 0.5, "presence_penalty": 0.5}, 1.75, "wwwxww"),  # w: 0 -1 -1.5 -2 -2.5; x: -1.75 -2.75
+        ({"frequency_penalty": 0, "presence_penalty": None}, 1.1, "wwwwww"),
+    ],
+)
+def test_penalties(server, model, told, ahead, said):
+    """By a bias nothing but w and x can be, w by so much ahead; what the model says of them is next to nothing."""
+    w, x = (str(model.tokenizer.encode(letter)[0]) for letter in "wx")
+    asked = {"model": "tiny", "max_tokens": 6, "logit_bias": {w: 100, x: 100 - ahead}, "temperature": 0, **told}
+    assert server.client().chat.completions.create(messages=HI, **asked).choices[0].message.content == said
+    assert server.client().completions.create(prompt="wwxx", **asked).choices[0].text == said
+
+
 def test_texts_are_continued(server, model):
     """Texts and ids, and log-probabilities in the older form."""
     client, ids = server.client().completions, model.ids("some")
@@ -235,12 +253,13 @@ def test_tools_stay_out_of_the_prompt_where_none_is_to_be_called(scripted, model
     assert scripted.engine.heard[-1] == model.ids(HI)
 
 
-def test_a_template_without_tools_refuses_them(tmp_path):
+@pytest.mark.parametrize("more", [{}, {"tool_choice": "required"}])
+def test_a_template_without_tools_refuses_them(tmp_path, more):
     from .live import Scripted, served, tiny
 
     with (
         served(Scripted(viva.load(tiny(tmp_path / "plain", "chatml")), tokens=4096)) as running,
         pytest.raises(openai.BadRequestError, match="must write calls of tools as JSON objects") as refused,
     ):
-        running.client().chat.completions.create(model="tiny", messages=HI, tools=[ADD])
+        running.client().chat.completions.create(model="tiny", messages=HI, tools=[ADD], **more)
     assert refused.value.param == "tools"

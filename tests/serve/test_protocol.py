@@ -1,6 +1,7 @@
 """What is refused, in which words and by which field; keys, the log, what Prometheus is told, the page."""
 
 import json
+import random
 import re
 import time
 
@@ -54,7 +55,8 @@ def test_the_form_of_an_error_is_openais(server):
         ({"temperature": 1e-5}, "temperature", "must be 0, or 0.001 at least"),
         ({"temperature": True}, "temperature", "'temperature' is no switch, but was given True"),
         ({"n": 129}, "n", "less than or equal to 128"),
-        ({"frequency_penalty": 0.5}, "frequency_penalty", "is not supported here: leave it out, or give 0"),
+        ({"frequency_penalty": 2.5}, "frequency_penalty", "less than or equal to 2"),
+        ({"presence_penalty": -3}, "presence_penalty", "greater than or equal to -2"),
         ({"logit_bias": {"x": 1}}, "logit_bias.x", "String should match pattern"),
         ({"logit_bias": {"4000": 1}}, "logit_bias", "logit_bias must have ids below 280, but has 4000"),
         ({"stop_token_ids": [4000]}, "stop_token_ids", "stop_token_ids must have ids below 280, but has 4000"),
@@ -65,9 +67,14 @@ def test_the_form_of_an_error_is_openais(server):
         ({"stream_options": {"include_usage": True}}, "stream_options", "stream_options belongs to stream: true"),
         ({"functions": [{"name": "f"}]}, "functions", "is not supported here: leave it out"),
         ({"store": True}, "store", "is not supported here: leave it out, or give false"),
-        ({"tool_choice": "required"}, "tool_choice", "Input should be 'none' or 'auto'"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema", "belongs to type json_schema"),
         ({"response_format": {"type": "xml"}}, "response_format.type", "Input should be 'text', 'json_object' or"),
+        (
+            {"response_format": {"type": "json_schema", "json_schema": {"name": "any", "schema": {}}}, "min_tokens": 2},
+            "response_format",
+            "json_schema says where a reply may end: leave min_new_tokens out",
+        ),
+        ({"regex": "(a{1000}){1000}"}, "regex", "could not be followed: lexer error: too many expressions"),
         ({"regex": "("}, "regex", "regex must be one that replies can be held to, but found"),
         ({"regex": r"[^\s\S]"}, "regex", "could not be followed: no text has this form"),
         ({"messages": []}, "messages", "at least 1 item"),
@@ -213,6 +220,19 @@ def test_replies_have_the_form_that_was_asked_for(server):
     assert told["choices"][0]["text"] in ("yes", "no")
     anything = chat(server, response_format={"type": "json_object"}, logit_bias={"93": 100}, max_tokens=300).json()
     assert anything["choices"][0]["message"]["content"].startswith("{")
+
+
+def test_a_schema_that_would_take_long_to_compile_is_refused(server):
+    """Its fuel is spent; a tenth of it is taken."""
+    words = random.Random(1)
+    for values, status in ((10_000, 200), (100_000, 400)):
+        schema = {"enum": [words.randbytes(9).hex() for _ in range(values)]}
+        answer = chat(server, response_format={"type": "json_schema", "json_schema": {"name": "one", "schema": schema}})
+        assert answer.status_code == status, answer.text[:300]
+    error = answer.json()["error"]
+    assert error["param"] == "response_format"
+    assert "json_schema must be one that replies can be held to, but found" in error["message"]
+    assert "too big (limit for this grammar: 500000)" in error["message"]
 
 
 def test_unknown_paths_and_methods(server):

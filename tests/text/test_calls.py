@@ -1,9 +1,12 @@
 """Calls of tools in a reply: whole and in pieces, of every template that writes them."""
 
+import json
+
 import pytest
 
 from viva.base.errors import Refusal
-from viva.text.talk import calls, chat
+from viva.text.talk import call_form, calls, chat
+from viva.text.talk.call_form import Hole
 from viva.text.talk.calls import Call
 from viva.text.tokens.learn import byte_bpe
 
@@ -25,13 +28,9 @@ def read(form, text, step):
     return said + more, found + made
 
 
-@pytest.mark.parametrize("step", [1, 3, 1000])
-@pytest.mark.parametrize("name", TEMPLATES)
-def test_what_a_template_writes_is_read_back(tokenizer, name, step):
-    own = tokenizer.with_template(name)
+def turn(own, made):
+    """What a template writes of a turn with these calls, up to its end and without empty thoughts."""
     question = {"role": "user", "content": "hi"}
-    made = [Call("add", {"a": 1, "text": "a } and <tool_call> [x]"}), Call("add", {"b": {"c": [2, None]}})]
-    made = made[:1] if name == "llama3_1" else made  # one call a turn
     described = [
         {"id": f"c0000000{i}", "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
         for i, call in enumerate(made)
@@ -39,8 +38,34 @@ def test_what_a_template_writes_is_read_back(tokenizer, name, step):
     opened = chat.render(own, [question], reply=True, tools=[ADD]).text
     whole = chat.render(own, [question, {"role": "assistant", "tool_calls": described}], tools=[ADD]).text
     [end] = [token for token in own.specials if own.specials[token] in own.stops and token in whole[len(opened) :]]
-    turn = whole[len(opened) :].partition(end)[0].replace("<think>\n\n</think>\n\n", "")
-    assert read(calls.form(own), turn, step) == ("", made)
+    return whole[len(opened) :].partition(end)[0].replace("<think>\n\n</think>\n\n", "")
+
+
+MADE = [Call("add", {"a": 1, "text": "a } and <tool_call> [x]"}), Call("subtract", {"b": {"c": [2, None]}})]
+
+
+@pytest.mark.parametrize("step", [1, 3, 1000])
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_what_a_template_writes_is_read_back(tokenizer, name, step):
+    own = tokenizer.with_template(name)
+    made = MADE[:1] if name == "llama3_1" else MADE  # one call a turn
+    assert read(call_form.form(own), turn(own, made), step) == ("", made)
+
+
+@pytest.mark.parametrize("name", TEMPLATES)
+def test_how_a_template_writes_calls_is_known_to_the_character(tokenizer, name):
+    """Other calls than those by which it was seen, put together from its pieces."""
+    own = tokenizer.with_template(name)
+    written = call_form.form(own).written
+    assert (written.between is None) == (name == "llama3_1")
+
+    def one(place):
+        holes = {Hole.NAME: MADE[place].name, Hole.ARGUMENTS: json.dumps(MADE[place].arguments)}
+        return "".join(({Hole.ID: f"c0000000{place}"} | holes).get(piece, piece) for piece in written.call)
+
+    for count in (1,) if written.between is None else (1, 2):
+        calls = (written.between or "").join(map(one, range(count)))
+        assert written.begin + calls + written.end == turn(own, MADE[:count])
 
 
 @pytest.mark.parametrize("step", [1, 5, 1000])
@@ -61,13 +86,13 @@ def test_what_a_template_writes_is_read_back(tokenizer, name, step):
     ],
 )
 def test_what_is_no_call_is_said(tokenizer, text, said, made, step):
-    form = calls.form(tokenizer.with_template("qwen2_5"))
+    form = call_form.form(tokenizer.with_template("qwen2_5"))
     text = text.replace("{0}", '{"name": "add", "arguments": {"a": 1}}')
     assert read(form, text, step) == (said, [Call("add", {"a": 1})] * made)
 
 
 def test_without_a_mark_only_a_reply_that_begins_with_a_call_is_one(tokenizer):
-    form = calls.form(tokenizer.with_template("llama3_1"))
+    form = call_form.form(tokenizer.with_template("llama3_1"))
     assert form.mark == ""
     for text in ('{"name": 3, "parameters": {}}', 'so {"name": "add", "parameters": {}}', '{"a": 1} and more'):
         assert read(form, text, 1) == (text, [])
@@ -76,6 +101,6 @@ def test_without_a_mark_only_a_reply_that_begins_with_a_call_is_one(tokenizer):
 def test_a_template_that_writes_no_calls_is_refused(tokenizer):
     must = "a chat template must write calls of tools as JSON objects, for them to be found, but found"
     with pytest.raises(Refusal, match=f"{must} none that it writes"):
-        calls.form(tokenizer.with_template("chatml"))
+        call_form.form(tokenizer.with_template("chatml"))
     with pytest.raises(Refusal, match=f"{must} '<end_of_turn>"):
-        calls.form(tokenizer.with_template("gemma"))
+        call_form.form(tokenizer.with_template("gemma"))

@@ -19,6 +19,13 @@ def called(**changes):
     return [USER, {"role": "assistant", "tool_calls": [{"function": call}]}]
 
 
+def nested(depth):
+    value = {}
+    for _ in range(depth - 1):
+        value = {"x": value}
+    return value
+
+
 PARTS = "or a list of parts of text, but found"
 BAD = {
     "empty": ([], r"must be a list of at least one message, but found \[\]"),
@@ -54,6 +61,7 @@ BAD = {
     "calls in no list": ([USER, {**CALLING, "tool_calls": {"name": "add"}}], "message 1 must have a list of calls"),
     "a call without a name": (called(name=None), "message 1 must have a list of calls.*each with a name and arguments"),
     "a call without arguments": (called(arguments=None), "message 1 must have a list of calls"),
+    "a deep call": (called(arguments=nested(2000)), "tool_calls of message 1 must be nested 100 deep at most"),
     "a call of what is no JSON": (called(arguments={"x": {1}}), "tool_calls of message 1 must be what JSON can say"),
 }
 
@@ -70,6 +78,11 @@ BAD_TOOLS = {
     "a name alone": (["add"], "tool 0 must be a JSON schema with a name, but found 'add'"),
     "no name": ([TOOL, {"type": "function"}], "tool 1 must be a JSON schema with a name"),
     "no JSON": ([{"name": "add", "parameters": {1, 2}}], "tool 0 must be what JSON can say"),
+    "very deep": (
+        [{"name": "add", "parameters": nested(100)}],
+        "tool 0 must be nested 100 deep at most, but found more",
+    ),
+    "deeper than the stack": ([{"name": "add", "parameters": nested(5000)}], "tool 0 must be nested 100 deep at most"),
 }
 
 
@@ -78,6 +91,11 @@ def test_what_is_no_tool_is_refused(ours, case):
     tools, says = BAD_TOOLS[case]
     with pytest.raises(Refusal, match=says):
         chat.render(ours.with_template("qwen2_5"), [USER], tools=tools)
+
+
+def test_a_tool_may_be_as_deep_as_that(ours):
+    told = chat.render(ours.with_template("qwen2_5"), [USER], tools=[{"name": "add", "parameters": nested(99)}])
+    assert '{"x": ' * 98 + "{}" + "}" * 98 in told.text
 
 
 FULL = [USER, {**CALLING, "content": "let me see"}, RESULT, ASSISTANT]

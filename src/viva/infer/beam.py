@@ -7,7 +7,7 @@ from viva.base.errors import Refusal
 from viva.infer import decode
 from viva.infer.generate import groups, tell_filled
 from viva.infer.reader import reach, reader
-from viva.infer.sampling import ORDER, Sampling
+from viva.infer.sampling import ORDER, Sampling, parameters
 from viva.model.transformer import Transformer
 
 
@@ -128,7 +128,7 @@ def _together(
 
 def require_alone(sampling: Sampling) -> None:
     """A search draws nothing, so nothing may be said about how to draw."""
-    names = {name for filter in ORDER for name in filter.Config.model_fields} | {"seed", "stop"}
+    names = {*parameters(ORDER), "seed", "stop"}
     usual = {name: Sampling.model_fields[name].default for name in names}
     given = sorted(name for name, value in usual.items() if getattr(sampling, name) != value)
     if set(given) - {"temperature"} or sampling.temperature not in (0, usual["temperature"]):

@@ -8,6 +8,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from viva.base.errors import Refusal
 from viva.infer.draw import draw, uniforms
+from viva.infer.past import Past
 from viva.infer.reader import reach, reader
 from viva.infer.sampling import Sampling
 from viva.infer.use import require_writer
@@ -43,8 +44,8 @@ class Decoding:
         memory = None if sources is None else read(model, [list(source) for _, source in once])
         self._reader = reader(model, memory, sampling.prefix)
         self._uniform = uniforms(sampling.seed, self.rows, max(self.limit.values())).to(self._weight.device)
-        penalised = sampling.repetition_penalty != 1
-        self._seen = _seen(self._prompts, model.spec.vocab)[self._places] if penalised else None
+        past = Past.of(self._prompts, model.spec.vocab) if sampling.penalised else None
+        self._past = past and past.of_rows(self._places)
         self._tokens: Tensor | None = None  # [B, 1]: drawn, not yet read by the model
 
     @property
@@ -56,10 +57,10 @@ class Decoding:
         """The next token of each of `rows`."""
         states = self._first() if self._tokens is None else self._reader.next(self._tokens)
         self.logits = self.model.logits(states)
-        tokens = draw(self.logits, self.sampling, self._uniform[:, self.made], self._seen)
+        tokens = draw(self.logits, self.sampling, self._uniform[:, self.made], self._past)
         self._tokens = tokens[:, None]
-        if self._seen is not None:
-            self._seen.scatter_(1, self._tokens, True)
+        if self._past is not None:
+            self._past.take(tokens)
         self.made += 1
         # one transfer a step: a row whose scores are not finite comes back as -1
         found = tokens.masked_fill(~self.logits.amax(-1).isfinite(), -1).tolist()
@@ -89,7 +90,7 @@ class Decoding:
         self.rows = [self.rows[i] for i in places]
         self._reader.take(places)
         self._tokens, self._uniform = self._tokens[places], self._uniform[places]
-        self._seen = None if self._seen is None else self._seen[places]
+        self._past = self._past and self._past.of_rows(places)
 
 
 def require_source(model: Transformer, sources: object) -> None:
@@ -131,14 +132,6 @@ def read(model: Transformer, sources: list[list[int]]) -> Memory:
         require_ids(model, source, "a source", model.spec.context)
     ids = pad_sequence([torch.tensor(source, device=device) for source in sources], batch_first=True)
     return model.encode(ids, Layout.packed(tuple((len(source),) for source in sources), ids.shape[1], device))
-
-
-def _seen(prompts: list[Tensor], vocab: int) -> Tensor:
-    """[B, V]: whether a token stands in a prompt."""
-    seen = torch.zeros(len(prompts), vocab, dtype=torch.bool, device=prompts[0].device)
-    for row, prompt in zip(seen, prompts, strict=True):
-        row[prompt] = True
-    return seen
 
 
 def limit(model: Transformer, prompt: list[int], sampling: Sampling) -> int:

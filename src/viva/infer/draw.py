@@ -7,23 +7,23 @@ from torch import Tensor
 from torch.nn.functional import pad
 
 from viva.base.seed import derive
-from viva.infer.sample import repetition_penalty
-from viva.infer.sampling import ORDER, Sampling
+from viva.infer.past import Past
+from viva.infer.sampling import ORDER, PENALTIES, Sampling
 
 PART = 512
 
 
-def draw(logits: Tensor, sampling: Sampling, uniform: Tensor, seen: Tensor | None = None) -> Tensor:
+def draw(logits: Tensor, sampling: Sampling, uniform: Tensor, past: Past | None = None) -> Tensor:
     """The next token of each row, [B], from logits [B, V] and uniform numbers [B] in [0, 1).
 
     Inverse transform sampling: the first token at which the cumulative probability exceeds the uniform number. A row's
     token depends on its own number alone, so that it is the same in any batch.
     """
     logits = logits.float()
+    for filter in ORDER if sampling.temperature else PENALTIES:
+        logits = filter.apply(sampling, logits, past)
     if sampling.temperature == 0:
-        return repetition_penalty.apply(sampling, logits, seen).argmax(-1)
-    for filter in ORDER:
-        logits = filter.apply(sampling, logits, seen)
+        return logits.argmax(-1)
     return _at(logits.softmax(-1), uniform)
 
 

@@ -21,6 +21,8 @@ from viva.serve.service import Job, Service, named
 
 OPEN = ("/health", "/ready")  # of these nobody needs a key
 FAULTS = {status: {"model": Faulty} for status in ("4XX", "5XX")}
+EVENT = {"type": "object", "properties": {"data": {"type": "string"}}, "required": ["data"]}
+STREAMED = {**FAULTS, 200: {"content": {"text/event-stream": {"schema": EVENT}}}}  # beside JSON, where stream is true
 LEFT = 499  # nginx's status of a request whose client did not wait for the answer
 METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -43,7 +45,7 @@ def make(
 
 
 def _routes(app: FastAPI, service: Service, embedder: Embedder | None) -> None:
-    @app.post("/v1/chat/completions", response_model=chat_schema.Response, responses=FAULTS)
+    @app.post("/v1/chat/completions", response_model=chat_schema.Response, responses=STREAMED)
     async def chat_completions(body: chat_schema.Request, request: Request) -> Response:
         """The assistant's next message."""
         messages = errors.refusing(lambda: [message.plain() for message in body.messages], "messages")
@@ -51,7 +53,7 @@ def _routes(app: FastAPI, service: Service, embedder: Embedder | None) -> None:
         taking = service.take(body, [messages], body.tools_wanted, "messages", request.scope[FACTS])
         return await _answered(request, taking, form)
 
-    @app.post("/v1/completions", response_model=completion_schema.Response, responses=FAULTS)
+    @app.post("/v1/completions", response_model=completion_schema.Response, responses=STREAMED)
     async def completions(body: completion_schema.Request, request: Request) -> Response:
         """What follows a text."""
         form = named(completion.Form, service, body, request.scope[FACTS])

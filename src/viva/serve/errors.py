@@ -17,7 +17,7 @@ TYPES = {401: "authentication_error", 404: "not_found_error", 429: "rate_limit_e
 FACTS = "viva"  # in a request's scope: what its line in the log tells
 FIELD = ("unknown_key", "no_switch")  # of base/config.py: told of the section, with the key beside it
 NO_OBJECT = ("missing", "model_attributes_type", "model_type")  # of the body as a whole
-TRIED = ("str", "bool", "int", "float")  # types of a union, which are no names of fields
+TRIED = ("str", "bool", "int", "float", "ToolChoice")  # types of a union, which are no names of fields
 
 T = TypeVar("T")
 

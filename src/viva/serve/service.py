@@ -8,6 +8,7 @@ from typing import Any
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
+from viva.infer.engine import called
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Delta
 from viva.serve import chat, completion, log, prompt, stream
@@ -19,7 +20,8 @@ from viva.serve.metrics import Metrics
 from viva.serve.places import Places
 from viva.serve.schema.common import Drawn, Usage
 from viva.serve.written import Piece, Reply, Spelling
-from viva.text.talk import calls
+from viva.text.talk import call_form
+from viva.text.talk.call_form import Form
 
 Forms = chat.Form | completion.Form
 
@@ -63,9 +65,10 @@ class Service:
         job = Job(self, body, replies * len(prompts), facts)
         try:
             own = self.engine.models[adapter].tokenizer
-            form = None if tools is None else refusing(lambda: calls.form(own), "tools")
+            form = None if tools is None else refusing(lambda: call_form.form(own), "tools")
             read = [await asyncio.to_thread(prompt.read, self.engine, each, tools, adapter, field) for each in prompts]
-            asked = [self._asked(body, ids, adapter, field) for ids in read]
+            told = self._told(body, form, own.specials)
+            asked = [self._asked(body, told, ids, adapter, field) for ids in read]
             for ids, each in zip(read, asked, strict=True):
                 await job.ask(ids, each, adapter, form, field)
         except Trouble as trouble:
@@ -82,7 +85,14 @@ class Service:
             raise Trouble(404, f"model must be one of {known}, but is {model!a}", "model", "model_not_found")
         return self.adapters[model]
 
-    def _asked(self, body: Drawn, ids: list[int], adapter: str, field: str) -> Asked:
+    def _told(self, body: Drawn, form: Form | None, specials: Mapping[str, int]) -> dict[str, Any]:
+        """How replies are drawn; of one that must call tools, in the way in which the template writes calls."""
+        told = body.sampling()
+        if body.must_call:
+            told["grammar"] = called.lark(form.written, body.must_call, body.may_call_several, specials)
+        return told
+
+    def _asked(self, body: Drawn, told: dict[str, Any], ids: list[int], adapter: str, field: str) -> Asked:
         """What the engine is asked for; the bound of a reply is what was asked or, where nothing was, what fits."""
         room, vocab = self.engine.room(adapter), self.engine.models[adapter].spec.vocab
         most, (name, bound) = room - len(ids) + 1, body.bound
@@ -92,7 +102,6 @@ class Service:
         if bound is not None and bound > most:
             message = f"{name} must be at most {most} beside {len(ids)} tokens of {field}, but is {bound}"
             raise Trouble(400, message, name, "context_length_exceeded")
-        told = body.sampling()
         for where, tokens in (("logit_bias", told.get("logit_bias", ())), ("stop_token_ids", told.get("stop_ids", ()))):
             if beyond := [token for token in tokens if token >= vocab]:
                 raise Trouble(400, f"{where} must have ids below {vocab}, but has {beyond[0]}", where)
@@ -120,7 +129,7 @@ class Job:
         if service.show:
             facts["replies"] = self._said
 
-    async def ask(self, ids: list[int], asked: Asked, adapter: str, form: calls.Form | None, field: str) -> None:
+    async def ask(self, ids: list[int], asked: Asked, adapter: str, form: Form | None, field: str) -> None:
         """One more prompt, of `field`; the replies to it stand behind those to the last one."""
         try:
             numbers = await self.channel.ask(ids, asked, adapter)
@@ -221,8 +230,8 @@ class Job:
 
 def _form(asked: Mapping[str, Any]) -> str | None:
     """The field of a request that says which form its reply has: what else is wrong is found before."""
-    fields = {"json_schema": "response_format", "regex": "regex", "choice": "choice"}
-    return next((field for own, field in fields.items() if asked.get(own)), None)
+    fields = {"json_schema": "response_format", "regex": "regex", "choice": "choice", "grammar": "tool_choice"}
+    return next((field for own, field in fields.items() if asked.get(own) not in (None, ())), None)
 
 
 def named(form: type[Forms], service: Service, body: Drawn, facts: dict) -> Forms:

@@ -7,7 +7,8 @@ from typing import Literal
 
 from viva.infer.engine.engine import Delta
 from viva.infer.engine.pick import Picked
-from viva.text.talk.calls import Call, Form, Reader
+from viva.text.talk.call_form import Form
+from viva.text.talk.calls import Call, Reader
 from viva.text.tokens.tokenizer import Tokenizer
 
 Finish = Literal["stop", "length", "tool_calls"]

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from viva.infer.sampling import Sampling, Word
 
-FORMS = ("json_schema", "regex", "choice")
+FORMS = ("json_schema", "regex", "choice", "grammar")
 
 Bias = Annotated[float, Field(ge=-100, le=100)]
 Id = Annotated[int, Field(ge=0)]
@@ -23,9 +23,9 @@ class Asked(Sampling):
     Before `min_new_tokens` no id and no stop string ends a reply: such an id is not drawn, and a stop string is looked
     for only in what the last of these tokens and those behind it write; what stands before is a part of the text.
 
-    `json_schema`, `regex` or `choice` says what form the reply has (`grammar.py`); an id that ends it is drawn only
-    where it has that form, and a reply that no more can follow ends. One that is cut, by its length or a stop string,
-    may lack its end.
+    `json_schema`, `regex`, `choice` or `grammar` says what form the reply has (`grammar.py`); an id that ends it is
+    drawn only where it has that form, and a reply that no more can follow ends. One that is cut, by its length or a
+    stop string, may lack its end.
     """
 
     n: int = Field(1, ge=1, le=128, description="so many replies to the prompt, each with a stream of the seed")
@@ -37,6 +37,7 @@ class Asked(Sampling):
     json_schema: dict[str, Any] | None = Field(None, description="the reply is JSON that this schema allows")
     regex: str | None = Field(None, description="the whole reply matches this regular expression, in Rust's syntax")
     choice: tuple[Word, ...] = Field((), description="the reply is one of these texts")
+    grammar: str | None = Field(None, description="the reply is of this grammar, in llguidance's form of Lark")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:

@@ -1,10 +1,11 @@
-"""Replies of a form that is asked for, JSON of a schema, a regular expression or one of a few texts, by a filter of the
-next token: those alone are left by which the text can still become one of that form.
+"""Replies of a form that is asked for, JSON of a schema, a regular expression, one of a few texts or text of a grammar,
+by a filter of the next token: those alone are left by which the text can still become one of that form.
 
 The work is llguidance's (https://github.com/guidance-ai/llguidance), which refuses what it cannot hold to.
 """
 
 import json
+import re
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -175,6 +176,8 @@ def _source(matcher: type, kind: str, text: str) -> str:
     """A form in llguidance's own words."""
     if kind == "regex":
         return matcher.grammar_from_regex(json.loads(text))
+    if kind == "grammar":
+        return matcher.grammar_from_lark(json.loads(text))
     if kind == "choice":
         return matcher.grammar_from_lark(f"start: {' | '.join(map(json.dumps, json.loads(text)))}")
     try:
@@ -189,5 +192,5 @@ def _refusal(kind: str, why: str) -> Refusal:
 
 
 def _line(text: str) -> str:
-    """An error of many lines in one."""
-    return " ".join(text.split("<state>")[0].split())
+    """An error of many lines in one, without the grammar that it shows."""
+    return " ".join(re.split(r"<state>|\n +[0-9]+ \| ", text)[0].split())

@@ -9,9 +9,8 @@ from viva.infer.draw import draw, uniforms
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.grammar import Grammar
 from viva.infer.engine.request import Request
-from viva.infer.sampling import ORDER
-
-FILTERS = tuple(name for filter in ORDER for name in filter.Config.model_fields)
+from viva.infer.past import Past
+from viva.infer.sampling import ORDER, PENALTIES, parameters
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class Drawing:
     stream: int
     vocab: int
     uniform: list[float] = field(default_factory=list)
-    seen: Tensor | None = None
+    past: Past | None = None
     bias: Tensor | None = None
     grammar: Grammar | None = None
 
@@ -50,9 +49,8 @@ class Drawing:
         made = Drawing(asked, stops, stream, vocab, grammar=grammar)
         if asked.temperature:
             made.uniform = uniforms(seed, [stream], request.limit)[0].tolist()
-        if asked.repetition_penalty != 1:
-            made.seen = torch.zeros(vocab, dtype=torch.bool, device=device)
-            made.seen[torch.tensor(request.prompt, device=device)] = True
+        if asked.penalised:
+            made.past = Past.of([torch.tensor(request.prompt, device=device)], vocab)
         if asked.logit_bias:
             made.bias = torch.zeros(vocab, device=device)
             made.bias[list(asked.logit_bias)] = torch.tensor(list(asked.logit_bias.values()), device=device)
@@ -61,9 +59,8 @@ class Drawing:
     @property
     def key(self) -> tuple:
         """Requests with the same one can be drawn together."""
-        if not self.asked.temperature:
-            return (0, self.asked.repetition_penalty)
-        return tuple(getattr(self.asked, name) for name in FILTERS)
+        acting = ORDER if self.asked.temperature else PENALTIES
+        return tuple(getattr(self.asked, name) for name in ("temperature", *parameters(acting)))
 
 
 def pick(logits: Tensor, drawings: list[Drawing], made: list[int]) -> list[Picked | None]:
@@ -81,12 +78,12 @@ def pick(logits: Tensor, drawings: list[Drawing], made: list[int]) -> list[Picke
         first = drawings[rows[0]]
         numbers = [drawings[i].uniform[made[i]] if first.asked.temperature else 0.0 for i in rows]
         uniform = torch.tensor(numbers, dtype=torch.float64, device=logits.device)
-        seen = torch.stack([drawings[i].seen for i in rows]) if first.seen is not None else None
-        tokens[rows] = draw(own[rows] if len(rows) < len(drawings) else own, first.asked, uniform, seen)
+        past = Past.joined([drawings[i].past for i in rows]) if first.past is not None else None
+        tokens[rows] = draw(own[rows] if len(rows) < len(drawings) else own, first.asked, uniform, past)
+    for i, drawing in enumerate(drawings):
+        if drawing.past is not None:
+            drawing.past.take(tokens[i : i + 1])
     found = tokens.tolist()
-    for drawing, token in zip(drawings, found, strict=True):
-        if drawing.seen is not None:
-            drawing.seen[token] = True
     told = _told(logits, drawings, found)
     return [None if bad else pick for bad, pick in zip(broken, told, strict=True)]
 

@@ -10,6 +10,8 @@ from viva.base.config import Config as BaseConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from viva.infer.past import Past
+
 
 class Config(BaseConfig):
     """A share in [0, 1]; 0 keeps all."""
@@ -17,7 +19,7 @@ class Config(BaseConfig):
     min_p: float = Field(0.0, ge=0, le=1, description="leave out tokens below this share of the largest probability")
 
 
-def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
+def apply(config: Config, logits: "Tensor", past: "Past | None" = None) -> "Tensor":
     """Keep p_i >= min_p * max p, which in logits is l_i >= max l + log(min_p)."""
     if config.min_p == 0:
         return logits

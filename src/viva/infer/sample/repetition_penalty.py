@@ -13,6 +13,8 @@ from viva.base.config import Config as BaseConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from viva.infer.past import Past
+
 
 class Config(BaseConfig):
     """theta > 0; 1 changes nothing."""
@@ -20,9 +22,9 @@ class Config(BaseConfig):
     repetition_penalty: float = Field(1.0, ge=0.01, le=100, description="above 1 repeats less")
 
 
-def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
-    """l / theta where l > 0, l * theta where l < 0, for the tokens `seen` in the prompt or the reply."""
+def apply(config: Config, logits: "Tensor", past: "Past | None" = None) -> "Tensor":
+    """l / theta where l > 0, l * theta where l < 0, for the tokens seen in the prompt or the reply."""
     theta = config.repetition_penalty
     if theta == 1:
         return logits
-    return (logits / theta).where(logits > 0, logits * theta).where(seen, logits)
+    return (logits / theta).where(logits > 0, logits * theta).where(past.seen, logits)

@@ -9,6 +9,8 @@ from viva.base.config import Config as BaseConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from viva.infer.past import Past
+
 
 LEAST = 1e-3  # logits divided by less leave the range of fp32
 
@@ -26,7 +28,7 @@ class Config(BaseConfig):
         return value
 
 
-def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
+def apply(config: Config, logits: "Tensor", past: "Past | None" = None) -> "Tensor":
     """l / t. At 0 the logits are left alone: the draw itself takes the largest."""
     if config.temperature in (0, 1):
         return logits

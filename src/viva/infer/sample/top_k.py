@@ -9,6 +9,8 @@ from viva.base.config import Config as BaseConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from viva.infer.past import Past
+
 
 class Config(BaseConfig):
     """k >= 1; None keeps all."""
@@ -16,7 +18,7 @@ class Config(BaseConfig):
     top_k: int | None = Field(None, ge=1, description="draw among the k most likely tokens alone")
 
 
-def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
+def apply(config: Config, logits: "Tensor", past: "Past | None" = None) -> "Tensor":
     """Keep l_i >= the k-th largest l; tokens that tie with it remain too."""
     if config.top_k is None or config.top_k >= logits.shape[-1]:
         return logits

@@ -9,6 +9,8 @@ from viva.base.config import Config as BaseConfig
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from viva.infer.past import Past
+
 FIRST = 1024  # tokens, of which a nucleus most often is: all are sorted only where it is not
 
 
@@ -18,7 +20,7 @@ class Config(BaseConfig):
     top_p: float = Field(1.0, ge=1e-6, le=1, description="draw among the likeliest tokens that hold this probability")
 
 
-def apply(config: Config, logits: "Tensor", seen: "Tensor | None" = None) -> "Tensor":
+def apply(config: Config, logits: "Tensor", past: "Past | None" = None) -> "Tensor":
     """Keep the smallest set of most likely tokens whose probabilities sum to at least p.
 
     A token remains when those more likely than it sum to less than p; the first always does.

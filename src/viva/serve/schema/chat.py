@@ -3,7 +3,7 @@
 import json
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic_core import PydanticCustomError
 
 from viva.base.errors import Refusal
@@ -73,10 +73,8 @@ class Message(Asked):
         return {key: value for key, value in told.items() if value is not None}
 
 
-def _as_many(given: bool) -> bool:
-    if not given:
-        raise PydanticCustomError("not_here", "must be true: the model calls as many tools as its template allows")
-    return given
+def _wrong(param: str, message: str) -> PydanticCustomError:
+    return PydanticCustomError("together", message, {"param": param})
 
 
 def _plain(call: AskedCall) -> dict[str, Any]:
@@ -95,8 +93,19 @@ class ToolFunction(Asked):
 
     name: Name
     description: str | None = None
-    parameters: dict[str, Any] | None = None
-    strict: Off | None = Field(None, description="only false: arguments are as the model writes them")
+    parameters: dict[str, Any] | None = Field(None, description="left out, it takes none")
+    strict: bool | None = Field(None, description="true with a tool_choice alone that has tools called")
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The JSON schema of its arguments."""
+        return {"type": "object", "additionalProperties": False} if self.parameters is None else self.parameters
+
+    @property
+    def takes_object(self) -> bool:
+        """Whether its schema lets arguments be an object, as they are."""
+        types = self.arguments.get("type", "object")
+        return "object" in (types if isinstance(types, list) else [types])
 
 
 class Tool(Asked):
@@ -104,6 +113,19 @@ class Tool(Asked):
 
     type: Literal["function"]
     function: ToolFunction
+
+
+class Called(Asked):
+    """A function by its name."""
+
+    name: Name
+
+
+class ToolChoice(Asked):
+    """The tool that a reply must call."""
+
+    type: Literal["function"]
+    function: Called
 
 
 class Schema(BaseModel):
@@ -146,8 +168,10 @@ class Request(Drawn):
     logprobs: bool | None = None
     top_logprobs: int | None = Field(None, ge=0, le=20)
     tools: list[Tool] | None = Field(None, min_length=1, max_length=128)
-    tool_choice: Literal["none", "auto"] | None = Field(None, description="none leaves the tools out of the prompt")
-    parallel_tool_calls: Annotated[bool, AfterValidator(_as_many)] | None = Field(None, description="only true")
+    tool_choice: Literal["none", "auto", "required"] | ToolChoice | None = Field(
+        None, description="none leaves the tools out of the prompt; required, or one of them, holds the reply to a call"
+    )
+    parallel_tool_calls: bool | None = Field(None, description="false holds a reply that must call to one call")
     response_format: Format | None = None
     store: Off | None = None
     service_tier: Literal["auto", "default"] | None = None
@@ -170,6 +194,49 @@ class Request(Drawn):
         if self.top_logprobs is not None and not self.logprobs:
             raise PydanticCustomError("together", "top_logprobs belongs to logprobs: true", {"param": "top_logprobs"})
         return self
+
+    @model_validator(mode="after")
+    def _may_be_called(self) -> Self:
+        functions = [tool.function for tool in self.tools or []]
+        named = {function.name for function in functions}
+        if self.tool_choice == "required" and not named:
+            raise _wrong("tool_choice", "required belongs to tools")
+        if isinstance(self.tool_choice, ToolChoice) and self.tool_choice.function.name not in named:
+            raise _wrong("tool_choice", "must name one of the tools")
+        if self._held and (others := self._forming):
+            raise _wrong("tool_choice", f"says what form the reply has: leave out {', '.join(others)}")
+        for place, function in enumerate(functions):
+            if self._held and not function.takes_object:
+                raise _wrong(f"tools.{place}.function.parameters", "must be the schema of an object")
+            if function.strict and not self._held:
+                raise _wrong(
+                    f"tools.{place}.function.strict", "is not supported here but with a tool_choice that calls"
+                )
+        if self.parallel_tool_calls is False and self.tools_wanted and not self._held:
+            raise _wrong("parallel_tool_calls", "must be true, but with a tool_choice that calls")
+        return self
+
+    @property
+    def _held(self) -> bool:
+        """Whether the reply is held to a call."""
+        return self.tool_choice not in (None, "none", "auto")
+
+    @property
+    def _forming(self) -> list[str]:
+        """The other fields that say what form, or least length, the reply has."""
+        is_json = self.response_format is not None and self.response_format.schema_wanted is not None
+        given = {"response_format": is_json, "regex": self.regex, "choice": self.choice, "min_tokens": self.min_tokens}
+        return [name for name, value in given.items() if value]
+
+    @property
+    def must_call(self) -> list[tuple[str, dict[str, Any]]]:
+        wanted = {self.tool_choice.function.name} if isinstance(self.tool_choice, ToolChoice) else None
+        functions = [tool.function for tool in self.tools or [] if self._held]
+        return [(each.name, each.arguments) for each in functions if wanted is None or each.name in wanted]
+
+    @property
+    def may_call_several(self) -> bool:
+        return self.tool_choice == "required" and self.parallel_tool_calls is not False
 
     @property
     def bound(self) -> tuple[str, int | None]:

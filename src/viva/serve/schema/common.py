@@ -31,12 +31,6 @@ def _off(given: bool) -> bool:
     return given
 
 
-def _zero(given: Any) -> Any:
-    if given not in (None, 0):  # null is the other type of the field
-        raise PydanticCustomError("not_here", "is not supported here: leave it out, or give 0")
-    return given
-
-
 def _drawable(value: float) -> float:
     if 0 < value < LEAST:
         raise PydanticCustomError("too_cold", "must be 0, or {least} at least", {"least": LEAST})
@@ -48,7 +42,6 @@ Off = Annotated[bool, AfterValidator(_off)]
 Word = Annotated[str, Field(min_length=1, max_length=1024)]
 TokenId = Annotated[str, Field(pattern=r"^[0-9]{1,9}$")]
 Bias = Annotated[float, Field(ge=-100, le=100)]
-Zero = Annotated[float, BeforeValidator(_zero), Field(ge=0, le=0)]
 Warmth = Annotated[float, Field(ge=0, le=2), AfterValidator(_drawable)]
 
 
@@ -76,6 +69,8 @@ class Drawn(Asked):
     top_p: float | None = Field(None, ge=1e-6, le=1)
     top_k: int | None = Field(None, ge=1, le=MOST)
     min_p: float | None = Field(None, ge=0, le=1)
+    presence_penalty: float | None = Field(None, ge=-2, le=2)
+    frequency_penalty: float | None = Field(None, ge=-2, le=2)
     repetition_penalty: float | None = Field(None, ge=0.01, le=100)
     max_tokens: int | None = Field(None, ge=1, le=MOST, description="at most what the context has room for")
     min_tokens: int | None = Field(None, ge=0, le=MOST)
@@ -87,8 +82,6 @@ class Drawn(Asked):
     choice: list[Word] | None = Field(None, min_length=1, max_length=1024, description="one of which is the reply")
     seed: int | None = Field(None, ge=-(2**63), lt=2**63)
     user: str | None = Field(None, max_length=256, description="goes to the log")
-    presence_penalty: Zero | None = Field(None, description="only 0: see repetition_penalty")
-    frequency_penalty: Zero | None = Field(None, description="only 0: see repetition_penalty")
 
     @model_validator(mode="after")
     def _possible(self) -> Self:
@@ -107,6 +100,16 @@ class Drawn(Asked):
     def stops(self) -> tuple[str, ...]:
         return (self.stop,) if isinstance(self.stop, str) else tuple(self.stop or ())
 
+    @property
+    def must_call(self) -> list[tuple[str, dict[str, Any]]]:
+        """The functions of which the reply must call one, with the JSON schemas of their arguments."""
+        return []
+
+    @property
+    def may_call_several(self) -> bool:
+        """Whether it may then call more."""
+        return False
+
     def sampling(self) -> dict[str, Any]:
         """As fields of `infer.engine.asked.Asked`, those that were set."""
         told = {
@@ -114,6 +117,8 @@ class Drawn(Asked):
             "top_p": self.top_p,
             "top_k": self.top_k,
             "min_p": self.min_p,
+            "presence_penalty": self.presence_penalty,
+            "frequency_penalty": self.frequency_penalty,
             "repetition_penalty": self.repetition_penalty,
             "min_new_tokens": self.min_tokens,
             "stop_ids": None if self.stop_token_ids is None else tuple(self.stop_token_ids),

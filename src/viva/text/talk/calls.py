@@ -1,30 +1,9 @@
-"""Calls of tools in what a model writes, read as its chat template writes them.
+"""Calls of tools in what a model writes, read as its chat template writes them (`call_form.py`)."""
 
-How a template writes a call is seen by letting it write one: what stands before the call is its mark, and the call is a
-JSON object that has a name and arguments under two keys.
-"""
-
-import json
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any
 
-from viva.base.errors import Refusal
-from viva.text.talk.turns import cut
-from viva.text.tokens import template
-from viva.text.tokens.tokenizer import Tokenizer
-
-NAME, KEY, VALUE = "probe_name", "probe_key", "probe_value"
-TOOL = {"type": "function", "function": {"name": NAME, "description": "probe", "parameters": {"type": "object"}}}
-ASKED = {"role": "user", "content": "probe"}
-CALL = {"id": "probe0000", "type": "function", "function": {"name": NAME, "arguments": {KEY: VALUE}}}
-
-
-def _no_json(word: str) -> None:
-    raise ValueError(word)
-
-
-_JSON = json.JSONDecoder(parse_constant=_no_json)  # NaN and Infinity are Python's
+from viva.text.talk.call_form import Form, json_object
 
 
 @dataclass(frozen=True)
@@ -33,72 +12,6 @@ class Call:
 
     name: str
     arguments: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Form:
-    """How calls are written: `mark` before the first, "" where a reply that calls begins with the call; an object with
-    the tool's `name` and its `arguments` under these keys; `close` behind the last.
-    """
-
-    mark: str
-    name: str
-    arguments: str
-    close: str
-
-
-@lru_cache(maxsize=16)
-def form(tokenizer: Tokenizer) -> Form:
-    """How the template of a tokenizer writes calls; refused where it writes none, or not as JSON."""
-    source = tokenizer.template_for([TOOL])
-    turn = "" if source is None else _turn(source, tokenizer)
-    for start in range(len(turn)):
-        if turn[start] == "{" and (read := _object(turn, start)) and NAME in read[0].values():
-            made, end = read
-            keys = {"name": NAME, "arguments": {KEY: VALUE}}
-            known = {what: key for what, value in keys.items() for key, own in made.items() if own == value}
-            if len(known) == len(keys):
-                return Form(_mark(turn[:start]), **known, close=_close(turn[end:], tokenizer))
-    fix = "leave the tools out, or take a model whose template has them (docs/chat.md)"
-    must = "a chat template must write calls of tools as JSON objects, for them to be found"
-    raise Refusal(must, repr(turn)[:80] if turn else "none that it writes", fix)
-
-
-def _turn(source: str, tokenizer: Tokenizer) -> str:
-    """What the template writes of an assistant that calls a tool; nothing where it cannot."""
-    calls = {"role": "assistant", "tool_calls": [CALL]}
-    try:
-        opened = _rendered(source, tokenizer, [ASKED], reply=True)
-        whole = _rendered(source, tokenizer, [ASKED, calls])
-    except Refusal:
-        return ""
-    return whole[len(opened) :] if whole.startswith(opened) else ""
-
-
-def _rendered(source: str, tokenizer: Tokenizer, messages: list[dict], reply: bool = False) -> str:
-    return cut(template.render(source, tokenizer.words, messages, reply, [TOOL]))[0]
-
-
-def _object(text: str, start: int) -> tuple[dict, int] | None:
-    """The JSON object that begins at `start` and where it ends; None where there is no whole one."""
-    try:
-        return _JSON.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _mark(before: str) -> str:
-    """The first word of the last line before a call: <tool_call>, [TOOL_CALLS]."""
-    words = before.rstrip().rpartition("\n")[2].split()
-    return words[0] if words else ""
-
-
-def _close(behind: str, tokenizer: Tokenizer) -> str:
-    """What stands between a call and the token that ends the turn: </tool_call>, ]."""
-    for word, number in tokenizer.specials.items():
-        if number in tokenizer.stops:
-            behind = behind.partition(word)[0]
-    return behind.strip()
 
 
 class Reader:
@@ -168,7 +81,7 @@ class Reader:
 
     def _one(self, text: str) -> tuple[Call, str] | None:
         """A call at the beginning of a text, and what is behind it."""
-        read = _object(text, 0) if text.startswith("{") else None
+        read = json_object(text, 0) if text.startswith("{") else None
         if read is None:
             return None
         made, end = read

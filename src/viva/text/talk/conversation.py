@@ -7,6 +7,7 @@ from viva.base.errors import Refusal, nearest
 from viva.text.tokens.characters import require_whole
 
 ROLES = ["assistant", "system", "tool", "user"]
+DEEPEST = 100  # levels of lists and objects: Python's stack, on which they are gone through, has an end
 FIX = 'write [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]'
 CALL = '{"type": "function", "function": {"name": "...", "arguments": {...}}}'
 TOOL = '{"type": "function", "function": {"name": "...", "description": "...", "parameters": {...}}}'
@@ -88,12 +89,23 @@ def _is_call(called: dict) -> bool:
 
 
 def _require_json(where: str, value: Any) -> None:
+    if not _within(value, DEEPEST):
+        raise Refusal(f"{where} must be nested {DEEPEST} deep at most", "more", "write it with fewer levels")
     try:
         require_whole(json.dumps(value, ensure_ascii=False), where)
     except (TypeError, ValueError) as error:
         raise Refusal(
             f"{where} must be what JSON can say", error, "write objects, lists, strings and numbers"
         ) from None
+
+
+def _within(value: Any, depth: int) -> bool:
+    """Whether lists and objects are nested no deeper."""
+    level = [value]
+    for _ in range(depth):
+        held = [each.values() if isinstance(each, dict) else each for each in level if isinstance(each, dict | list)]
+        level = [inner for each in held for inner in each]
+    return not any(isinstance(each, dict | list) for each in level)
 
 
 def _check_order(messages: list[dict]) -> None:

@@ -113,5 +113,5 @@ def _alike(one: list[int], other: list[int]) -> int:
 
 def _free(drawing: Drawing) -> Drawing:
     """To draw guesses with: they are told to nobody, and change nothing in the drawing of a reply."""
-    seen = None if drawing.seen is None else drawing.seen.clone()
-    return replace(drawing, asked=drawing.asked.model_copy(update={"logprobs": None}), seen=seen, grammar=None)
+    past = drawing.past and drawing.past.of_rows([0])
+    return replace(drawing, asked=drawing.asked.model_copy(update={"logprobs": None}), past=past, grammar=None)
