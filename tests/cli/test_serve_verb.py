@@ -2,6 +2,7 @@
 
 import builtins
 import errno
+import gc
 import os
 import socket
 
@@ -98,9 +99,30 @@ def test_a_port_has_sixteen_bits(viva, tiny, port):
     assert code == 2 and "--port" in err and ("<= 65535" in err or ">= 0" in err)
 
 
-def test_what_was_chosen_is_said(viva, tiny, monkeypatch):
+@pytest.fixture
+def seen(monkeypatch):
+    """How many objects the garbage collector goes through as each server begins to listen, which here ends at once."""
+    counted = []
+
+    def run(server, sockets):
+        counted.append(len(gc.get_objects()))
+        server.service.engine.close()
+
+    monkeypatch.setattr("viva.serve.server.Server.run", run)
+    yield counted
+    gc.unfreeze()
+
+
+def test_a_server_collects_no_garbage_among_what_it_has_loaded(viva, tiny, seen):
+    """A full collection would halt it for 0.1 s each time."""
+    assert len(gc.get_objects()) > 100_000
+    code, _, err = viva("serve", tiny, "--tokens", "512")
+    assert code == 0, err
+    assert seen[0] < 5_000
+
+
+def test_what_was_chosen_is_said(viva, tiny, seen):
     """Memory, number format and threads, before it listens."""
-    monkeypatch.setattr("viva.serve.server.Server.run", lambda server, sockets: server.service.engine.close())
     code, _, err = viva("serve", tiny, "--threads", "1", "--tokens", "512")
     assert code == 0, err
     memory, chosen = err.splitlines()[-2:]

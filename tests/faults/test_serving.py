@@ -1,12 +1,13 @@
 """What may go wrong around a server: each client is told, nobody else notices, and nothing is left behind."""
 
 import asyncio
+import http.client
 import json
 import random
 import socket
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import httpx2
 import openai
@@ -332,8 +333,47 @@ def test_a_full_queue_says_when_to_come_again(model):
         with asking(running, 3), pytest.raises(openai.RateLimitError, match="the queue is full: 3 replies are") as full:
             running.client().chat.completions.create(model="tiny", messages=HI)
         assert 1 <= int(full.value.response.headers["retry-after"]) <= 60 and full.value.code == "queue_full"
-        with pytest.raises(openai.BadRequestError, match="one request may have 3 replies here, but asks for 4"):
-            running.client().chat.completions.create(model="tiny", messages=HI, n=4)
+
+
+def test_one_request_for_more_replies_than_there_are_places(model):
+    said = "one request may have 3 replies here, but asks for 4"
+    with served(Scripted(model, tokens=4096, rows=1), Limits(queue=2)) as running:
+        assert said in post(running, json.dumps({"model": "tiny", "messages": HI, "n": 4}).encode()).text
+
+
+@contextmanager
+def full(model, **told):
+    """A server without a place, whose one reply takes its time."""
+    with served(Scripted(model, tokens=4096, rows=1), Limits(queue=0, grace=0), **told) as running:
+        running.engine.script, running.engine.pause = "words " * 100, 0.1
+        running.service.places.take(1)
+        yield running
+
+
+@pytest.mark.parametrize("route", ["chat/completions", "completions"])
+def test_who_finds_no_place_is_told_so_by_the_head_of_the_request(model, route):
+    """Nothing of the body is waited for, whatever it would have been."""
+    with full(model) as running, closing(http.client.HTTPConnection(running.url[7:], timeout=3)) as client:
+        client.putrequest("POST", f"/v1/{route}")
+        client.putheader("Content-Length", "1000")
+        client.endheaders()
+        answer = client.getresponse()
+        assert (answer.status, answer.headers["Retry-After"]) == (429, "1")
+        assert json.loads(answer.read())["error"]["code"] == "queue_full"
+
+
+@pytest.mark.parametrize("content", [b"{", b'{"model": 1}', b"x" * 2**24], ids=["no JSON", "no request", "too large"])
+def test_nothing_of_a_request_without_a_place_is_looked_at(model, content):
+    with full(model) as running:
+        told = [post(running, content).status_code, httpx2.get(f"{running.url}/v1/models").status_code]
+        running.service.places.leave(1, 1)
+        assert [*told, post(running, content).status_code] == [429, 200, 413 if len(content) > 2**23 else 400]
+
+
+def test_keys_come_before_places(model):
+    with full(model, keys=(b"a key of 16 or more",)) as running:
+        assert post(running, b"{").status_code == 401
+        assert post(running, b"{", Authorization="Bearer a key of 16 or more").status_code == 429
 
 
 def test_answers_that_take_too_long(model):

@@ -171,6 +171,16 @@ def test_vectors_that_take_too_long(model, encoder, monkeypatch):
     assert 0 < len(read) < 10
 
 
+def test_vectors_have_places_of_their_own(model, encoder):
+    """Who finds none is told so before the request is read."""
+    embedder = Embedder(encoder, "vectors", Limits(queue=0))
+    with served(viva.Engine(model, tokens=1024), embedder=embedder) as running:
+        ask = lambda: httpx2.post(f"{running.url}/v1/embeddings", content=b"{").status_code  # noqa: E731
+        free = ask()
+        embedder.places.take(1)
+        assert (free, ask(), post(running, "chat/completions", model=1).status_code) == (400, 429, 400)
+
+
 def test_what_is_not_set_may_be_null(server):
     assert (
         chat(server, stop=None, tools=None, functions=None, audio=None, seed=None, store=False, n=1).status_code == 200

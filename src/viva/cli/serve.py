@@ -101,7 +101,9 @@ def serve(
         print(f"viva: {note}", file=sys.stderr)
     service = Service(engine, called, limits, log_prompts)
     made = app.make(service, embedder, known, allow_origin or ())
-    Server(made, service, host, port).run(sockets)
+    server = Server(made, service, host, port)
+    machine.leave_loaded_objects()
+    server.run(sockets)
 
 
 def _last(path: str) -> str:

@@ -1,6 +1,6 @@
 """The routes."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -8,6 +8,7 @@ from starlette.responses import Response
 
 from viva.serve import chat, completion, errors, page, stream
 from viva.serve.body import Body
+from viva.serve.door import Door
 from viva.serve.embedding import Embedder
 from viva.serve.errors import FACTS, Trouble
 from viva.serve.keys import Keys
@@ -36,6 +37,7 @@ def make(
     _routes(app, service, embedder)
     app.router.routes.append(page.Page())
     app.add_middleware(Body, most=service.limits.body, patience=service.limits.patience)
+    app.add_middleware(Door, require=_doors(service, embedder))
     if keys:
         app.add_middleware(Keys, keys=keys, is_open=lambda path: path in OPEN or page.is_page(path))
     if origins:
@@ -111,6 +113,12 @@ async def _answered(request: Request, taking, form) -> Response:
     if made is None:
         return Response(status_code=LEFT)
     return Response(made.model_dump_json(), media_type="application/json")
+
+
+def _doors(service: Service, embedder: Embedder | None) -> dict[str, Callable[[], None]]:
+    """Which routes take places, and what must be for them to have one."""
+    asked = dict.fromkeys(("/v1/chat/completions", "/v1/completions"), service.require_place)
+    return asked if embedder is None else {**asked, "/v1/embeddings": embedder.places.require}
 
 
 def _models(service: Service, embedder: Embedder | None) -> list[Model]:

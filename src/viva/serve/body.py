@@ -5,9 +5,9 @@ import contextlib
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from viva.serve.errors import FACTS, Trouble
+from viva.serve.errors import Trouble
 
-LINGER = 5.0  # seconds in which what is too large is still read, and thrown away, so that the client reads the answer
+LINGER = 5.0  # seconds in which what is refused is still read, and thrown away, so that the client reads the answer
 
 
 class Body:
@@ -23,8 +23,7 @@ class Body:
         try:
             body = await self._read(scope, receive)
         except Trouble as trouble:
-            trouble.note(scope.setdefault(FACTS, {}))
-            await _refuse(trouble, receive, send)
+            await refuse(trouble, scope, receive, send)
             return
         if body is None:
             return  # the client has left
@@ -63,11 +62,13 @@ class Body:
         return Trouble(413, message, code="request_too_large")
 
 
-async def _refuse(trouble: Trouble, receive: Receive, send: Send) -> None:
-    """Answer, then read on for a while: a connection that is closed while the client sends takes the answer with it."""
-    body = trouble.body
-    length = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
-    await send({"type": "http.response.start", "status": trouble.status, "headers": length})
+async def refuse(trouble: Trouble, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer before all is read, then read on for a while: a connection that is closed while the client sends takes the
+    answer with it.
+    """
+    answer, body = trouble.response(scope), trouble.body
+    answer.headers["Connection"] = "close"
+    await send({"type": "http.response.start", "status": trouble.status, "headers": answer.raw_headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(LINGER):

@@ -19,12 +19,16 @@ class Places:
         """Places for the replies to a request; `field` asks for the most of them."""
         if count > self.most:
             raise Trouble(400, f"{field}: one request may have {self.most} replies here, but asks for {count}", field)
+        self.require(count)
+        self.taken += count
+
+    def require(self, count: int = 1) -> None:
+        """Refuse where there are no places for so many replies."""
         if self.taken + count > self.most:
             ahead = self.taken + count - self.rows
             wait = min(LONGEST_WAIT, max(1, math.ceil(self._seconds * ahead / self.rows)))
             message = f"the queue is full: {self.taken} replies are written or wait; come again in {wait} s"
             raise Trouble(429, message, code="queue_full", retry_after=wait)
-        self.taken += count
 
     def leave(self, count: int, seconds: float) -> None:
         """Give them back, after so many seconds."""

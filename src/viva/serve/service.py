@@ -56,6 +56,11 @@ class Service:
         if not self.engine.alive:
             raise Trouble(503, "the engine has broken: the server must be started again", code="engine_broken")
 
+    def require_place(self) -> None:
+        """Refuse what could not be taken on, whatever it asks for."""
+        self.require_open()
+        self.places.require()
+
     async def take(self, body: Drawn, prompts: list[Any], tools: list[dict] | None, field: str, facts: dict) -> "Job":
         """Take a request on; `field` is the one that holds its prompts. Refused: what cannot be served, in whole."""
         self.require_open()
