@@ -122,11 +122,12 @@ def test_a_server_collects_no_garbage_among_what_it_has_loaded(viva, tiny, seen)
 
 
 def test_what_was_chosen_is_said(viva, tiny, seen):
-    """Memory, number format and threads, before it listens."""
+    """Memory, number format, threads and what company does, before it listens."""
     code, _, err = viva("serve", tiny, "--threads", "1", "--tokens", "512")
     assert code == 0, err
-    memory, chosen = err.splitlines()[-2:]
+    memory, chosen, company = err.splitlines()[-3:]
     assert memory.startswith("viva: memory: weights ") and chosen.startswith("viva: float32, 1 thread: ")
+    assert company == "viva: replies have the same bits in any company"
     code, _, err = viva("serve", tiny, "--threads", "0")
     assert code == 2 and "--threads" in err and ">= 1" in err
 
