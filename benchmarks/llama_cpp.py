@@ -91,7 +91,7 @@ def llama_cpp(folder: Path, requests: list[tuple[list[int], int]], on: object):
     """All requests at once, each as a client of its own."""
     if "LLAMA_SERVER" not in os.environ:
         raise SystemExit("LLAMA_SERVER must be the path of llama.cpp's server: build it as llama_cpp.py says")
-    model = written(folder, folder / "model.gguf")
+    model = written(folder, folder.parent / "llama.gguf")  # where nobody looks for a tokenizer
     url = started(model, SLOTS, max(len(prompt) + count for prompt, count in requests) + 8)
 
     def turn() -> list[list[int]]:

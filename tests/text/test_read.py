@@ -502,6 +502,13 @@ def gguf_file(path, model, **arrays):
     return path
 
 
+def test_merges_of_other_tokens_are_refused(tmp_path):
+    lists = {"token_list": ["a", "b", "ab"], "token_types": [1, 1, 1], "token_merges": ["a b", "a c"]}
+    path = gguf_file(tmp_path / "m.gguf", "gpt2", tokenizer_pre="qwen2", **lists)
+    with pytest.raises(Refusal, match=r"merges must be of tokens of the vocabulary, but found .*`c` out of vocabulary"):
+        Tokenizer.load(path)
+
+
 def of_sentencepiece(path, model, content, rules=False, add_space_prefix=True, **options):
     """The GGUF file of a SentencePiece model, with its `rules` of normalisation."""
     from sentencepiece import sentencepiece_model_pb2

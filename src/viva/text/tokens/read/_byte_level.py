@@ -9,6 +9,7 @@ from typing import Any
 import tokenizers
 from tokenizers import AddedToken, decoders, models, normalizers
 
+from viva.base.errors import Refusal
 from viva.text.tokens import patterns
 from viva.text.tokens.byte_level import BYTE_OF
 from viva.text.tokens.read._known import KNOWN, Known
@@ -40,7 +41,12 @@ def core(
 ) -> tokenizers.Tokenizer:
     """The tokenizer of these tokens and merges, which splits texts as the known one does."""
     everything = {**vocab, **specials}  # there, a special token gets its own id and not the next one
-    made = tokenizers.Tokenizer(models.BPE(vocab=everything, merges=list(merges), ignore_merges=known.whole))
+    try:
+        made = tokenizers.Tokenizer(models.BPE(vocab=everything, merges=list(merges), ignore_merges=known.whole))
+    except Exception as error:  # the library knows no other
+        raise Refusal(
+            "merges must be of tokens of the vocabulary", str(error), "fetch or make the file again"
+        ) from None
     made.normalizer = normalizers.NFC() if known.nfc else None
     made.pre_tokenizer = patterns.byte_level(known.pattern)
     made.decoder = decoders.ByteLevel()
