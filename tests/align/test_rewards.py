@@ -121,9 +121,8 @@ def test_a_sum_weighs_its_parts():
         sum.Config(rewards=["interpreter"], weights=(1.0, 1.0))
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_reward_that_is_no_number_is_refused_with_prompt_and_reply(value):
-    with pytest.raises(
-        Refusal, match=r"a reward must be a finite number, but found (nan|inf) for the reply 'b' to .*4`\?'"
-    ):
+@pytest.mark.parametrize("value", [math.nan, math.inf, 1e20, -1e20])
+def test_a_reward_of_which_nothing_can_be_learned_is_refused_with_prompt_and_reply(value):
+    must = r"a reward must be a finite number from -1e\+09 to 1e\+09, but found (nan|inf|-?1e\+20) for the reply 'b' to"
+    with pytest.raises(Refusal, match=rf"{must} .*4`\?'\. To fix it, mend or scale what gives it"):
         judged(lambda replies: [0.0, value], [reply("a"), reply("b")])

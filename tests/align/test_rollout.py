@@ -121,3 +121,6 @@ def test_a_reward_model_must_read_the_same_ids_and_give_a_number(tokenizer, tmp_
     folder.save(tmp_path / "writer", config, writer, tokenizer)
     with pytest.raises(Refusal, match="a model must have the head regress to tell values, but found the head lm"):
         model.Config(path=str(tmp_path / "writer")).build(Setting(tokenizer))
+    folder.save(tmp_path / "bare", *policy(tokenizer, head=regress.Config()))
+    with pytest.raises(Refusal, match=r"the reward model .*bare must have its tokenizer.*none there.*copy the files"):
+        model.Config(path=str(tmp_path / "bare")).build(Setting(tokenizer))

@@ -110,11 +110,12 @@ def test_length_bias_is_flagged_where_it_is_made():
     fair, _ = made(truth, chosen, rejected)
     lured, _ = made(truth + 0.03 * (chosen - rejected), chosen, rejected)
     short, _ = made(truth - 0.03 * (chosen - rejected), chosen, rejected)
+    heavily, briefly = (made(truth + by * (chosen - rejected), chosen, rejected)[0] for by in (0.06, -0.06))
     assert not said(fair, "length bias") and not said(fair, "it follows")
-    assert "it prefers the longer answer in" in said(lured, "length bias")[0]
-    assert "it prefers the shorter answer in" in said(short, "length bias")[0]
-    assert "the longer an answer, the more it is worth" in said(lured, "it follows length")[0]
-    assert "the shorter an answer, the more it is worth" in said(short, "it follows length")[0]
+    assert "it prefers the longer one in" in said(lured, "length bias")[0]
+    assert "it prefers the shorter one in" in said(short, "length bias")[0]
+    assert "the longer an answer, the more it is worth" in said(heavily, "it follows length")[0]
+    assert "the shorter an answer, the more it is worth" in said(briefly, "it follows length")[0]
 
 
 def test_rewards_that_know_nothing_of_length_have_no_bias_whatever_judges_choose():
@@ -127,12 +128,58 @@ def test_rewards_that_know_nothing_of_length_have_no_bias_whatever_judges_choose
     assert sum(found) <= 6
 
 
+def judged(longer, n=1000):
+    """By how many tokens the chosen answer is longer, of n pairs: that often it is."""
+    random = np.random.default_rng(5)
+    return random.integers(1, 80, n) * np.where(np.arange(n) < longer * n, 1, -1)
+
+
+def flagged(margins, longer):
+    return [flag for flag in made(margins, 100 + longer, np.full(len(longer), 100))[0].flags if "length" in flag]
+
+
+@pytest.mark.parametrize("often", [0.75, 0.8, 0.9, 0.2, 0.1])
+def test_what_judges_prefer_is_not_held_against_a_model_that_is_always_right(often):
+    """Their choices lend it a correlation with length, whether all pairs are told as clearly or some more."""
+    longer = judged(often)
+    for margins in (np.ones(1000), np.random.default_rng(6).exponential(1, 1000), np.abs(longer) / 40):
+        assert not flagged(margins, longer)
+        assert not flagged(np.where(np.arange(1000) % 20, margins, -margins), longer)  # nor where 1 of 20 is told wrong
+    assert abs(length(np.stack([margins, 0 * margins], 1), np.stack([longer, 0 * longer], 1)).apart) > 0.45
+
+
+@pytest.mark.parametrize("often", [0.75, 0.9])
+def test_a_model_that_knows_length_alone_is_flagged_whatever_judges_choose(often):
+    longer, share = judged(often), f"{often:.1%}"
+    bias, follows = [flag for flag in flagged(longer / 40, longer) if not flag.startswith("not better")]
+    assert bias == (
+        "length bias: where the shorter answer is chosen it tells 0.0% right, else 100.0%; it prefers the longer one "
+        f"in 100.0% of the pairs, the judges in {share}"
+    )
+    assert follows.startswith(
+        "it follows length more than the judges: the longer an answer, the more it is worth (rank"
+    )
+    assert flagged(longer / 40, -longer)[0].startswith("length bias: where the longer answer is chosen it tells 0.0% ")
+
+
+def test_a_model_that_prefers_length_less_than_the_judges_is_not_said_to_prefer_it():
+    """80 % right of 900 whose longer answer is chosen, and 50 % of the other 100: it prefers the longer in 77 %."""
+    longer = judged(0.9)
+    right = np.concatenate([np.arange(900) % 5 > 0, np.arange(100) % 2 > 0])
+    assert not flagged(np.where(right, 1.0, -1.0), longer)
+    [said] = flagged(np.where(np.concatenate([np.arange(900) % 5 > 0, np.full(100, True)]), 1.0, -1.0), longer)
+    assert said == (
+        "length bias: where the longer answer is chosen it tells 80.0% right, else 100.0%; it prefers the shorter one "
+        "in 28.0% of the pairs, the judges in 10.0%"
+    )
+
+
 def test_length_itself_is_not_better_than_length():
     random = np.random.default_rng(3)
     chosen, rejected = random.integers(20, 100, 300), random.integers(5, 85, 300)
     report, _ = made(0.1 * (chosen - rejected), chosen, rejected)
     assert said(report, "not better than the longer answer: +0.0 points, which chance brings with p = 1")
-    assert said(report, "it follows length: the longer an answer, the more it is worth (rank correlation 1.00)")
+    assert said(report, "it follows length more than the judges: the longer an answer, the more it is worth (rank corr")
 
 
 def test_a_length_baseline_is_called_by_the_answer_that_it_takes():

@@ -156,6 +156,39 @@ def test_a_merged_model_of_theirs_and_ours_agree(bases, tmp_path):
         close(found.get_parameter(name), parameter)
 
 
+@pytest.mark.filterwarnings("ignore:.*does not say which weights")
+@pytest.mark.parametrize("directed", [False, True])
+def test_that_a_base_was_in_4_bits_is_said_and_how_to_have_it(bases, tmp_path, directed):
+    """Their files compute the same on a base of the weights that the 4 bits stand for, on the plain one not."""
+    kept = lora.Config(rank=4, alpha=7.0, quantize="nf4", directed=directed)
+    model = qlora(bases / "llama", kept, tmp_path / "ours")
+    with pytest.warns(Notice, match="the base of this adapter was in 4 bits.* `viva merge` .*bnb_4bit_quant_type"):
+        model.save(tmp_path / "peft", peft=True)
+    nothing = qlora(bases / "llama", lora.Config(rank=4, quantize="nf4"), tmp_path / "nothing", shake=False)
+    nothing.merged().save(tmp_path / "stood-for")
+    model.merged().save(tmp_path / "merged")
+    with torch.no_grad():
+        expected, merged = model(IDS), theirs(tmp_path, "merged")(IDS).logits
+        packed, plain = (
+            peft.PeftModel.from_pretrained(theirs(place, name), tmp_path / "peft")(IDS).logits
+            for place, name in ((tmp_path, "stood-for"), (bases, "llama"))
+        )
+    close(packed, expected)
+    close(merged, expected)
+    assert (plain - expected).abs().max() > 1e-2
+
+
+def qlora(base, kept, place, shake=True):
+    """A model with such an adapter, kept in the folder `place`; one that is not shaken computes what its base does."""
+    loaded = folder.load(base)
+    adapt.attach(loaded.model, kept)
+    if shake:
+        trained(loaded.model)
+    what = adapter.Adapter(config=kept, base=str(base), fingerprint=adapter.fingerprint(base))
+    adapter.save(place, what, loaded.model)
+    return viva.load(base, adapter=place)
+
+
 def test_ranks_and_alphas_of_their_own_become_one(bases, tmp_path):
     patterns = {"rank_pattern": {"layers.0.self_attn.q_proj": 2}, "alpha_pattern": {"v_proj": 3}}
     twin = trained(peft.get_peft_model(theirs(bases, "llama"), config("lora", "llama", **patterns)))

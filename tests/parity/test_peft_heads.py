@@ -37,7 +37,8 @@ OURS = {
 }
 MODULES, VIRTUAL = ("lora", "dora", "ia3"), ("prompt", "p_tuning")
 QUICK = {"lora": ("bert", "roberta", "albert", "llama"), "prefix": ("bert", "llama"), "prompt": ("gpt2",)}
-WITHOUT = {"prefix": ("distilbert", "albert")} | dict.fromkeys(VIRTUAL, {*FAMILIES} - {*DECODERS})  # what PEFT has not
+# What reads no cache there, and whose first state, which they pool, is a virtual token's.
+WITHOUT = {"prefix": ("distilbert", "albert")} | dict.fromkeys(VIRTUAL, {*FAMILIES} - {*DECODERS})
 CASES = [
     pytest.param(kind, family, marks=[] if family in QUICK.get(kind, ()) else pytest.mark.slow)
     for kind in OURS
@@ -188,9 +189,9 @@ def ours_on(base, head, config, place, new=True):
     viva.load(base, adapter=place / "ours").save(place / "peft", peft=True)
 
 
-def opens_there(base, place, task):
-    """PEFT and viva read from `peft` what is in `ours`."""
-    expected = ours(viva.load(base, adapter=place / "ours"))
+def opens_there(base, place, task, expected=None):
+    """PEFT and viva read from `peft` what computes `expected`, by default what is in `ours`."""
+    expected = ours(viva.load(base, adapter=place / "ours")) if expected is None else expected
     twin = peft.PeftModel.from_pretrained(opened(base, task), place / "peft").eval()
     close(scores(twin), expected)
     close(ours(viva.load(base, adapter=place / "peft")), expected)
@@ -210,6 +211,31 @@ def test_an_encoder_that_scores_words_goes_there(bases, tmp_path, kind, family):
     after = scores(peft.PeftModel.from_pretrained(plain, tmp_path / "peft").eval())
     assert (after - before).abs().max() > 1e-3
     close(after, ours(model))
+
+
+@pytest.mark.parametrize("base", ["", "-classes"])
+@pytest.mark.parametrize("kind", VIRTUAL)
+@pytest.mark.parametrize("family", ["bert", "roberta"])
+def test_a_prompt_before_states_that_they_pool_is_refused(bases, tmp_path, family, kind, base):
+    """Whatever the head of the base: that of the adapter's class stands in its place, and reads a virtual token."""
+    where = published(bases, family, base)
+    peft.get_peft_model(opened(where), theirs_of(kind, family, "SEQ_CLS")).save_pretrained(tmp_path)
+    must = "virtual tokens are pooled too, but found a head that pools the first of a text's states. .* use prefix"
+    with pytest.raises(Refusal, match=must):
+        viva.load(where, adapter=tmp_path)
+
+
+@pytest.mark.parametrize("task, base", [("TOKEN_CLS", "-classes"), ("QUESTION_ANS", "")])
+@pytest.mark.parametrize("kind, family", [("prompt", "bert"), ("p_tuning", "roberta")])
+def test_a_prompt_before_tokens_that_are_told_one_by_one(bases, tmp_path, kind, family, task, base):
+    """Also on a base whose own head pools the first state, which stands no more."""
+    where = published(bases, family, base)
+    twin = shaken(peft.get_peft_model(opened(where, task), theirs_of(kind, family, task))).eval()
+    twin.save_pretrained(tmp_path / "theirs")
+    model = viva.load(where, adapter=tmp_path / "theirs")
+    close(ours(model), scores(twin))
+    model.save(tmp_path / "peft", peft=True)
+    opens_there(where, tmp_path, task, ours(model))
 
 
 def test_what_they_did_not_keep_and_the_base_has_not_is_refused(bases, tmp_path):

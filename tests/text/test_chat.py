@@ -259,6 +259,17 @@ def test_a_template_runs_in_a_sandbox(ours):
             chat.render(_with(ours, bad), [USER])
 
 
+def test_what_a_template_does_not_write_names_the_filter_for_rows(ours):
+    """Two answers in a row, as some of Anthropic's dialogues have."""
+    strict = (
+        "{% for m in messages %}{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('alternate') }}"
+    )
+    with pytest.raises(
+        Refusal, match=r"but found alternate .roles: user, assistant, assistant.*by the filter `unreadable`"
+    ):
+        chat.render(_with(ours, strict + "{% endif %}{{ m.content }}{% endfor %}"), [USER, ASSISTANT, ASSISTANT])
+
+
 def test_a_broken_or_missing_template_is_refused(ours):
     with pytest.raises(Refusal, match="a chat template must be valid Jinja"):
         chat.render(_with(ours, "{% if %}"), [USER])

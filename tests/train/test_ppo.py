@@ -230,7 +230,19 @@ def test_rewards_that_are_all_equal_are_said(tmp_path, begun):
 def test_a_reward_that_is_not_a_number_is_refused(tmp_path, begun):
     work, state = policy_job(tmp_path, {"kind": "ppo"}, "nan", **begun)
     work.data.judge = lambda replies: [math.nan] * len(replies)
-    with pytest.raises(Refusal, match="a reward must be a finite number, but found nan for the reply"):
+    with pytest.raises(Refusal, match=r"a reward must be a finite number from .*, but found nan for the reply"):
+        update(work, state)
+
+
+@pytest.mark.parametrize("objective", [{"kind": "ppo"}, {"kind": "grpo", "advantage": "rloo", "average": "constant"}])
+def test_the_largest_reward_that_is_taken_can_be_learned_from(tmp_path, begun, objective):
+    work, state = policy_job(tmp_path, objective, "large", **begun)
+    work.data.judge = lambda replies: [1e9 * (-1) ** n for n, _ in enumerate(replies)]
+    for _ in range(3):
+        record = update(work, state)
+    assert all(math.isfinite(record[name]) for name in ("loss", "norm", "reward_error")) and record["norm"] > 1e7
+    work.data.judge = lambda replies: [1e20] * len(replies)
+    with pytest.raises(Refusal, match=r"from -1e\+09 to 1e\+09, but found 1e\+20 for the reply"):
         update(work, state)
 
 

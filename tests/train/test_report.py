@@ -9,7 +9,7 @@ from viva.train import metrics
 from viva.train.flops import train_flops
 from viva.train.job import State
 from viva.train.report import Report, line, remaining
-from viva.train.run import run
+from viva.train.run import _closing, run
 
 from .runs import job, recipe
 
@@ -22,6 +22,15 @@ def test_shares_and_rates_by_hand(tmp_path):
     [record] = metrics.read(tmp_path)
     assert (record["tokens_per_s"], record["peak_share"]) == (1000.0, 0.5)
     assert line(record) == "loss 2.500  1,000 tokens/s  50% of the matrix peak"
+
+
+def test_no_loss_is_called_less_than_nothing(tmp_path):
+    """The held-out loss of a policy whose replies are worth 0, or hardly more: minus that."""
+    told = RECORD | {"loss": -1e-9, "valid_loss": -0.0, "tokens_per_s": 1.0, "peak_share": 0.5}
+    assert line(told) == "loss 0.000  held out 0.000  1 tokens/s  50% of the matrix peak"
+    said = _closing(tmp_path, State(step=9, best=-0.0, best_step=3), finished=True, halted=False)
+    assert said.startswith("finished after step 9, the lowest held-out loss 0.000 at step 3;")
+    assert "loss -0.125 " in _closing(tmp_path, State(step=9, best=-0.125, best_step=3), finished=True, halted=False)
 
 
 def test_the_time_left_by_hand():

@@ -123,6 +123,41 @@ def test_hopeless_trials_are_given_up(tmp_path, tree, monkeypatch, pruner):
     assert ours == pruned and pruned
 
 
+@pytest.mark.parametrize("pruner", [{"kind": "median", "startup": 1}, {"kind": "halving", "least": 2, "factor": 2}])
+def test_a_run_that_learns_nothing_is_given_up(tmp_path, tree, capsys, pruner):
+    """Whole runs, measured every second of 6 steps: the second one hardly moves, and is given up where it is measured
+    first. In Optuna's own history it is a pruned one, with what was reported of it.
+    """
+    (tmp_path / "r.yaml").write_text(yaml.safe_dump(tree | {"out": "unused"}), encoding="utf-8")
+    (tmp_path / "plan.yaml").write_text(yaml.safe_dump({"pruner": pruner, "sampler": "grid"}), encoding="utf-8")
+    words = ["search", str(tmp_path / "r.yaml"), "train.lr~[1e-9, 1e-2]", "--plan", str(tmp_path / "plan.yaml")]
+    given = ["train.steps=6", "train.eval_every=2", "--out", str(tmp_path / "s")]
+    assert main([*words, *given]) == 0
+    whole, hopeless = json.loads((tmp_path / "s" / RESULTS).read_text())
+    assert (whole["number"], whole["outcome"], hopeless["number"], hopeless["outcome"]) == (0, "done", 1, "given up")
+    measured = dict(_measured(hopeless["folder"]))
+    assert measured == {2: hopeless["value"]} and hopeless["step"] == 2 and hopeless["why"] is None
+    assert [step for step, _ in _measured(whole["folder"])] == [2, 4, 6]
+    shown = capsys.readouterr().out
+    assert f"trial 1, train.lr=1e-9: given up {hopeless['value']:.4f} at step 2\n" in shown
+    assert shown.splitlines()[-1] == f"the best: {whole['folder']}"
+    storage = optuna.storages.journal.JournalFileBackend(str(tmp_path / "s" / JOURNAL))
+    kept = optuna.load_study(study_name="search", storage=optuna.storages.JournalStorage(storage)).trials
+    assert [each.state.name for each in kept] == ["COMPLETE", "PRUNED"]
+    assert kept[1].intermediate_values == measured
+
+
+def test_without_a_pruner_all_runs_come_to_their_end(tmp_path, tree):
+    given = {"train.steps": 4, "train.eval_every": 2}
+    found = search(tree, given, plan({"train.lr": ["1e-9", "1e-2"]}, sampler="grid", pruner="none"), tmp_path / "s")
+    assert [t.outcome for t in found] == ["done", "done"]
+    assert all([step for step, _ in _measured(t.folder)] == [2, 4] for t in found)
+
+
+def _measured(folder):
+    return [(record["step"], record["valid_loss"]) for record in metrics.read(Path(folder)) if "valid_loss" in record]
+
+
 def test_a_killed_search_goes_on_as_if_it_was_not(tmp_path, tree, monkeypatch):
     """Killed inside a trial, with the journal's last line cut short: the same trials, with the same values."""
     loss = lambda given, step: (math.log10(given.train.lr) + 3) ** 2 + given.train.batch / 100 + 1 / step  # noqa: E731

@@ -79,11 +79,11 @@ class Report:
 
 def line(record: dict[str, Any]) -> str:
     """A record in a line."""
-    parts = [f"loss {record['loss']:.3f}"]
+    parts = [f"loss {record['loss']:z.3f}"]
     if "valid_loss" in record:
-        parts.append(f"held out {record['valid_loss']:.3f}")
+        parts.append(f"held out {record['valid_loss']:z.3f}")
     if "valid_bits_per_byte" in record:
-        parts.append(f"({record['valid_bits_per_byte']:.3f} bits a byte)")
+        parts.append(f"({record['valid_bits_per_byte']:z.3f} bits a byte)")
     parts += [f"{record['tokens_per_s']:,.0f} tokens/s", f"{record['peak_share']:.0%} of the matrix peak"]
     return "  ".join(parts + ([record["skipped"]] if "skipped" in record else []))
 

@@ -146,5 +146,5 @@ def _closing(out: Path, state: State, finished: bool, halted: bool) -> str:
     if not finished:
         why = "by trouble, as train.health.stop asks," if halted else "as asked"
         return f"stopped {why} after step {state.step}, saved in {out}; the same command goes on from there"
-    best = "" if state.best is None else f", the lowest held-out loss {state.best:.3f} at step {state.best_step}"
+    best = "" if state.best is None else f", the lowest held-out loss {state.best:z.3f} at step {state.best_step}"
     return f"finished after step {state.step}{best}; saved in {out}"

@@ -4,7 +4,6 @@
 data give, and the reply itself. A rule is a `Rule`, which looks at one reply at a time.
 """
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +17,7 @@ from viva.model import hub
 from viva.text.tokens.tokenizer import Tokenizer
 
 Judge = Callable[[Sequence[Reply]], list[float]]
+MOST = 1e9  # of either sign: the squares of gradients of a larger reward, summed, overflow fp32
 
 
 @dataclass(frozen=True)
@@ -53,10 +53,11 @@ class Rule(Base):
 
 
 def judged(judge: Judge, replies: Sequence[Reply]) -> list[float]:
-    """The reward of each reply; one that is not finite is refused."""
+    """The reward of each reply; one that is not finite, or beyond MOST, is refused."""
     rewards = judge(replies)
     for reply, reward in zip(replies, rewards, strict=True):
-        if not math.isfinite(reward):
-            found = f"{reward} for the reply {reply.text[:80]!r} to {reply.prompt.text[-80:]!r}"
-            raise Refusal("a reward must be a finite number", found, "mend what gives it: nothing is learned from it")
+        if not abs(reward) <= MOST:  # nor is NaN
+            must, found = f"a reward must be a finite number from -{MOST:g} to {MOST:g}", f"{reward} for the reply"
+            found += f" {reply.text[:80]!r} to {reply.prompt.text[-80:]!r}"
+            raise Refusal(must, found, "mend or scale what gives it: nothing is learned from it")
     return rewards

@@ -6,7 +6,7 @@ import torch
 
 from viva.align import vouched
 from viva.align.reward import Base, Judge, Setting
-from viva.base.errors import Notice
+from viva.base.errors import Notice, Refusal
 from viva.infer.together import read_together, require_fit
 from viva.infer.use import require_head
 from viva.model import adapter
@@ -24,6 +24,11 @@ class Config(Base):
     def build(self, setting: Setting) -> Judge:
         where = setting.located(self.path)
         loaded = adapter.whole(where, setting.located, torch.float32)
+        if loaded.tokenizer is None:
+            must = (
+                f"the reward model {where} must have its tokenizer, by which it is told that it reads the policy's ids"
+            )
+            raise Refusal(must, "none there", "copy the files of the one that it was trained with into the folder")
         loaded.tokenizer.fingerprint.require(setting.tokenizer.fingerprint, f"the reward model {where}")
         model = loaded.model.to(setting.device).eval()
         require_head(model, "regress")

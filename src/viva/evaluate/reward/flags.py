@@ -7,7 +7,7 @@ from viva.evaluate.reward.measures import Calibration, Length, Share
 
 RARELY = 0.01  # a difference that chance alone brings less often is taken for one that is there
 USUAL = 0.05  # the usual bound, for a baseline that is to be beaten
-FOLLOWS = 0.5  # a rank correlation, of either sign, from which on rewards are read as mostly length
+FOLLOWS = 0.5  # a rank correlation, of either sign, from which on rewards may be mostly length
 
 
 def flags(accuracy: Share, beside: Mapping[str, Beside], calibration: Calibration, length: Length) -> list[str]:
@@ -31,20 +31,23 @@ def _overconfident(accuracy: Share, calibration: Calibration) -> list[str]:
 
 
 def _bias(length: Length) -> list[str]:
-    said = []
-    if length.chance < RARELY:
-        is_longer = length.long.value > length.short.value
-        more, less = ("longer", "shorter") if is_longer else ("shorter", "longer")
-        model, judges = (share if is_longer else 1 - share for share in (length.model, length.judges))
-        often, seldom = (length.long, length.short) if is_longer else (length.short, length.long)
+    """Judges who mostly choose the longer answer lend a correlation with length to every model that agrees with them:
+    what is held against one is where it leans beyond them, and follows length more often than it follows them.
+    """
+    said, is_longer = [], length.model > length.judges
+    more, less = ("longer", "shorter") if is_longer else ("shorter", "longer")
+    model, judges = (share if is_longer else 1 - share for share in (length.model, length.judges))
+    often, seldom = (length.long, length.short) if is_longer else (length.short, length.long)
+    if length.chance < RARELY and often.value > seldom.value:
         said.append(
-            f"length bias: it prefers the {more} answer in {model:.1%} of the pairs, the judges in {judges:.1%}; where "
-            f"the {less} one is chosen it tells {seldom.value:.1%} right, else {often.value:.1%}"
+            f"length bias: where the {less} answer is chosen it tells {seldom.value:.1%} right, else "
+            f"{often.value:.1%}; it prefers the {more} one in {model:.1%} of the pairs, the judges in {judges:.1%}"
         )
-    if abs(length.apart) >= FOLLOWS:
-        more = "longer" if length.apart > 0 else "shorter"
+    right = (often.right + seldom.right) / max(often.count + seldom.count, 1)
+    if abs(length.apart) >= FOLLOWS and is_longer == (length.apart > 0) and model > right:
         said.append(
-            f"it follows length: the {more} an answer, the more it is worth (rank correlation {length.apart:.2f})"
+            f"it follows length more than the judges: the {more} an answer, the more it is worth (rank correlation "
+            f"{length.apart:.2f})"
         )
     return said
 

@@ -77,7 +77,8 @@ def render(source: str, words: dict[str, str], messages: list[dict], reply: bool
     except (TemplateError, TypeError, ValueError, RuntimeError, MemoryError, *ORDINARY) as error:
         roles = ", ".join(str(message.get("role")) for message in messages)
         must = "a conversation must fit the model's chat template"
-        raise Refusal(must, f"{error} (roles: {roles})", "change the conversation or the template") from None
+        fix = "change the conversation or the template; such rows of data are left out by the filter `unreadable`"
+        raise Refusal(must, f"{error} (roles: {roles})", fix) from None
 
 
 def end_of_turn(source: str, words: dict[str, str], specials: list[str]) -> str | None:

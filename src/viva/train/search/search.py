@@ -133,13 +133,13 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
     """Make the run of a trial and write down what it came to; False where it was asked to stop before its end."""
     state, settings = optuna().trial.TrialState, plan.suggested(trial)
     folder = out / "trials" / f"{trial.number:04}"
-    given_up = trial.should_prune()  # by what was measured before a kill
+    given_up = _hopeless(trial)  # by what was measured before a kill
 
     def watch(record: dict[str, Any]) -> bool:
         nonlocal given_up
         if plan.metric in record and record["step"] not in _reported(trial):
             trial.report(record[plan.metric], record["step"])
-            given_up = trial.should_prune()
+            given_up = _hopeless(trial)
         return given_up
 
     try:
@@ -164,6 +164,11 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
     else:
         trial.study.tell(trial.number, state=state.PRUNED)
     return True
+
+
+def _hopeless(trial: Any) -> bool:
+    """Whether the pruner gives a trial up; Optuna's median says so by a NumPy bool, which is no bool to Python."""
+    return bool(trial.should_prune())
 
 
 def _failed(trial: Any, why: str) -> bool:

@@ -20,10 +20,12 @@ from viva.base.files import read_json, whole_folder, write_text
 from viva.model import tensors
 from viva.model.adapt.peft import _head, _modules
 from viva.model.arch._family import Held, Keys
+from viva.model.init import hollow
 
 CONFIG, FILE = "adapter_config.json", "adapter_model.safetensors"
 THEIRS = {"prompt": "prompt_tuning", "prefix": "prefix_tuning"}  # their word for a kind, where it is another
-VIRTUAL = ("prompt_tuning", "p_tuning", "prefix_tuning")  # which stand before the base, and not in modules of it
+PROMPTS = ("prompt_tuning", "p_tuning")  # whose virtual tokens have states, as those of a text have
+VIRTUAL = (*PROMPTS, "prefix_tuning")  # which stand before the base, and not in modules of it
 WITHOUT_CACHE = ("albert", "distilbert", "openai_gpt")  # whose classes read none
 NO_EFFECT = {
     "task_type": "read with the head",
@@ -59,13 +61,14 @@ def read(
     if wanted not in known:
         fix = nearest(str(wanted), known).replace("use", "load one of type", 1)
         raise Refusal(f"peft_type in {keys.where} must be known", repr(wanted), fix)
-    _require_read_alike(wanted, family)
-    rows = _rows(family, model)
-    above = _above(wanted.lower())
+    theirs, rows = wanted.lower(), _rows(family, model)
+    above = _above(theirs)
     stored = {name.removeprefix(above): tensor for name, tensor in tensors.opened(path / FILE).items()}
     head, of_head = _head.read(keys, stored, family, base, model, where)
+    with hollow():
+        _require_read_alike(theirs, family, model.head if head is None else head.build(model.spec))
     keys.ignore(**NO_EFFECT)
-    config, found = variant(__name__, wanted.lower()).read(keys, stored, rows, model)
+    config, found = variant(__name__, theirs).read(keys, stored, rows, model)
     keys.finish()
     return config, found | of_head, head
 
@@ -81,7 +84,7 @@ def write(
     theirs = THEIRS.get(kind(config), kind(config))
     if theirs not in (known := names(__name__)):
         raise Refusal("an adapter must be of a kind that PEFT has", kind(config), f"use {', '.join(known)}")
-    _require_read_alike(theirs.upper(), family)
+    _require_read_alike(theirs, family, model.head)
     rows = _rows(family, plain)
     keys, stored = variant(__name__, theirs).write(config, model, rows)
     of_head, modules = _head.write(family, model, rows, head)
@@ -99,15 +102,21 @@ def write(
         save_file(held, new / FILE, metadata={"format": "pt"})
 
 
-def _require_read_alike(theirs: str, family: Any) -> None:
+def _require_read_alike(theirs: str, family: Any, head: nn.Module) -> None:
     """Refuse vectors beside those of tokens for a class of transformers that scales a token's only where it is given
-    its id: PEFT gives it vectors. And a prefix for one that reads no cache.
+    its id: PEFT gives it vectors. And for a head that pools other states there, where virtual tokens are pooled too.
+    And a prefix for a class that reads no cache.
     """
     name = family.__name__.rpartition(".")[2]
-    if theirs in ("PROMPT_TUNING", "P_TUNING") and name == "marian":
+    pool = getattr(head, "pool", None) or getattr(getattr(head, "config", None), "pool", None)
+    if theirs in PROMPTS and name == "marian":
         fix = "keep it in viva's own form, or use prefix"
         raise Refusal("a model's class must read vectors as it reads ids for a prompt of PEFT's", "marian's", fix)
-    if theirs == "PREFIX_TUNING" and name in WITHOUT_CACHE:
+    if theirs in PROMPTS and pool not in (None, "last"):
+        found = f"a head that pools the {pool} of a text's states"
+        fix = "use prefix, or a decoder, whose last state both pool; or tune it here and keep it in viva's own form"
+        raise Refusal("a prompt must come to the same in PEFT, where virtual tokens are pooled too", found, fix)
+    if theirs == "prefix_tuning" and name in WITHOUT_CACHE:
         fix = "keep it in viva's own form, or use lora"
         raise Refusal("a model's class must read keys and values before a text for a prefix of PEFT's", name, fix)
 

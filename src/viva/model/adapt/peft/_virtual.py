@@ -50,16 +50,6 @@ def written(model: nn.Module, made: Tensor, heads: int, width: int) -> tuple[dic
 
 
 def prompt(model: nn.Module) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """Those of vectors before the text; refused: a head that reads other states there."""
-    require_last(model)
+    """Those of vectors before the text."""
     made = model.adapter.made() * scale(model)
     return written(model, made, model.stacks[0].spec.block(0).attention.heads, made.shape[1])
-
-
-def require_last(model: nn.Module) -> None:
-    """Refuse a head that pools other states here than there, where virtual tokens are pooled too."""
-    pool = getattr(model.head, "pool", None) or getattr(getattr(model.head, "config", None), "pool", None)
-    if pool not in (None, "last"):
-        found = f"a head that pools the {pool} of a text's states"
-        fix = "keep it in viva's own form, or use a decoder, whose last state both pool"
-        raise Refusal("a prompt must come to the same in PEFT, where virtual tokens are pooled too", found, fix)

@@ -2,11 +2,13 @@
 
 import math
 import re
+import warnings
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from viva.base.errors import Notice
 from viva.model.adapt import _pieces, lora
 from viva.model.adapt.peft import _modules
 from viva.model.adapt.peft._modules import module, ours, weights
@@ -38,6 +40,11 @@ NO_EFFECT = _modules.NO_EFFECT | {
     "qalora_group_size": "used with use_qalora alone",
     "ensure_weight_tying": "of embeddings, which are not changed here",
 }
+PACKED = (
+    "PEFT's files cannot say that the base of this adapter was in 4 bits, and on the plain base it computes something "
+    "else: give them the model that `viva merge` makes of both or, but for how scales are rounded, load the base with "
+    'BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_use_double_quant=True)'
+)
 
 
 def read(
@@ -84,8 +91,10 @@ class _Pattern:
 
 def write(config: lora.Config, model: nn.Module, rows: list[Held]) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """Theirs. A module that holds several pieces gets a rank for all: their A one below another, their B each in its
-    rows and its columns, zeros elsewhere.
+    rows and its columns, zeros elsewhere. A Notice says that the base was in 4 bits, which theirs cannot.
     """
+    if config.quantize:
+        warnings.warn(Notice(PACKED), stacklevel=5)  # where the model is saved
     own, modules, ranks = _pieces.held(model), {}, {}
     for row in rows:
         changed = [own.get(name) for name in ours(row)]

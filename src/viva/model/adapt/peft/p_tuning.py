@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from viva.model.adapt import p_tuning
 from viva.model.adapt.peft import _virtual
-from viva.model.adapt.peft._virtual import OURS, require_last, scale, vectors
+from viva.model.adapt.peft._virtual import OURS, scale, vectors
 from viva.model.arch._family import Held, Keys
 
 MADE = "of what made the vectors, which are stored as they were made"
@@ -17,7 +17,6 @@ def read(
     keys: Keys, stored: dict[str, Tensor], rows: list[Held], model: nn.Module
 ) -> tuple[p_tuning.Config, dict[str, Tensor]]:
     """Ours."""
-    require_last(model)
     keys.ignore(**NO_EFFECT)
     made, _ = vectors(keys, stored)
     return p_tuning.Config(length=len(made), encoder=None), {OURS: made / scale(model)}

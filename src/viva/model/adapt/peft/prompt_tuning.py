@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from viva.model.adapt import prompt
 from viva.model.adapt.peft import _virtual
-from viva.model.adapt.peft._virtual import OURS, require_last, scale, vectors
+from viva.model.adapt.peft._virtual import OURS, scale, vectors
 from viva.model.arch._family import Held, Keys
 
 NO_EFFECT = dict.fromkeys(
@@ -19,7 +19,6 @@ def read(
     keys: Keys, stored: dict[str, Tensor], rows: list[Held], model: nn.Module
 ) -> tuple[prompt.Config, dict[str, Tensor]]:
     """Ours."""
-    require_last(model)
     keys.ignore(**NO_EFFECT)
     made, _ = vectors(keys, stored)
     return prompt.Config(length=len(made)), {OURS: made / scale(model)}
