@@ -72,8 +72,11 @@ class Engine:
             self.models[name] = self.model.with_adapter(folder)
         limits = Limits(rows, step, chunk)
         drafter = _drafter(draft, self.model)
-        self.plan = memory.plan(self.model.model, limits, tokens, beside=drafter and drafter.model, block=block)
         models = {name: loaded.model for name, loaded in self.models.items()}
+        others = [*models.values(), *([] if self.model.base is None else [self.model.base.model])]
+        self.plan = memory.plan(
+            self.model.model, limits, tokens, beside=drafter and drafter.model, block=block, others=others
+        )
         machine.keep_freed_memory()
         self._packed = self._pack() if self.plan.packed else []
         self.threads = _threads(self.model, threads)
@@ -265,7 +268,7 @@ class Engine:
 
     def _pack(self) -> list[Tensor]:
         """Lay the matrices out as they are multiplied the fastest; those that are."""
-        weights = [weight for weight in self.model.model.parameters() if weight.ndim == 2 and product.exact(weight)]
+        weights = memory.packable(self.model.model)
         for weight in weights:
             product.pack(weight)
         return weights
