@@ -173,12 +173,16 @@ class Engine:
                 self.cancel(sorted(open_))
 
     def stream(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[str]:
-        """The text of one reply in pieces of whole characters; refused: several, which would be one text."""
+        """The text of one reply in pieces of whole characters. Refused: several, which would be one text; and, behind
+        the pieces that came before, to go on with one that failed.
+        """
         if (n := parse(Asked, asked, name="asked").n) > 1:
             fix = "call generate, or deltas, whose numbers tell replies apart"
             raise Refusal("a stream must be of one reply", f"n={n}", fix)
         for delta in self.deltas(prompt, adapter, **asked):
-            _require_whole(delta.number, delta.error)
+            if delta.error:
+                fix = "ask once more; where that fails too, load the model in float32, or load an intact one"
+                raise Refusal("a reply must be written to its end", delta.error, fix)
             if delta.text:
                 yield delta.text
             if delta.full:
@@ -189,6 +193,8 @@ class Engine:
     ) -> list[Reply]:
         """The replies to many prompts, `n` to each, in their order; each prompt has a stream of the seed of its own
         request, so that equal prompts are given equal replies where there is a seed. `progress` shows how far it is.
+
+        One that failed is among them, with `finish` "error" and the sentence `error`; a Notice says so.
         """
         chosen = parse(Asked, asked, name="asked")
         asks = [(self.ids(prompt, adapter=adapter), chosen) for prompt in prompts]
@@ -196,12 +202,13 @@ class Engine:
         bar = Bar("replies", len(asks) * chosen.n, shown=progress)
         with bar, closing(self.ended(asks, adapter, bar.take)) as ended:
             for place, replies in ended:
-                for reply in replies:
-                    _require_whole(place, reply.error)
                 found[place] = replies
         replies = [reply for place in range(len(asks)) for reply in found[place]]
         for what, count in Counter(reply.full for reply in replies if reply.full).items():
             tell_full(count, what)
+        if failed := [number for number, reply in enumerate(replies) if reply.error]:
+            which = f"the first to prompt {failed[0] // chosen.n}: {replies[failed[0]].error}"
+            warnings.warn(Notice(f"{len(failed):,} of {len(replies):,} replies failed, {which}"), stacklevel=2)
         return replies
 
     def ended(
@@ -377,8 +384,3 @@ def _threads(model: LanguageModel, told: int | None) -> Verdict:
     """With how many threads `model` is computed, and why."""
     matrices = [weight for weight in model.model.parameters() if weight.ndim == 2 and weight.is_floating_point()]
     return threads.choose(matrices, told)
-
-
-def _require_whole(number: int, error: str | None) -> None:
-    if error is not None:
-        raise RuntimeError(f"request {number} failed: {error}")
