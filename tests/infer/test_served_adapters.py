@@ -63,7 +63,8 @@ def test_the_same_prompt_is_read_once_by_each(models):
 def test_virtual_tokens_cannot_be_served():
     model = random_model(CONFIG.spec())
     adapt.attach(model, virtual.Config(length=3), encode=None)
-    with pytest.raises(Refusal, match=r"found an adapter with virtual tokens\. To fix it, merge it, or use viva gener"):
+    said = r"found an adapter with virtual tokens\. To fix it, use viva generate MODEL PROMPT or viva chat, which decode"
+    with pytest.raises(Refusal, match=said):
         Core({"": random_model(CONFIG.spec()), "soft": model}, None, 9, 4)
 
 

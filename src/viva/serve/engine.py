@@ -197,10 +197,10 @@ class Engine:
         One that failed is among them, with `finish` "error" and the sentence `error`; a Notice says so.
         """
         chosen = parse(Asked, asked, name="asked")
-        asks = [(self.ids(prompt, adapter=adapter), chosen) for prompt in prompts]
+        asks = [(self.ids(prompt, adapter=adapter), chosen, adapter) for prompt in prompts]
         found: dict[int, list[Reply]] = {}
         bar = Bar("replies", len(asks) * chosen.n, shown=progress)
-        with bar, closing(self.ended(asks, adapter, bar.take)) as ended:
+        with bar, closing(self.ended(asks, bar.take)) as ended:
             for place, replies in ended:
                 found[place] = replies
         replies = [reply for place in range(len(asks)) for reply in found[place]]
@@ -213,11 +213,11 @@ class Engine:
 
     def ended(
         self,
-        asks: Iterable[tuple[list[int], Asked]],
-        adapter: str = "",
+        asks: Iterable[tuple[list[int], Asked, str]],
         watch: Callable[[Delta], None] = lambda delta: None,
     ) -> Iterator[tuple[int, list[Reply]]]:
-        """(place, the `n` replies) of each of many prompts, as they end, failed ones too; `watch` is shown each delta.
+        """(place, the `n` replies) of each of many prompts, as they end, failed ones too; each comes with what is asked
+        and the name of an adapter, "" for none. `watch` is shown each delta.
 
         The next prompts are read when there is work for them. An iterator that is closed takes its requests back.
         """
@@ -226,7 +226,7 @@ class Engine:
         try:
             while True:
                 some = islice(rest, max(0, AHEAD * self.core.limits.rows - len(open_)))
-                taken = [(place, len(ids), self.submit(ids, asked, come.put, adapter)) for place, (ids, asked) in some]
+                taken = [(place, len(ask[0]), self.submit(*ask[:2], come.put, ask[2])) for place, ask in some]
                 for place, length, future in taken:
                     numbers = future.result()
                     open_ |= dict.fromkeys(numbers, Gathered(place, length, numbers))
@@ -287,7 +287,8 @@ class Engine:
 
     def _loaded(self, adapter: str) -> LanguageModel:
         if adapter not in self.models:
-            raise Refusal("an adapter must be one that is loaded", repr(adapter), f"use one of {sorted(self.models)}")
+            fix = f"use one of {sorted(self.models)}, or load it under this name"
+            raise Refusal("an adapter must be one that is loaded", repr(adapter), fix)
         return self.models[adapter]
 
     def _admitted(self, asked: Asked, take: Callable[[], T]) -> "Future[T]":
