@@ -68,7 +68,7 @@ def serve(
     api_key_file
         a file of keys, one a line; every request needs one, but for /health, /ready and the files of the page
     insecure
-        listen without keys where others reach it
+        listen without keys where others reach it, and be asked by any name (Host)
     allow_origin
         the origin of another page, such as https://example.org, that browsers may let ask; may be repeated
     log_prompts
@@ -101,7 +101,7 @@ def serve(
     for note in engine.notes():
         print(f"viva: {note}", file=sys.stderr)
     service = Service(engine, called, limits, log_prompts)
-    made = app.make(service, embedder, known, allow_origin or ())
+    made = app.make(service, embedder, known, allow_origin or (), here=not (known or insecure))
     Server(made, service, host, port).run(sockets)
 
 
