@@ -174,7 +174,8 @@ async def lines(url: str, request: dict) -> AsyncIterator[str]:
     try:
         body = json.dumps(request).encode()
         head = (
-            "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: application/json\r\n"
+            "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\n"
+            "Connection: close\r\nContent-Type: application/json\r\n"
         )
         write.write(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
         top = (await read.readuntil(b"\r\n\r\n")).decode().lower().split("\r\n")

@@ -47,6 +47,26 @@ def test_an_adapter_writes_a_file(viva, tiny, tmp_path):
     assert found == alone != public.load(tiny).generate("some", temperature=0, max_new_tokens=6)
 
 
+def test_rows_name_adapters(viva, tiny, tmp_path):
+    """Those of NAME=FOLDER; the one of FOLDER alone writes the others. Another folder under the name is another run."""
+    first, second = (adapted(tiny, tmp_path / name, targets=[f"attention.{name[0]}"]) for name in ("q", "v=1"))
+    rows = tmp_path / "in.jsonl"
+    rows.write_text('{"prompt": "some", "adapter": "brief"}\n{"prompt": "some"}\n')
+    words = ("--input", rows, "--output", tmp_path / "out.jsonl", *COLD)
+    assert viva("generate", tiny, *words, "--adapter", f"brief={first}", "--adapter", second)[0] == 0
+    found = [json.loads(line)["reply"] for line in (tmp_path / "out.jsonl").read_text(encoding="utf-8").splitlines()]
+    told = {"temperature": 0, "max_new_tokens": 6}
+    assert found == [public.load(tiny, adapter=folder).generate("some", **told) for folder in (first, second)]
+    assert found[0] != found[1]
+    code, _, err = viva(
+        "generate", tiny, *words[:2], "--output", tmp_path / "o", "--adapter", first, "--adapter", second
+    )
+    must = "one adapter at most must be given as FOLDER alone"
+    assert code == 2 and f"{must}, but found {first} and {second}. To fix it, give the others as NAME=FOLDER" in err
+    code, _, err = viva("generate", tiny, "some", "--adapter", "brief=there")
+    assert code == 2 and "of one prompt must be given as --adapter FOLDER, but found brief=there. To fix it" in err
+
+
 def test_words_that_do_not_go_together(viva, tiny, tmp_path):
     must = "viva: there must be a prompt, or a file of them with one to write, but found "
     for words, found in (

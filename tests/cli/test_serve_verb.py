@@ -1,11 +1,13 @@
 """What `viva serve` refuses before it listens."""
 
+import asyncio
 import builtins
 import errno
 import gc
 import os
 import socket
 
+import httpx2
 import pytest
 
 from viva import api
@@ -130,6 +132,33 @@ def test_what_was_chosen_is_said(viva, tiny, seen):
     assert company == "viva: replies have the same bits in any company"
     code, _, err = viva("serve", tiny, "--threads", "0")
     assert code == 2 and "--threads" in err and ">= 1" in err
+
+
+@pytest.mark.parametrize(("flags", "status"), [
+    ([], 421),
+    (["--host", "localhost"], 421),
+    (["--insecure"], 200),
+    (["--host", "0.0.0.0", "--insecure"], 200),
+    (["--api-key-file", "keys.txt"], 200),
+    (["--host", "0.0.0.0", "--api-key-file", "keys.txt"], 200),
+])  # fmt: skip
+def test_who_may_ask_by_another_name(viva, tiny, monkeypatch, tmp_path, flags, status):
+    """Whoever has a key, or is meant to; else nobody, even where it listens to this machine alone."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "keys.txt").write_text("a key of some length\n")
+    statuses = []
+
+    async def ask(app):
+        async with httpx2.AsyncClient(transport=httpx2.ASGITransport(app), base_url="http://proxy.example") as client:
+            statuses.append((await client.get("/health")).status_code)
+
+    def run(server, sockets):
+        asyncio.run(ask(server.config.app))
+        server.service.engine.close()
+
+    monkeypatch.setattr("viva.serve.server.Server.run", run)
+    code, _, err = viva("serve", tiny, "--threads", "1", "--tokens", "512", "--port", "0", *flags)
+    assert (code, statuses) == (0, [status]), err
 
 
 def test_a_model_that_cannot_be_served_is_refused(viva, tiny_of, tiny):

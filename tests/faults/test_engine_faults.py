@@ -2,11 +2,14 @@
 and what it held is free within a step.
 """
 
+import warnings
+
 import pytest
 import torch
 
-from infer.serving import Told, assert_empty, greedy, raises_for, ran, random_model, random_prompts, roomy, tiny
-from viva.base.errors import Notice
+import viva
+from infer.serving import Told, assert_empty, greedy, raises_for, ran, random_model, random_prompts, roomy, saved, tiny
+from viva.base.errors import Notice, Refusal
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.draft import model as small
 from viva.infer.engine.draft import ngram
@@ -193,3 +196,44 @@ def test_a_drafter_that_breaks_takes_nothing_with_it(model):
     with pytest.warns(Notice, match="no token is guessed any more: ZeroDivisionError"):
         told = ran(core_of(model, draft), asks)
     assert told == ran(core_of(tiny("llama")), asks)
+
+
+@pytest.fixture
+def broken(tmp_path):
+    """A model that cannot read one token, with what it says where it has not to."""
+    model = viva.load(saved(tmp_path / "model", 256))
+    prompts = [[1, 2, 3], [4, 5, 6]]
+    cold = {"temperature": 0, "max_new_tokens": 5, "logit_bias": {BAD: -100.0}}
+    with viva.Engine(model, tokens=512) as engine, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        whole = engine.generate(prompts, n=2, **cold)
+    with torch.no_grad():
+        model.model.embedding.weight[BAD] = float("nan")
+    return model, prompts, cold, whole
+
+
+def test_all_replies_are_given_but_that_which_failed(broken):
+    model, (first, last), cold, whole = broken
+    said = "^2 of 6 replies failed, the first to prompt 1: scores that are not finite at token 1$"
+    with viva.Engine(model, tokens=512) as engine, pytest.warns(Notice, match=said):
+        replies = engine.generate([first, [BAD] * 30, last], n=2, **cold)
+    assert [*replies[:2], *replies[4:]] == whole
+    for reply in replies[2:4]:
+        assert (reply.finish, reply.error) == ("error", "scores that are not finite at token 1")
+        assert (reply.text, reply.tokens, reply.prompt_tokens) == ("", [], 30)
+
+
+def test_a_stream_that_fails_refuses_to_go_on(broken):
+    """Behind the pieces that came before; the engine serves others."""
+    model, (first, _), cold, whole = broken
+    with viva.Engine(model, tokens=512) as engine:
+        pieces = []
+        with pytest.raises(Refusal, match="a reply must be written to its end, but found scores that are not finite a"):
+            pieces.extend(engine.stream([BAD], **cold))
+        assert not pieces
+        with pytest.raises(
+            Refusal, match=r"at token 2\. To fix it, ask once more; where that fails too, load the model"
+        ):
+            pieces.extend(engine.stream(first, **{**cold, "logit_bias": {BAD: 100.0}}))
+        assert pieces
+        assert "".join(engine.stream(first, **cold)) == whole[0].text

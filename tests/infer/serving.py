@@ -115,17 +115,17 @@ def raises_for(model, token: int):
     return model
 
 
-def saved(path: Path, context: int) -> Path:
+def saved(path: Path, context: int, **changed) -> Path:
     """The folder of a random LLaMA that reads bytes."""
     tokenizer = byte_bpe.train(["nothing to merge"], byte_bpe.Config(vocab_size=300))
-    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": context})
+    config = llama.TINY.model_copy(update={"vocab": tokenizer.vocab_size, "context": context, **changed})
     folder.save(path, config, random_model(config.spec()), tokenizer=tokenizer)
     return path
 
 
-def adapted(base: Path, path: Path) -> Path:
+def adapted(base: Path, path: Path, **told) -> Path:
     """The folder of an adapter that changes what the model in `base` says."""
-    model, config = viva.load(base).model, lora.Config(rank=2)
+    model, config = viva.load(base).model, lora.Config(rank=2, **told)
     adapt.attach(model, config)
     with torch.no_grad():
         for change in adapt.changes(model):

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 import viva
-from infer.serving import greedy, ran, random_model, random_prompts, roomy
+from infer.serving import greedy, ran, random_model, random_prompts, roomy, tiny
 from viva.base.errors import Refusal
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Core
@@ -61,10 +61,24 @@ def test_the_same_prompt_is_read_once_by_each(models):
 
 
 def test_virtual_tokens_cannot_be_served():
+    """The plain decoder writes with them, as the refusal says."""
     model = random_model(CONFIG.spec())
     adapt.attach(model, virtual.Config(length=3), encode=None)
-    with pytest.raises(Refusal, match=r"found an adapter with virtual tokens\. To fix it, merge it, or use viva gener"):
+    assert len(generate_batch(model, [[1, 2]], Sampling(max_new_tokens=4))[0]) == 4
+    said = (
+        r"found an adapter with virtual tokens\. To fix it, use viva generate MODEL PROMPT or viva chat, which decode"
+    )
+    with pytest.raises(Refusal, match=said):
         Core({"": random_model(CONFIG.spec()), "soft": model}, None, 9, 4)
+
+
+def test_what_recalls_segments_cannot_be_served():
+    model = tiny("transfo_xl")
+    assert len(generate_batch(model, [[1, 2]], Sampling(max_new_tokens=4))[0]) == 4
+    with pytest.raises(
+        Refusal, match=r"found one that recalls segments\. To fix it, use viva generate MODEL PROMPT or"
+    ):
+        Core({"": model}, None, 9, 4)
 
 
 def test_an_adapter_that_is_not_loaded_is_refused(models):

@@ -3,20 +3,25 @@
 import json
 import random
 import re
+from pathlib import Path
 
 import pytest
 import torch
 
 import viva
-from infer.serving import saved
+from infer.serving import adapted, saved
 from viva.base import progress
 from viva.base.errors import Notice, Refusal
 from viva.base.seed import derive
 from viva.infer.engine.asked import Asked
+from viva.serve import columns
 from viva.serve import engine as engines
 from viva.serve.begun import REPLIES, begun, place
+from viva.serve.columns import require_apart
 from viva.serve.many import answer
+from viva.serve.schema import chat, completion
 from viva.text.rows.corpus import files
+from viva.text.rows.row import Row
 
 WARM = {"temperature": 1.0, "max_new_tokens": 10, "seed": 7}
 FACTS = {"model": "this one"}
@@ -176,6 +181,15 @@ def test_two_at_a_time_are_refused(engine, corpus, tmp_path):
     ({"messages": [{"role": "usr", "content": "hi"}]}, "message 0 must have a known role, but found 'usr'"),
     ({"prompt": "one", "temprature": 1}, "'temprature'. To fix it, write 'temperature', or rename a column"),
     ({"prompt": "one", "max_tokens": 1}, "'max_tokens'. To fix it, write 'max_new_tokens'"),
+    ({"prompt": "one", "stop_token_ids": [1]}, "'stop_token_ids'. To fix it, write 'stop_ids', or rename a column"),
+    ({"prompt": "one", "max_completion_tokens": 1}, "'max_completion_tokens'. To fix it, write 'max_new_tokens'"),
+    ({"prompt": "one", "ignore_eos": True}, "'ignore_eos'. To fix it, write 'go_on'"),
+    ({"messages": TALK, "response_format": {"type": "text"}}, "'response_format'. To fix it, write the schema as"),
+    ({"messages": TALK, "logprobs": 1, "top_logprobs": 3}, "'top_logprobs'. To fix it, write how many as 'logprobs'"),
+    ({"messages": TALK, "system": "Be brief."}, "'system'. To fix it, write it as the first of 'messages', or rename"),
+    ({"messages": TALK, "tool_choice": "none"}, "'tool_choice'. To fix it, leave it out, or rename a column of"),
+    ({"prompt": "one", "adapter": "dutch"}, "an adapter must be one that is loaded, but found 'dutch'. To fix it, use"),
+    ({"prompt": "one", "adapter": ["dutch"]}, "adapter must be a name, but found ['dutch']. To fix it, write one of"),
     ({"prompt": "one", "temperature": -1}, "temperature: Input should be greater than or equal to 0 (given -1)"),
     ({"prompt": "one", "beams": 4}, "a beam search must be given nothing that changes how tokens are drawn"),
     ({"prompt": "one", "reply": "mine"}, "must leave the field 'reply' to the reply, but found it there"),
@@ -191,6 +205,37 @@ def test_a_row_that_cannot_be_asked_is_refused_before_any_is(engine, tmp_path, r
     assert str(refused.value).startswith(f"{tmp_path / 'p.jsonl'}:2")
     assert [path.name for path in tmp_path.iterdir()] == ["p.jsonl"] and engine.core.idle
     assert engine.counters.hits + engine.counters.misses == 0
+
+
+@pytest.mark.parametrize("schema", [chat.Request, completion.Request])
+def test_nothing_that_a_server_reads_is_passed_over(schema):
+    """Every field of it is one of a row, or refused there; null says nothing in either."""
+    for name in schema.model_fields:
+        row = Row({"prompt": "one", name: None}, "p.jsonl:1")
+        require_apart(row)
+        if name not in Asked.model_fields and name not in ("prompt", "messages", "tools"):
+            with pytest.raises(Refusal, match=f"stand in fields that a row has, but found '{name}'"):
+                require_apart(Row({**row.data, name: "set"}, row.where))
+
+
+def test_what_a_row_is_told_to_say_instead_can_be_said():
+    for sentence in columns.INSTEAD.values():
+        assert re.search("'(.*)'", sentence)[1] in {*Asked.model_fields, *columns.READ}
+
+
+def test_a_row_names_its_adapter(loaded, tmp_path):
+    """Rows of one file to a model and two adapters of it: each as by that one alone."""
+    folders = {
+        name: adapted(Path(loaded.source), tmp_path / name, targets=[f"attention.{name}"]) for name in ("q", "v")
+    }
+    rows = [{"prompt": "one", "adapter": name} for name in ("q", None, "v", "", "q")]
+    cold = {"temperature": 0, "max_new_tokens": 8}
+    with viva.Engine(loaded, folders, tokens=1024, rows=3) as engine:
+        answer(engine, written(tmp_path / "p.jsonl", rows), tmp_path / "out.jsonl", cold, FACTS)
+    said = {name: loaded.with_adapter(folder).generate("one", **cold) for name, folder in folders.items()}
+    own = loaded.generate("one", **cold)
+    assert len({own, *said.values()}) == 3
+    assert [row["reply"] for row in read(tmp_path / "out.jsonl")] == [said["q"], own, said["v"], own, said["q"]]
 
 
 def test_a_row_that_fails_is_said_and_tried_again(engine, loaded, corpus, tmp_path, monkeypatch):
@@ -222,7 +267,7 @@ def test_prompts_are_read_as_there_is_work_for_them(engine):
         nonlocal read
         for number in range(40):
             read += 1
-            yield [number + 1], Asked(temperature=0, max_new_tokens=2)
+            yield [number + 1], Asked(temperature=0, max_new_tokens=2), ""
 
     for number, replies in engine.ended(asks()):
         ended.append(number)
@@ -231,7 +276,7 @@ def test_prompts_are_read_as_there_is_work_for_them(engine):
 
 
 def test_an_iterator_that_is_closed_takes_its_requests_back(engine):
-    ended = engine.ended(([number + 1], Asked(temperature=0, max_new_tokens=60)) for number in range(40))
+    ended = engine.ended(([number + 1], Asked(temperature=0, max_new_tokens=60), "") for number in range(40))
     next(ended)
     ended.close()
     assert engine.generate([[5]], temperature=0, max_new_tokens=1)[0].finish == "length"

@@ -341,6 +341,30 @@ def test_this_machine_may_ask_without_keys(host):
     keys.require_guarded(host, (), insecure=False)
 
 
+@pytest.fixture(scope="module")
+def trusting(model):
+    """A server without keys, which trusts everyone on its machine."""
+    with served(Scripted(model, tokens=4096), here=True) as running:
+        yield running
+
+
+@pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "localhost.evil.example", "127.0.0.1.nip.io",
+                                  "10.0.0.7", "0.0.0.0", "[fe80::1]", "[::1", "", "é"])  # fmt: skip
+@pytest.mark.parametrize("path", ["/", "/health", "/v1/models", "/v1/chat/completions"])
+def test_a_page_whose_name_leads_here_is_told_nothing(trusting, host, path):
+    method = "POST" if "chat" in path else "GET"
+    told = {"model": "tiny", "messages": HI} if "chat" in path else None
+    answer = httpx2.request(method, trusting.url + path, json=told, headers={"Host": host.encode("latin-1")})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (421, "unknown_host")
+    message = f"must be asked as localhost, 127.0.0.1 or [::1], but was as {host!a}: start it with --api-key-file"
+    assert message in answer.json()["error"]["message"] and not trusting.engine.heard
+
+
+@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.0.0.1:65535", "127.0.0.2", "[::1]:80"])
+def test_this_machine_asks_by_its_own_names(trusting, host):
+    assert httpx2.get(f"{trusting.url}/v1/models", headers={"Host": host}).status_code == 200
+
+
 def test_the_log_tells_all_but_what_was_said(model, capsys):
     secret = {"messages": [{"role": "user", "content": "a secret"}], "user": "ann", "max_tokens": 3, "temperature": 0}
     with served(Scripted(model, tokens=4096), keys=(KEY.encode(),)) as running:

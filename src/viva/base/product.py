@@ -102,7 +102,9 @@ def laid_out(weight: Tensor) -> tuple[Tensor, bool]:
     """The copy that `pack` made of it, if there is one of what it holds now, and whether one row is multiplied by it as
     several are.
     """
-    version, packed, agreed = getattr(weight, "packed", (None, weight, False))
+    if not hasattr(weight, "packed"):
+        return weight, False  # such as one that is made for each product, of which torch counts no versions
+    version, packed, agreed = weight.packed
     return (packed, agreed) if version == weight._version else (weight, False)
 
 

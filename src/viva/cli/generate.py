@@ -7,6 +7,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from viva.base.errors import Refusal
+from viva.cli import adapters
 from viva.infer.sampling import Sampling
 
 Flags = Annotated[Sampling, Parameter(name="*", negative="")]
@@ -18,7 +19,7 @@ def generate(
     *,
     input: str | None = None,
     output: Path | None = None,
-    adapter: str | None = None,
+    adapter: adapters.Adapters = None,
     dtype: str | None = None,
     threads: int | None = None,
     sampling: Flags = Sampling(),  # noqa: B008
@@ -32,6 +33,8 @@ def generate(
 
     Example: viva generate runs/quickstart --input prompts.jsonl --output replies.jsonl --seed 1
 
+    Example: viva generate models/qwen2 --input prompts.jsonl --output replies.jsonl --adapter brief=runs/lora-brief
+
     Parameters
     ----------
     model
@@ -43,16 +46,21 @@ def generate(
     output
         the file to write: each row of the input, with its reply
     adapter
-        the folder of an adapter, of viva's or of PEFT's, or a run that trained one, for the model to write with
+        the folder of an adapter, of viva's or of PEFT's, or a run that trained one, for the model to write with; as
+        NAME=FOLDER, which may be repeated, for the rows of a file whose field adapter is NAME
     dtype
         float32, bfloat16 or float16; left out, what the file has, or float32 where that is faster
     threads
         compute the prompts of a file with so many; left out, as OMP_NUM_THREADS says or as is measured to be fastest
     """
+    plain, named = adapters.apart(adapter or [])
     if input is None and output is None and prompt is not None and threads is None:
-        return _one(model, prompt, adapter, dtype, sampling)
+        if named:
+            found = " and ".join(f"{name}={folder}" for name, folder in named.items())
+            raise Refusal("the adapter of one prompt must be given as --adapter FOLDER", found, "leave NAME= out")
+        return _one(model, prompt, plain, dtype, sampling)
     if input is not None and output is not None and prompt is None:
-        return _many(model, input, output, adapter, dtype, threads, sampling)
+        return _many(model, input, output, plain, named, dtype, threads, sampling)
     given = {"PROMPT": prompt, "--input": input, "--output": output, "--threads": threads}
     found = " and ".join(name for name, value in given.items() if value is not None) or "neither"
     fix = "write viva generate MODEL PROMPT, or viva generate MODEL --input FILE --output FILE [--threads N]"
@@ -72,6 +80,7 @@ def _many(
     prompts: str,
     out: Path,
     adapter: str | None,
+    named: dict[str, str],
     dtype: str | None,
     threads: int | None,
     sampling: Sampling,
@@ -86,10 +95,11 @@ def _many(
     facts = {
         "model": _weights(api.located(model)),
         "adapter": None if adapter is None else _weights(api.located(adapter)),
+        "adapters": {name: _weights(api.located(folder)) for name, folder in named.items()},
         "number format": str(loaded.model.embedding.weight.dtype),
         "tokenizer": digest(loaded.tokenizer.fingerprint.model_dump(mode="json")),
     }
-    with Engine(loaded, threads=threads) as engine:
+    with Engine(loaded, named, threads=threads) as engine:
         for note in (*corpus.notes(), *engine.notes()):
             print(f"viva: {note}", file=sys.stderr)
         done = answer(engine, corpus, out, dict(sampling), facts)

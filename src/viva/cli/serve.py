@@ -8,6 +8,7 @@ from cyclopts import Parameter, validators
 
 from viva.base import machine
 from viva.base.errors import Refusal
+from viva.cli.adapters import Adapters, by_name
 from viva.serve.limits import Limits
 
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
@@ -21,7 +22,7 @@ def serve(
     host: str = "127.0.0.1",
     port: Port = 8000,
     name: str | None = None,
-    adapter: list[str] | None = None,
+    adapter: Adapters = None,
     embed: str | None = None,
     dtype: str | None = None,
     rows: int = 64,
@@ -67,7 +68,7 @@ def serve(
     api_key_file
         a file of keys, one a line; every request needs one, but for /health, /ready and the files of the page
     insecure
-        listen without keys where others reach it
+        listen without keys where others reach it, and be asked by any name (Host)
     allow_origin
         the origin of another page, such as https://example.org, that browsers may let ask; may be repeated
     log_prompts
@@ -88,7 +89,7 @@ def serve(
     from viva.serve.server import Server
     from viva.serve.service import Service
 
-    adapters, called = _adapters(adapter or []), name or _last(model)
+    adapters, called = by_name(adapter or []), name or _last(model)
     vectors, encoder = (None, None) if embed is None else _embedder(embed)
     _require_apart([called, *adapters, *([] if vectors is None else [vectors])])
     known = () if api_key_file is None else keys.read(api_key_file)
@@ -100,7 +101,7 @@ def serve(
     for note in engine.notes():
         print(f"viva: {note}", file=sys.stderr)
     service = Service(engine, called, limits, log_prompts)
-    made = app.make(service, embedder, known, allow_origin or ())
+    made = app.make(service, embedder, known, allow_origin or (), here=not (known or insecure))
     server = Server(made, service, host, port)
     machine.leave_loaded_objects()
     server.run(sockets)
@@ -125,15 +126,3 @@ def _require_apart(names: list[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         fix = "give --name, --adapter NAME=FOLDER or --embed NAME=FOLDER with another"
         raise Refusal("each model must have a name of its own", f"two called {twice[0]!r}", fix)
-
-
-def _adapters(told: list[str]) -> dict[str, str]:
-    found: dict[str, str] = {}
-    for each in told:
-        name, equals, folder = each.partition("=")
-        if not equals or not name or not folder or name in found:
-            raise Refusal(
-                "an adapter must be given as NAME=FOLDER, each name once", repr(each), "write brief=runs/brief"
-            )
-        found[name] = folder
-    return found

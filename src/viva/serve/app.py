@@ -11,6 +11,7 @@ from viva.serve.body import Body
 from viva.serve.door import Door
 from viva.serve.embedding import Embedder
 from viva.serve.errors import FACTS, Trouble
+from viva.serve.hosts import Here
 from viva.serve.keys import Keys
 from viva.serve.log import Log
 from viva.serve.schema import chat as chat_schema
@@ -29,9 +30,15 @@ METRICS = "text/plain; version=0.0.4; charset=utf-8"
 
 
 def make(
-    service: Service, embedder: Embedder | None = None, keys: tuple[bytes, ...] = (), origins: Sequence[str] = ()
+    service: Service,
+    embedder: Embedder | None = None,
+    keys: tuple[bytes, ...] = (),
+    origins: Sequence[str] = (),
+    here: bool = False,
 ) -> FastAPI:
-    """The application: `keys` that are needed, `origins` of other pages that browsers may let ask."""
+    """The application: `keys` that are needed, `origins` of other pages that browsers may let ask; `here` whether it is
+    asked by this machine's own names alone.
+    """
     app = FastAPI(title="viva", version="1", docs_url=None, redoc_url=None)
     errors.install(app)
     _routes(app, service, embedder)
@@ -42,6 +49,8 @@ def make(
         app.add_middleware(Keys, keys=keys, is_open=lambda path: path in OPEN or page.is_page(path))
     if origins:
         app.add_middleware(CORSMiddleware, allow_origins=[*origins], allow_methods=["*"], allow_headers=["*"])
+    if here:
+        app.add_middleware(Here)
     app.add_middleware(Log, metrics=service.metrics, show=service.show)
     return app
 

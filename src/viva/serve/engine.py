@@ -73,8 +73,11 @@ class Engine:
             self.models[name] = self.model.with_adapter(folder)
         limits = Limits(rows, step, chunk)
         drafter = _drafter(draft, self.model)
-        self.plan = memory.plan(self.model.model, limits, tokens, beside=drafter and drafter.model, block=block)
         models = {name: loaded.model for name, loaded in self.models.items()}
+        others = [*models.values(), *([] if self.model.base is None else [self.model.base.model])]
+        self.plan = memory.plan(
+            self.model.model, limits, tokens, beside=drafter and drafter.model, block=block, others=others
+        )
         machine.keep_freed_memory()
         self._packed = self._pack() if self.plan.packed else []
         self.threads = _threads(self.model, threads)
@@ -177,12 +180,16 @@ class Engine:
                 self.cancel(sorted(open_))
 
     def stream(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[str]:
-        """The text of one reply in pieces of whole characters; refused: several, which would be one text."""
+        """The text of one reply in pieces of whole characters. Refused: several, which would be one text; and, behind
+        the pieces that came before, to go on with one that failed.
+        """
         if (n := parse(Asked, asked, name="asked").n) > 1:
             fix = "call generate, or deltas, whose numbers tell replies apart"
             raise Refusal("a stream must be of one reply", f"n={n}", fix)
         for delta in self.deltas(prompt, adapter, **asked):
-            _require_whole(delta.number, delta.error)
+            if delta.error:
+                fix = "ask once more; where that fails too, load the model in float32, or load an intact one"
+                raise Refusal("a reply must be written to its end", delta.error, fix)
             if delta.text:
                 yield delta.text
             if delta.full:
@@ -193,28 +200,31 @@ class Engine:
     ) -> list[Reply]:
         """The replies to many prompts, `n` to each, in their order; each prompt has a stream of the seed of its own
         request, so that equal prompts are given equal replies where there is a seed. `progress` shows how far it is.
+
+        One that failed is among them, with `finish` "error" and the sentence `error`; a Notice says so.
         """
         chosen = parse(Asked, asked, name="asked")
-        asks = [(self.ids(prompt, adapter=adapter), chosen) for prompt in prompts]
+        asks = [(self.ids(prompt, adapter=adapter), chosen, adapter) for prompt in prompts]
         found: dict[int, list[Reply]] = {}
         bar = Bar("replies", len(asks) * chosen.n, shown=progress)
-        with bar, closing(self.ended(asks, adapter, bar.take)) as ended:
+        with bar, closing(self.ended(asks, bar.take)) as ended:
             for place, replies in ended:
-                for reply in replies:
-                    _require_whole(place, reply.error)
                 found[place] = replies
         replies = [reply for place in range(len(asks)) for reply in found[place]]
         for what, count in Counter(reply.full for reply in replies if reply.full).items():
             tell_full(count, what)
+        if failed := [number for number, reply in enumerate(replies) if reply.error]:
+            which = f"the first to prompt {failed[0] // chosen.n}: {replies[failed[0]].error}"
+            warnings.warn(Notice(f"{len(failed):,} of {len(replies):,} replies failed, {which}"), stacklevel=2)
         return replies
 
     def ended(
         self,
-        asks: Iterable[tuple[list[int], Asked]],
-        adapter: str = "",
+        asks: Iterable[tuple[list[int], Asked, str]],
         watch: Callable[[Delta], None] = lambda delta: None,
     ) -> Iterator[tuple[int, list[Reply]]]:
-        """(place, the `n` replies) of each of many prompts, as they end, failed ones too; `watch` is shown each delta.
+        """(place, the `n` replies) of each of many prompts, as they end, failed ones too; each comes with what is asked
+        and the name of an adapter, "" for none. `watch` is shown each delta.
 
         The next prompts are read when there is work for them. An iterator that is closed takes its requests back.
         """
@@ -223,7 +233,7 @@ class Engine:
         try:
             while True:
                 some = islice(rest, max(0, AHEAD * self.core.limits.rows - len(open_)))
-                taken = [(place, len(ids), self.submit(ids, asked, come.put, adapter)) for place, (ids, asked) in some]
+                taken = [(place, len(ask[0]), self.submit(*ask[:2], come.put, ask[2])) for place, ask in some]
                 for place, length, future in taken:
                     numbers = future.result()
                     open_ |= dict.fromkeys(numbers, Gathered(place, length, numbers))
@@ -272,7 +282,7 @@ class Engine:
 
     def _pack(self) -> list[Tensor]:
         """Lay the matrices out as they are multiplied the fastest; those that are."""
-        weights = [weight for weight in self.model.model.parameters() if weight.ndim == 2 and product.exact(weight)]
+        weights = memory.packable(self.model.model)
         for weight in weights:
             product.pack(weight)
         return weights
@@ -284,7 +294,8 @@ class Engine:
 
     def _loaded(self, adapter: str) -> LanguageModel:
         if adapter not in self.models:
-            raise Refusal("an adapter must be one that is loaded", repr(adapter), f"use one of {sorted(self.models)}")
+            fix = f"use one of {sorted(self.models)}, or load it under this name"
+            raise Refusal("an adapter must be one that is loaded", repr(adapter), fix)
         return self.models[adapter]
 
     def _admitted(self, asked: Asked, take: Callable[[], T]) -> "Future[T]":
@@ -381,8 +392,3 @@ def _threads(model: LanguageModel, told: int | None) -> Verdict:
     """With how many threads `model` is computed, and why."""
     matrices = [weight for weight in model.model.parameters() if weight.ndim == 2 and weight.is_floating_point()]
     return threads.choose(matrices, told)
-
-
-def _require_whole(number: int, error: str | None) -> None:
-    if error is not None:
-        raise RuntimeError(f"request {number} failed: {error}")

@@ -1,7 +1,6 @@
 """Who may ask: keys, and where a server without them may listen."""
 
 import hmac
-import ipaddress
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,6 +8,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from viva.base.errors import Refusal
 from viva.serve.errors import Trouble
+from viva.serve.hosts import is_here
 
 SHORTEST = 16  # characters of a key
 
@@ -30,17 +30,10 @@ def read(path: str | Path) -> tuple[bytes, ...]:
 
 def require_guarded(host: str, keys: tuple[bytes, ...], insecure: bool) -> None:
     """Refuse a server without keys where others than this machine reach it, unless that is meant."""
-    if keys or insecure or _here(host):
+    if keys or insecure or is_here(host):
         return
     fix = "give --api-key-file FILE, or --insecure if everyone who reaches the port may use the model"
     raise Refusal("a server that others reach must have keys", f"--host {host} and none", fix)
-
-
-def _here(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 class Keys:

@@ -35,9 +35,7 @@ class Done:
     failed: int
 
 
-def answer(
-    engine: Engine, corpus: Corpus, out: Path, sampling: dict[str, Any], facts: dict[str, Any], adapter: str = ""
-) -> Done:
+def answer(engine: Engine, corpus: Corpus, out: Path, sampling: dict[str, Any], facts: dict[str, Any]) -> Done:
     """Write each row with its reply to `out`, in their order, once all are there; until then they are kept as they end,
     and the same call goes on. Every row is looked through before the first is answered.
 
@@ -51,33 +49,33 @@ def answer(
     with begun(out, facts) as kept:
         before = len(kept)
         rest = {number: each for number, each in enumerate(asks) if number not in kept}
-        _require_served(engine, rest.values(), adapter)
+        _require_served(engine, rest.values())
         with Bar("replies", len(asks), before) as bar:
-            ends = _answer(engine, rest, adapter, kept, bar)
+            ends = _answer(engine, rest, kept, bar)
         if len(kept) == len(asks):
             kept.finish()
     return Done(len(kept), before, ends, bar.tokens, bar.speed, len(asks) - len(kept))
 
 
-def _require_served(engine: Engine, asks: Collection[Ask], adapter: str) -> None:
+def _require_served(engine: Engine, asks: Collection[Ask]) -> None:
     """Refuse what cannot be asked, before hours are spent on the rest."""
     tell_spelled(engine.model.tokenizer, [each.prompt for each in asks if isinstance(each.prompt, str)])
     with Progress("prompts are looked through") as progress:
         for count, each in enumerate(asks, start=1):
             with rows.at(each.row):
-                engine.require(engine.ids(each.prompt, each.tools, adapter), each.asked, adapter)
+                engine.require(engine.ids(each.prompt, each.tools, each.adapter), each.asked, each.adapter)
             progress.say(f"{count:,}")
 
 
-def _answer(engine: Engine, rest: dict[int, Ask], adapter: str, kept: Begun, bar: Bar) -> dict[str, int]:
+def _answer(engine: Engine, rest: dict[int, Ask], kept: Begun, bar: Bar) -> dict[str, int]:
     """Have the rows answered; how the replies ended. Of those that had no room to go on it is said."""
     ends, full, numbers = Counter(), Counter(), list(rest)
 
-    def asked() -> Iterator[tuple[list[int], Asked]]:
+    def asked() -> Iterator[tuple[list[int], Asked, str]]:
         for each in rest.values():
-            yield engine.ids(each.prompt, each.tools, adapter), each.asked
+            yield engine.ids(each.prompt, each.tools, each.adapter), each.asked, each.adapter
 
-    with closing(engine.ended(asked(), adapter, bar.take)) as ended:
+    with closing(engine.ended(asked(), bar.take)) as ended:
         for place, replies in ended:
             each = rest[numbers[place]]
             if errors := [reply.error for reply in replies if reply.error]:

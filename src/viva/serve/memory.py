@@ -1,12 +1,16 @@
 """What serving a model takes, against what there is."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from torch import Tensor, nn
 
 from viva.base import machine
 from viva.base.errors import Refusal
 from viva.base.product import exact
 from viva.infer.engine.schedule import Limits
+from viva.model.linear import nf4
 from viva.model.size import held
 from viva.model.transformer import Transformer
 
@@ -57,23 +61,28 @@ def plan(
     have: int | None = None,
     beside: Transformer | None = None,
     block: int = 16,
+    others: Sequence[Transformer] = (),
 ) -> Plan:
-    """How many `tokens` fit, or whether those told do, in blocks; weights count as they lie in memory already.
+    """How many `tokens` fit, or whether those told do, in blocks; weights count as they lie in memory already, those
+    that models share once.
 
-    At most as many as `limits.rows` requests of the whole context can use. A model `beside` keeps as many tokens.
+    At most as many as `limits.rows` requests of the whole context can use. A model `beside` keeps as many tokens;
+    `others` are the model's adapters, and what else of it is loaded.
     Refused: where not even one block fits or is told, or fewer fit than were told.
     """
     if tokens is not None and tokens < block:
         raise Refusal("tokens must be a block at least", tokens, f"give room for {block} or more, or leave it out")
     spec, weight = model.spec, model.embedding.weight
     token = sum(_kept(each) for each in (model, beside) if each is not None)
-    weights = there = sum(tensor.nbytes for tensor in held(model))
-    activations = _activations(model, limits)
+    everything = [each for each in (model, *others, beside) if each is not None]
+    weights = there = sum({id(tensor): tensor.nbytes for each in everything for tensor in held(each)}.values())
+    activations = max(_activations(each, limits) for each in (model, *others))
     free = machine.free(weight.device.type) if have is None else have
     room = int(SHARE * free) - activations
-    packed = exact(weight) and weights < room // 2
-    room -= weights if packed else 0
-    weights *= 1 + packed
+    copies = sum(matrix.nbytes for matrix in packable(model))
+    packed = 0 < copies < room // 2
+    room -= copies if packed else 0
+    weights += copies if packed else 0
     most = min(room // token, limits.rows * math.ceil(spec.context / block) * block)
     if tokens is not None and tokens > room // token:
         found = f"room for {max(0, room // token):,}, with {free / 2**30:.2f} GiB free"
@@ -85,6 +94,11 @@ def plan(
     return Plan(weights, activations, token, free + there, whole, block, spec.context, packed)
 
 
+def packable(model: Transformer) -> list[Tensor]:
+    """The matrices of which there may be a copy that lies as they are multiplied the fastest (`base/product.py`)."""
+    return [weight for weight in model.parameters() if weight.ndim == 2 and exact(weight)]
+
+
 def _kept(model: Transformer) -> int:
     """Bytes of the keys and values of a token."""
     heads = [model.spec.decoder.block(layer).attention for layer in range(model.spec.decoder.layers)]
@@ -94,7 +108,13 @@ def _kept(model: Transformer) -> int:
 def _activations(model: Transformer, limits: Limits) -> int:
     """Of the largest step: what lives at once of a layer, and the scores with what a draw makes of them."""
     spec = model.spec
-    widest = max(sum(p.shape[0] for p in layer.parameters() if p.ndim == 2) for layer in model.decoder.layers)
-    layer = limits.tokens * (4 * spec.width + widest) * 4
+    layer = limits.tokens * (4 * spec.width + max(map(_outputs, model.decoder.layers))) * 4
+    made = nf4.MADE * max((shape.numel() for shape in nf4.shapes(model)), default=0)
     scores = limits.rows * spec.vocab * (4 + 4 * 8)  # fp32, and the draw's fp64
-    return layer + scores
+    return layer + made + scores
+
+
+def _outputs(layer: nn.Module) -> int:
+    """How many numbers its linear maps make of a token."""
+    matrices = [parameter.shape for parameter in layer.parameters() if parameter.ndim == 2]
+    return sum(outputs for outputs, _ in (*matrices, *nf4.shapes(layer)))

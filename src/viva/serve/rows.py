@@ -1,10 +1,8 @@
 """Rows of a file as what is asked of an engine, and rows with the replies to them."""
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from viva.api import Prompt
@@ -12,23 +10,22 @@ from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.base.seed import derive
 from viva.infer.engine.asked import Asked
+from viva.serve.columns import require_apart
 from viva.serve.reply import Reply
 from viva.text.rows.row import Row
-from viva.text.tokens.characters import require_whole
-
-READ = ("prompt", "messages", "tools")
-WRITTEN = ("reply", "finish", "tokens", "token_logprobs")
-ALIKE = 0.8  # how alike a name is to one of ours, from 0 to 1, to be taken for a slip
 
 
 @dataclass(frozen=True)
 class Ask:
-    """What a row asks: a text or messages, with the tools that may be called, and how the reply is drawn."""
+    """What a row asks: a text or messages, with the tools that may be called, how the reply is drawn, and by which
+    adapter, "" without one.
+    """
 
     row: Row
     prompt: Prompt
     tools: list[dict] | None
     asked: Asked
+    adapter: str = ""
 
 
 def ask(row: Row, number: int, sampling: dict[str, Any]) -> Ask:
@@ -41,12 +38,13 @@ def ask(row: Row, number: int, sampling: dict[str, Any]) -> Ask:
     seed = sampling.get("seed")
     drawn = {} if seed is None else {"seed": derive(seed, "row", number)}
     prompt = _prompt(row)
-    _require_apart(row)
-    return Ask(row, prompt, row.data.get("tools"), parse(Asked, {**sampling, **drawn, **own}, name=row.where))
+    require_apart(row)
+    asked = parse(Asked, {**sampling, **drawn, **own}, name=row.where)
+    return Ask(row, prompt, row.data.get("tools"), asked, _adapter(row))
 
 
 def _prompt(row: Row) -> Prompt:
-    found = {name: row.data[name] for name in READ[:2] if row.data.get(name) is not None}
+    found = {name: row.data[name] for name in ("prompt", "messages") if row.data.get(name) is not None}
     fix = 'write {"prompt": "..."} or {"messages": [{"role": "user", "content": "..."}]}'
     if len(found) != 1:
         raise Refusal(f"{row.where} must have a prompt or messages", " and ".join(found) or _fields(row), fix)
@@ -57,25 +55,15 @@ def _prompt(row: Row) -> Prompt:
     return prompt
 
 
+def _adapter(row: Row) -> str:
+    name = row.data.get("adapter")
+    if not isinstance(name, str | None):
+        raise Refusal(f"{row.where}: adapter must be a name", repr(name)[:60], "write one of --adapter NAME=FOLDER")
+    return name or ""
+
+
 def _fields(row: Row) -> str:
     return f"the fields {', '.join(map(repr, row.data))}" if row.data else "no field"
-
-
-def _require_apart(row: Row) -> None:
-    """Refuse columns that would not simply be kept."""
-    known = [*Asked.model_fields, *READ]
-    for name in row.data:
-        if name in known:
-            continue
-        if name in WRITTEN:
-            raise Refusal(f"{row.where} must leave the field {name!r} to the reply", "it there", "rename it")
-        if close := get_close_matches(name.lower(), known, n=1, cutoff=ALIKE):
-            fix = f"write {close[0]!r}, or rename a column of your own"
-            raise Refusal(f"{row.where}: a field must be one that is known, or unlike them all", repr(name), fix)
-    try:
-        require_whole(json.dumps(row.data, ensure_ascii=False), row.where)
-    except TypeError as error:
-        raise Refusal(f"{row.where} must be what JSON can say", error, "write numbers and texts") from None
 
 
 @contextmanager

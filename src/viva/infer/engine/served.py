@@ -10,13 +10,13 @@ def require_served(model: Transformer) -> None:
     """Refuse a model whose requests cannot be read side by side from one cache."""
     require_writer(model)
     require_one_sequence(model)
-    fix = "use viva generate, which decodes it alone"
+    fix = "use viva generate MODEL PROMPT or viva chat, which decode one text at a time"
     blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
     found = None
     if model.recalls:
         found = "one that recalls segments"
     elif model.virtual is not None:
-        found, fix = "an adapter with virtual tokens", "merge it, or use viva generate"
+        found = "an adapter with virtual tokens"
     elif any(block.attention is None for block in blocks):
         found = "layers without attention"
     elif not all(block.attention.causal for block in blocks):

@@ -15,6 +15,7 @@ from viva.model.linear.dense import Linear
 from viva.model.linear.joined import Joined
 
 BLOCK, BLOCKS = 64, 256  # weights of one scale; scales of one scale of theirs
+MADE = 10  # bytes for each weight, at most, while a matrix is made: twice in fp32, then in half precision
 FLOAT8 = torch.float8_e4m3fn
 # quantiles of N(0, 1), 0 among them, as the paper prints them (appendix E)
 CODE = torch.tensor(
@@ -118,6 +119,11 @@ class _Through(torch.autograd.Function):
         return product(grad, ctx.packed().to(grad.dtype).T).to(ctx.dtype), None, by_bias
 
 
+def shapes(model: nn.Module) -> list[torch.Size]:
+    """Those of the matrices [out, in] that the packed weights of a model stand for."""
+    return [module.shape for module in model.modules() if isinstance(module, Packed)]
+
+
 def weights(model: nn.Module) -> int:
     """How many numbers the packed weights of a model stand for."""
-    return sum(module.shape.numel() for module in model.modules() if isinstance(module, Packed))
+    return sum(shape.numel() for shape in shapes(model))

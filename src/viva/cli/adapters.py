@@ -1,0 +1,34 @@
+"""The adapters that a command line names."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from viva.base.errors import Refusal
+
+Adapters = Annotated[list[str] | None, Parameter(negative="")]
+
+
+def by_name(told: Sequence[str]) -> dict[str, str]:
+    """Folders by the names that requests ask for them by, of NAME=FOLDER each."""
+    found: dict[str, str] = {}
+    for each in told:
+        name, equals, folder = each.partition("=")
+        if not equals or not name or not folder or name in found:
+            fix = "write brief=runs/brief"
+            raise Refusal("an adapter must be given as NAME=FOLDER, each name once", repr(each), fix)
+        found[name] = folder
+    return found
+
+
+def apart(told: Sequence[str]) -> tuple[str | None, dict[str, str]]:
+    """The FOLDER of an adapter for all that ask for none by its name, if there is one, and those of NAME=FOLDER; a
+    folder may have a = in its own name.
+    """
+    plain = [each for each in told if "=" not in each or Path(each).exists()]
+    if len(plain) > 1:
+        fix = "give the others as NAME=FOLDER, and ask for them by NAME"
+        raise Refusal("one adapter at most must be given as FOLDER alone", " and ".join(plain), fix)
+    return next(iter(plain), None), by_name([each for each in told if each not in plain])
