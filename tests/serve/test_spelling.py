@@ -58,7 +58,7 @@ def host(request, tmp_path_factory):
 
 
 def test_the_bytes_of_the_tokens_are_the_reply(host):
-    asked = {"model": "tiny", "messages": [{"role": "user", "content": "some"}], "max_tokens": 100}
+    asked = {"model": "tiny", "messages": [{"role": "user", "content": "some"}], "max_tokens": 100, "seed": 1}
     asked |= {"extra_body": {"choice": [SAID]}, "logprobs": True, "top_logprobs": 1}
     (choice,) = host.client().chat.completions.create(**asked).choices
     events = [event.choices[0] for event in host.client().chat.completions.create(**asked, stream=True)]
@@ -70,7 +70,8 @@ def test_the_bytes_of_the_tokens_are_the_reply(host):
 
 def test_an_offset_is_a_place_in_the_text(host):
     """Each token that is whole stands there; one that is a part of a character is within it."""
-    asked = {"model": "tiny", "prompt": "some", "max_tokens": 100, "logprobs": 1, "extra_body": {"choice": [SAID]}}
+    asked = {"model": "tiny", "prompt": "some", "max_tokens": 100, "logprobs": 1, "seed": 1}
+    asked |= {"extra_body": {"choice": [SAID]}}
     (choice,) = host.client().completions.create(**asked).choices
     events = [event.choices[0] for event in host.client().completions.create(**asked, stream=True)]
     told = choice.logprobs
