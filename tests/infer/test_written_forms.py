@@ -1,4 +1,4 @@
-"""Forms of replies by tokens that cannot write everything, as a WordPiece's: what no reply can be is refused ahead, what
+"""Forms of replies by tokens that cannot write everything, as WordPiece's: what no reply can be is refused ahead, what
 leads nowhere is told as what it is, and the rest is written to its end.
 """
 
@@ -40,7 +40,7 @@ PIECES = ("a", "ab", "c", "##b", "##bc", "##ca")
 
 
 def test_a_choice_is_refused_where_no_tokens_write_it_and_comes_to_its_end_where_some_do():
-    """What can be written is what decoding gives of all rows of up to four tokens; "abc" goes by a and ##bc, not by ab."""
+    """What can be written is what decoding gives of all rows of up to four tokens; "abc" goes by a, ##bc alone."""
     tokenizer = of_pieces(*PIECES)
     numbers = [tokenizer.id(piece) for piece in PIECES]
     rows = itertools.chain.from_iterable(itertools.product(numbers, repeat=n) for n in (1, 2, 3, 4))
@@ -77,7 +77,8 @@ def test_an_expression_is_not_followed_where_no_token_goes():
 def test_json_by_tokens_that_have_no_bytes():
     tokenizer = of_pieces("{", '"', "##a", '##"', ":", "1", "}", "##1", "##}")
     schema = {"type": "object", "properties": {"a": {"enum": [1, 11]}}, "required": ["a"]}
-    asks = [([2], Asked(json_schema={**schema, "additionalProperties": False}, temperature=1, seed=s)) for s in range(9)]
+    schema["additionalProperties"] = False
+    asks = [([2], Asked(json_schema=schema, temperature=1, seed=seed)) for seed in range(9)]
     told = ran(core_of(tokenizer), asks)
     assert {each.finish for each in told} == {"stop"}
     assert {re.sub(r"\s", "", each.text) for each in told} <= {'{"a":1}', '{"a":11}'}

@@ -346,7 +346,7 @@ def test_a_form_that_is_asked_for_as_the_engine_closes(loaded, monkeypatch):
 
 @pytest.mark.parametrize("given", ["some words", {"role": "user", "content": "hi"}], ids=["a text", "a message"])
 def test_one_prompt_is_not_taken_for_many(engine, given):
-    with pytest.raises(Refusal, match="prompts must come in a list, but found .* give a list of prompts"):
+    with pytest.raises(Refusal, match=r"prompts must come in a list, but found .* give a list of prompts"):
         engine.generate(given)
     with pytest.raises(Refusal, match="asks must come in a list"):
         next(engine.ended(given))
@@ -390,6 +390,6 @@ def test_python_ends_while_a_reply_is_written(tmp_path):
     done = subprocess.run(told, capture_output=True, text=True, timeout=120)
     *said, codes = done.stdout.splitlines()
     assert codes == str([code for _, code in ENDS.values()]), done.stderr
-    must = "an engine must be asked in the process that made it, but found a process that was forked. To fix it, make one"
+    must = "an engine must be asked in the process that made it, but found a process that was forked. To fix it, make"
     assert [line.startswith(must) for line in said] == [True, True, False, False] and said[2:] == ["1", "1"]
     assert done.stderr.count("Traceback") == 1 and done.stderr.endswith("ZeroDivisionError: division by zero\n")

@@ -154,7 +154,7 @@ class Engine:
                 self.core.drop(number)
                 self._puts.pop(number, None)
 
-        if self._open:  # asked first: a stream that is left behind as Python ends finds no names of this module any more
+        if self._open:  # a stream that is left behind as Python ends finds no names of this module any more
             with suppress(Refusal):  # closed meanwhile
                 self._send(forget)
 

@@ -16,6 +16,7 @@ from viva.serve.engine import Engine
 from viva.serve.errors import Trouble, closing, late, refused, refusing
 from viva.serve.limits import Limits
 from viva.serve.metrics import Metrics
+from viva.serve.placed import Placing
 from viva.serve.places import Places
 from viva.serve.schema.common import Drawn, Usage
 from viva.serve.written import Piece, Reply, Spelling
@@ -133,7 +134,8 @@ class Job:
             raise refused(refusal, self._form or field) from None
         stops = self.service.engine.core.tokenizer.stops | frozenset(asked.stop_ids)
         for number in numbers:
-            self.replies[number] = Reply(len(self.replies), stops, form)
+            placing = None if asked.logprobs is None else Placing(self.service.engine.core.tokenizer)
+            self.replies[number] = Reply(len(self.replies), stops, form, placing)
         self.prompt_tokens += len(ids)
         self.service.metrics.read.inc(len(ids))
 

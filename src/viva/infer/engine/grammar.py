@@ -127,7 +127,7 @@ class Grammar:
         return found
 
     def _numbers(self, tokens: list[int]) -> list[int]:
-        """The numbers of tokens for the matcher: of one that begins a text that of its spelling there, if it has any."""
+        """Those of tokens for the matcher: of one that begins a text that of its spelling there, if it has any."""
         if self._begun or not tokens:
             return tokens
         first, *rest = tokens
