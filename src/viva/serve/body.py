@@ -2,29 +2,34 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from viva.serve.errors import FACTS, Trouble
+from viva.serve.errors import FACTS, Trouble, closing
 
-LINGER = 5.0  # seconds in which what is too large is still read, and thrown away, so that the client reads the answer
+LINGER = 5.0  # seconds in which what is refused is still read, and thrown away: the client then reads the answer
+AT_END = 1.0  # as many where the server ends
 
 
 class Body:
-    """ASGI middleware: 413 for a body of more than `most` bytes, 408 for one that takes over `patience` seconds."""
+    """ASGI middleware: 413 for a body of more than `most` bytes, 408 for one that takes over `patience` seconds, and 503
+    for one that is not there when the server is `ending`.
+    """
 
-    def __init__(self, app: ASGIApp, most: int, patience: float):
-        self.app, self.most, self.patience = app, most, patience
+    def __init__(self, app: ASGIApp, most: int, patience: float, ending: asyncio.Event):
+        self.app, self.most, self.patience, self.ending = app, most, patience, ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         try:
-            body = await self._read(scope, receive)
+            body = await self._unless_ending(self._read(scope, receive))
         except Trouble as trouble:
             trouble.note(scope.setdefault(FACTS, {}))
-            await _refuse(trouble, receive, send)
+            await _refuse(trouble, receive, send, AT_END if self.ending.is_set() else LINGER)
             return
         if body is None:
             return  # the client has left
@@ -38,6 +43,18 @@ class Body:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, again, send)
+
+    async def _unless_ending(self, read: Coroutine[Any, Any, bytes | None]) -> bytes | None:
+        """What is read; nobody would look at it where the server ends before."""
+        reading, ending = asyncio.ensure_future(read), asyncio.ensure_future(self.ending.wait())
+        try:
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise closing()
+            return reading.result()
+        finally:
+            reading.cancel()
+            ending.cancel()
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         told = dict(scope["headers"]).get(b"content-length", b"0")
@@ -63,14 +80,16 @@ class Body:
         return Trouble(413, message, code="request_too_large")
 
 
-async def _refuse(trouble: Trouble, receive: Receive, send: Send) -> None:
-    """Answer, then read on for a while: a connection that is closed while the client sends takes the answer with it."""
+async def _refuse(trouble: Trouble, receive: Receive, send: Send, linger: float) -> None:
+    """Answer, then read on for `linger` seconds: a connection that is closed while the client sends takes the answer
+    with it.
+    """
     body = trouble.body
     length = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body)), (b"connection", b"close")]
     await send({"type": "http.response.start", "status": trouble.status, "headers": length})
     await send({"type": "http.response.body", "body": body, "more_body": True})
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER):
+        async with asyncio.timeout(linger):
             while (await receive()).get("more_body"):
                 pass
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -36,7 +36,12 @@ class Service:
         self.spelling = Spelling(engine.model.tokenizer)
         self.created = int(time.time())
         self.jobs: set[Job] = set()
-        self.closed = False
+        self.ending = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server was told to end."""
+        return self.ending.is_set()
 
     @property
     def ready(self) -> bool:
