@@ -61,6 +61,8 @@ def test_the_form_of_an_error_is_openais(server):
         ({"stop": [""]}, "stop.0", "at least 1 character"),
         ({"stop": ["a"] * 17}, "stop", "16 strings at most"),
         ({"min_tokens": 9}, "min_tokens", "min_tokens must be at most 3"),
+        ({"min_tokens": 2, "choice": ["a"]}, "min_tokens", "choice says where a reply may end: leave min_tokens out"),
+        ({"min_tokens": 2, "regex": "a"}, "min_tokens", "regex says where a reply may end: leave min_tokens out"),
         ({"top_logprobs": 2}, "top_logprobs", "top_logprobs belongs to logprobs: true"),
         ({"stream_options": {"include_usage": True}}, "stream_options", "stream_options belongs to stream: true"),
         ({"functions": [{"name": "f"}]}, "functions", "is not supported here: leave it out"),

@@ -3,6 +3,7 @@
 import random
 import warnings
 
+import openai
 import pytest
 import tokenizers
 from tokenizers import decoders, models, normalizers
@@ -146,3 +147,20 @@ def test_a_token_that_a_stop_string_cuts_is_told_whole(host):
     bias = {str(token): 100 for token in host.engine.model.tokenizer.encode("to learn")}
     (choice,) = host.client().completions.create(**asked, logit_bias=bias, extra_body={"choice": ["to learn"]}).choices
     assert choice.text == "to l" and "".join(choice.logprobs.tokens) == "to learn"
+
+
+@pytest.mark.parametrize("host", ["wordpiece"], indirect=True)
+@pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
+def test_a_form_that_leads_nowhere_is_the_request_s_fault(host, stream):
+    """WordPieces of which none is a dot: "words" begins well. Choices that none write are refused before."""
+    asked = {"model": "tiny", "prompt": "some", "max_tokens": 20, "temperature": 0, "stream": stream}
+    bias, client = {str(host.engine.model.tokenizer.id("words")): 100}, host.client()
+    with pytest.raises(openai.APIError, match="regex: no token of the vocabulary can go on with what") as told:
+        list(client.completions.create(**asked, logit_bias=bias, extra_body={"regex": "words[.]|to"}))
+    assert (told.value.param, told.value.code) == ("regex", "dead_end")
+    assert stream or told.value.status_code == 400
+    with pytest.raises(openai.BadRequestError, match=r"choice must be of texts .* but found 'words '") as told:
+        client.completions.create(**asked, extra_body={"choice": ["words", "words "]})
+    assert told.value.param == "choice"
+    (choice,) = client.completions.create(**{**asked, "stream": False}, extra_body={"choice": ["to learn"]}).choices
+    assert choice.text == "to learn"

@@ -137,6 +137,8 @@ class Grammar:
         """llguidance does not raise: a matcher that came to a bound of its work says so for ever."""
         if self._matcher.is_error():
             said = _line(self._matcher.get_error())
+            if self._begun and said in PLAINLY:
+                raise Stuck(NOTHING)
             raise Stuck(f"the grammar could not be followed: {PLAINLY.get(said, said)}")
 
 
