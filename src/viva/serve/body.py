@@ -14,8 +14,8 @@ AT_END = 1.0  # as many where the server ends
 
 
 class Body:
-    """ASGI middleware: 413 for a body of more than `most` bytes, 408 for one that takes over `patience` seconds, 503 for
-    one that is not there when the server is `ending`.
+    """ASGI middleware: 413 for a body of more than `most` bytes, 408 for one that takes over `patience` seconds, 503
+    for one that is not there when the server is `ending`.
     """
 
     def __init__(self, app: ASGIApp, most: int, patience: float, ending: asyncio.Event):
