@@ -13,7 +13,7 @@ import pytest
 from viva import api
 from viva.cli import serve
 from viva.model.arch import bert
-from viva.serve import listen
+from viva.serve import listen, origins
 
 
 def test_an_open_door_must_be_meant(viva, tiny):
@@ -74,6 +74,37 @@ def test_adapters_have_names(viva, tiny, told):
 def test_each_model_has_a_name_of_its_own(viva, tiny, unloaded, told):
     code, _, err = viva("serve", tiny, *told)
     assert code == 2 and "each model must have a name of its own, but found two called 'brief'. To fix it, give" in err
+
+
+def test_a_name_is_not_empty(viva, tiny, unloaded):
+    code, _, err = viva("serve", tiny, "--name", "")
+    assert (
+        code == 2 and "--name must be what requests call the model, but found an empty one. To fix it, leave it" in err
+    )
+
+
+NEVER = [
+    "https://example.org/",
+    "foo",
+    "example.org",
+    "https://Example.org",
+    "https://example.org:443",
+    "null",
+    "https://",
+]
+
+
+@pytest.mark.parametrize("origin", NEVER)
+def test_an_origin_that_no_browser_sends_is_refused(viva, tiny, unloaded, origin):
+    code, _, err = viva("serve", tiny, "--allow-origin", "https://a.example", "--allow-origin", origin)
+    assert code == 2 and "an origin must be written as browsers send it, scheme://host or scheme://host:port" in err
+    assert f"but found {origin!r}. To fix it, write https://example.org, with no path behind it" in err
+
+
+def test_origins_that_browsers_send_are_taken():
+    origins.require(
+        ["*", "https://example.org", "http://localhost:3000", "http://[::1]:8080", "chrome-extension://abc"]
+    )
 
 
 @pytest.mark.parametrize("told", ["=emb", "vectors="])

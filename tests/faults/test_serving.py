@@ -458,6 +458,28 @@ def test_told_to_end_it_says_so_as_long_as_something_is_written(model):
             httpx2.get(f"{running.url}/ready")
 
 
+@pytest.mark.parametrize("sent", [b"{", b'{"model": "tiny", "messages": "' + b"a" * 2**21], ids=["a little", "much"])
+def test_told_to_end_it_waits_for_no_request_that_is_still_being_sent(model, sent):
+    """The client is told at once, and the grace, which is for what is being written, is not waited for."""
+    with served(Scripted(model, tokens=4096), Limits(grace=20)) as running:
+        head = "POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 4000000"
+        with socket.create_connection(("127.0.0.1", running.server.port)) as client:
+            client.settimeout(10)
+            client.sendall(f"{head}\r\n\r\n".encode() + sent)
+            while not running.server.server_state.tasks:
+                time.sleep(0.01)
+            began = time.monotonic()
+            running.server.should_exit = True
+            said = client.recv(4096)
+            assert time.monotonic() - began < 2
+            told, _, body = said.partition(b"\r\n\r\n")
+            assert told.startswith(b"HTTP/1.1 503") and b"application/json" in told
+            error = {"message": "the server is shutting down", "type": "server_error", "param": None}
+            assert json.loads(body or client.recv(4096)) == {"error": {**error, "code": "shutting_down"}}
+            running.thread.join(10)
+            assert not running.thread.is_alive() and time.monotonic() - began < 6
+
+
 @pytest.mark.parametrize("stream", [False, True], ids=["whole", "stream"])
 def test_told_to_end_it_tells_those_whose_time_is_over(model, stream):
     with served(Scripted(model, tokens=4096), Limits(grace=0.2)) as running:

@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import re
+import subprocess
 import sys
 import threading
 import time
@@ -341,3 +342,54 @@ def test_a_form_that_is_asked_for_as_the_engine_closes(loaded, monkeypatch):
         told.result(20)
     with pytest.raises(Refusal, match="an engine must be open to be asked"):
         engine.submit([1], Asked(regex="a"), lambda delta: None)
+
+
+@pytest.mark.parametrize("given", ["some words", {"role": "user", "content": "hi"}], ids=["a text", "a message"])
+def test_one_prompt_is_not_taken_for_many(engine, given):
+    with pytest.raises(Refusal, match=r"prompts must come in a list, but found .* give a list of prompts"):
+        engine.generate(given)
+    with pytest.raises(Refusal, match="asks must come in a list"):
+        next(engine.ended(given))
+
+
+ENDS = {  # how a process ends that has an engine: its text, and its exit code
+    "by itself": ("", 0),
+    "by an exception": ("1 / 0", 1),
+    "by exit": ("raise SystemExit(7)", 7),
+    "behind a fork": ("""
+if os.fork():
+    os.wait()
+for more in {}, {"regex": "a"}:
+    try:
+        print(len(engine.generate(["some"], max_new_tokens=1, **more)), flush=True)
+    except viva.Refusal as refusal:
+        print(refusal, flush=True)
+""", 0),
+}  # fmt: skip
+ENDING = """
+import os, sys, viva
+codes, Engine = [], viva.Engine  # loaded once
+for text in sys.argv[2:]:
+    if not (child := os.fork()):
+        break
+    codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+else:
+    raise SystemExit(print(codes))
+engine = Engine(sys.argv[1], tokens=4096)
+pieces = engine.stream("some words", max_new_tokens=4000, go_on=True)
+next(pieces)
+exec(text)
+"""
+
+
+def test_python_ends_while_a_reply_is_written(tmp_path):
+    """With the exit code of its own, and no word but the exception's, though a thread is inside torch; a process that
+    was forked from it has no such thread, is refused, and ends as well.
+    """
+    told = [sys.executable, "-c", ENDING, saved(tmp_path / "model", 4096), *(text for text, _ in ENDS.values())]
+    done = subprocess.run(told, capture_output=True, text=True, timeout=120)
+    *said, codes = done.stdout.splitlines()
+    assert codes == str([code for _, code in ENDS.values()]), done.stderr
+    must = "an engine must be asked in the process that made it, but found a process that was forked. To fix it, make"
+    assert [line.startswith(must) for line in said] == [True, True, False, False] and said[2:] == ["1", "1"]
+    assert done.stderr.count("Traceback") == 1 and done.stderr.endswith("ZeroDivisionError: division by zero\n")

@@ -70,7 +70,7 @@ def serve(
     insecure
         listen without keys where others reach it, and be asked by any name (Host)
     allow_origin
-        the origin of another page, such as https://example.org, that browsers may let ask; may be repeated
+        the origin of another page, such as https://example.org, that browsers may let ask, or *; may be repeated
     log_prompts
         write requests and replies to the log, too
     """
@@ -83,17 +83,18 @@ def serve(
         raise Refusal("serving must have its web framework", f"no package {error.name}", fix) from None
     machine.keep_few_kernels()
     from viva import api
-    from viva.serve import app, keys, listen
+    from viva.serve import app, keys, listen, origins
     from viva.serve.embedding import Embedder
     from viva.serve.engine import Engine
     from viva.serve.server import Server
     from viva.serve.service import Service
 
-    adapters, called = by_name(adapter or []), name or _last(model)
+    adapters, called = by_name(adapter or []), _called(name, model)
     vectors, encoder = (None, None) if embed is None else _embedder(embed)
     _require_apart([called, *adapters, *([] if vectors is None else [vectors])])
     known = () if api_key_file is None else keys.read(api_key_file)
     keys.require_guarded(host, known, insecure)
+    origins.require(allow_origin or ())
     sockets = listen.bound(host, port)
     embedder = None if encoder is None else Embedder(api.load(encoder), vectors, limits)
     guesses = draft if draft in (None, "ngram") else {"kind": "model", "model": draft}
@@ -109,6 +110,13 @@ def serve(
 
 def _last(path: str) -> str:
     return Path(path).resolve().name if Path(path).exists() else path
+
+
+def _called(name: str | None, model: str) -> str:
+    """What requests call the model."""
+    if name == "":
+        raise Refusal("--name must be what requests call the model", "an empty one", "leave it out, or give one")
+    return _last(model) if name is None else name
 
 
 def _embedder(told: str) -> tuple[str, str]:

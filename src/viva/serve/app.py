@@ -43,7 +43,7 @@ def make(
     errors.install(app)
     _routes(app, service, embedder)
     app.router.routes.append(page.Page())
-    app.add_middleware(Body, most=service.limits.body, patience=service.limits.patience)
+    app.add_middleware(Body, most=service.limits.body, patience=service.limits.patience, ending=service.ending)
     app.add_middleware(Door, require=_doors(service, embedder))
     if keys:
         app.add_middleware(Keys, keys=keys, is_open=lambda path: path in OPEN or page.is_page(path))

@@ -2,26 +2,31 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
+from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from viva.serve.errors import Trouble
+from viva.serve.errors import Trouble, closing
 
-LINGER = 5.0  # seconds in which what is refused is still read, and thrown away, so that the client reads the answer
+LINGER = 5.0  # seconds in which what is refused is still read, and thrown away: the client then reads the answer
+AT_END = 1.0  # as many where the server ends
 
 
 class Body:
-    """ASGI middleware: 413 for a body of more than `most` bytes, 408 for one that takes over `patience` seconds."""
+    """ASGI middleware: 413 for a body of more than `most` bytes, 408 for one that takes over `patience` seconds, 503
+    for one that is not there when the server is `ending`.
+    """
 
-    def __init__(self, app: ASGIApp, most: int, patience: float):
-        self.app, self.most, self.patience = app, most, patience
+    def __init__(self, app: ASGIApp, most: int, patience: float, ending: asyncio.Event):
+        self.app, self.most, self.patience, self.ending = app, most, patience, ending
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         try:
-            body = await self._read(scope, receive)
+            body = await self._unless_ending(self._read(scope, receive))
         except Trouble as trouble:
             await refuse(trouble, scope, receive, send)
             return
@@ -37,6 +42,18 @@ class Body:
             return {"type": "http.request", "body": body, "more_body": False}
 
         await self.app(scope, again, send)
+
+    async def _unless_ending(self, read: Coroutine[Any, Any, bytes | None]) -> bytes | None:
+        """What is read; nobody would look at it where the server ends before."""
+        reading, ending = asyncio.ensure_future(read), asyncio.ensure_future(self.ending.wait())
+        try:
+            await asyncio.wait({reading, ending}, return_when=asyncio.FIRST_COMPLETED)
+            if not reading.done():
+                raise closing()
+            return reading.result()
+        finally:
+            reading.cancel()
+            ending.cancel()
 
     async def _read(self, scope: Scope, receive: Receive) -> bytes | None:
         told = dict(scope["headers"]).get(b"content-length", b"0")
@@ -68,10 +85,11 @@ async def refuse(trouble: Trouble, scope: Scope, receive: Receive, send: Send) -
     """
     answer, body = trouble.response(scope), trouble.body
     answer.headers["Connection"] = "close"
+    linger = AT_END if trouble.fault.code == "shutting_down" else LINGER
     await send({"type": "http.response.start", "status": trouble.status, "headers": answer.raw_headers})
     await send({"type": "http.response.body", "body": body, "more_body": True})
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(LINGER):
+        async with asyncio.timeout(linger):
             while (await receive()).get("more_body"):
                 pass
     await send({"type": "http.response.body", "body": b"", "more_body": False})

@@ -4,7 +4,7 @@ import json
 import secrets
 from collections.abc import Sequence
 
-from viva.infer.engine.pick import Picked
+from viva.serve.placed import Placed
 from viva.serve.schema import chat as schema
 from viva.serve.schema.common import Usage
 from viva.serve.written import Piece, Spelling
@@ -23,7 +23,6 @@ class Form:
         self._spelling, self._logprobs = spelling, bool(request.logprobs)
         self._usage = {"usage": None} if request.usage_wanted else {}
         self._calls: dict[int, int] = {}  # of each reply, so far
-        self._begun: set[int] = set()  # replies of which a token was told
 
     def opening(self, index: int) -> schema.Chunk:
         """The first event of a reply: who speaks."""
@@ -57,13 +56,13 @@ class Form:
         said = schema.Said(role="assistant", content=None if calls and not text else text, refusal=None, **called)
         picked = [picked for piece in pieces for picked in piece.picked]
         last = pieces[-1]
-        told = self._told(last.index, picked)
+        told = self._told(picked)
         return schema.Choice(index=last.index, message=said, logprobs=told, finish_reason=last.finish)
 
     def _chunk(
-        self, index: int, delta: schema.Delta, picked: Sequence[Picked] = (), finish: str | None = None
+        self, index: int, delta: schema.Delta, picked: Sequence[Placed] = (), finish: str | None = None
     ) -> schema.Chunk:
-        told = self._told(index, picked) if picked else None
+        told = self._told(picked) if picked else None
         change = schema.Change(index=index, delta=delta, logprobs=told, finish_reason=finish)
         return schema.Chunk(**self._head, object="chat.completion.chunk", choices=[change], **self._usage)
 
@@ -72,14 +71,11 @@ class Form:
         self._calls[index] = number + 1
         return schema.NumberedCall(index=number, **_made(call).model_dump())
 
-    def _told(self, index: int, picked: Sequence[Picked]) -> schema.Logprobs | None:
-        if not self._logprobs:
-            return None
-        first = index not in self._begun
-        self._begun.add(index)
-        return schema.Logprobs(content=[self._one(each, first and not at) for at, each in enumerate(picked)])
+    def _told(self, picked: Sequence[Placed]) -> schema.Logprobs | None:
+        return schema.Logprobs(content=[self._one(each) for each in picked]) if self._logprobs else None
 
-    def _one(self, picked: Picked, first: bool) -> schema.Told:
+    def _one(self, placed: Placed) -> schema.Told:
+        picked, first = placed.picked, placed.first
         likely = [self._likely(token, logprob, first) for token, logprob in picked.top]
         return schema.Told(**self._likely(picked.token, picked.logprob, first).model_dump(), top_logprobs=likely)
 

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from viva.infer.engine.pick import Picked
 from viva.serve.chat import LEAST
+from viva.serve.placed import Placed
 from viva.serve.schema import completion as schema
 from viva.serve.schema.common import Usage
-from viva.serve.written import Piece, Place, Spelling
+from viva.serve.written import Piece, Spelling
 
 
 class Form:
@@ -18,7 +19,6 @@ class Form:
         self._head = {"id": id, "object": "text_completion", "created": created, "model": model}
         self._spelling, self._logprobs = spelling, request.logprobs is not None
         self._usage = {"usage": None} if request.usage_wanted else {}
-        self._places: dict[int, Place] = {}  # of each reply
 
     def opening(self, index: int) -> None:
         """A text has no speaker to be told."""
@@ -39,20 +39,17 @@ class Form:
 
     def _choice(self, pieces: Sequence[Piece]) -> schema.Choice:
         text, last = "".join(piece.text for piece in pieces), pieces[-1]
-        told = self._told(last.index, [picked for piece in pieces for picked in piece.picked])
+        told = self._told([picked for piece in pieces for picked in piece.picked])
         return schema.Choice(index=last.index, text=text, logprobs=told, finish_reason=last.finish)
 
-    def _told(self, index: int, picked: Sequence[Picked]) -> schema.Logprobs | None:
+    def _told(self, placed: Sequence[Placed]) -> schema.Logprobs | None:
         if not self._logprobs:
             return None
-        first, place = index not in self._places, self._places.setdefault(index, Place())
-        firsts = [first and not at for at in range(len(picked))]
-        spelled = [self._spelling(each.token, first) for each, first in zip(picked, firsts, strict=True)]
         return schema.Logprobs(
-            tokens=[text for text, _ in spelled],
-            token_logprobs=[max(each.logprob, LEAST) for each in picked],
-            top_logprobs=[self._likely(each, first) for each, first in zip(picked, firsts, strict=True)],
-            text_offset=[place.take(own) for _, own in spelled],
+            tokens=[self._spelling(each.picked.token, each.first)[0] for each in placed],
+            token_logprobs=[max(each.picked.logprob, LEAST) for each in placed],
+            top_logprobs=[self._likely(each.picked, each.first) for each in placed],
+            text_offset=[each.offset for each in placed],
         )
 
     def _likely(self, picked: Picked, first: bool) -> dict[str, float]:

@@ -1,9 +1,11 @@
 """An engine: the core with a thread of its own, for callers of any kind."""
 
 import asyncio
+import atexit
 import queue
 import threading
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -32,11 +34,13 @@ from viva.infer.generate import tell_full
 from viva.serve import memory
 from viva.serve.bar import Bar
 from viva.serve.reply import Gathered, Reply
+from viva.text.tokens.characters import require_list
 
 Put = Callable[[Delta], None]
 T = TypeVar("T")
 
 AHEAD = 2  # times as many requests as are worked on: none waits for the next to be read
+OPEN: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
 class Engine:
@@ -88,6 +92,7 @@ class Engine:
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="viva forms")
         self._thread = threading.Thread(target=self._loop, name="viva engine", daemon=True)
         self._thread.start()
+        OPEN.add(self)
 
     def __enter__(self) -> "Engine":
         return self
@@ -159,8 +164,9 @@ class Engine:
                 self.core.drop(number)
                 self._puts.pop(number, None)
 
-        with suppress(Refusal):  # closed already
-            self._send(forget)
+        if self._open:  # a stream that is left behind as Python ends finds no names of this module any more
+            with suppress(Refusal):  # closed meanwhile
+                self._send(forget)
 
     def deltas(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[Delta]:
         """The steps of a reply as they come, or of `n` replies, which their numbers tell apart. An iterator that is
@@ -204,7 +210,7 @@ class Engine:
         One that failed is among them, with `finish` "error" and the sentence `error`; a Notice says so.
         """
         chosen = parse(Asked, asked, name="asked")
-        asks = [(self.ids(prompt, adapter=adapter), chosen, adapter) for prompt in prompts]
+        asks = [(self.ids(prompt, adapter=adapter), chosen, adapter) for prompt in require_list(prompts, "prompts")]
         found: dict[int, list[Reply]] = {}
         bar = Bar("replies", len(asks) * chosen.n, shown=progress)
         with bar, closing(self.ended(asks, bar.take)) as ended:
@@ -228,6 +234,7 @@ class Engine:
 
         The next prompts are read when there is work for them. An iterator that is closed takes its requests back.
         """
+        asks = asks if isinstance(asks, Iterator) else require_list(asks, "asks")
         come: queue.SimpleQueue[Delta] = queue.SimpleQueue()
         rest, open_, taken = enumerate(asks), {}, []
         try:
@@ -276,6 +283,7 @@ class Engine:
         if self.alive:
             self._inbox.put(None)
             self._thread.join()
+        self._open = False  # where it was forked its thread cannot say so
         self._compiler.shutdown()
         for weight in self._packed:
             product.unpack(weight)
@@ -323,10 +331,18 @@ class Engine:
         if asked.form is None or not self._open:
             self._send(entered)
         else:
+            self._require_here()
             self._compiler.submit(compiled)
         return told
 
+    def _require_here(self) -> None:
+        """Refuse in a process that was forked: it has no thread that would do anything."""
+        if not self.alive and self._open:  # in this order: a thread that ends says so before
+            fix = "make one there, or fork before"
+            raise Refusal("an engine must be asked in the process that made it", "a process that was forked", fix)
+
     def _send(self, command: Callable[[], None]) -> None:
+        self._require_here()
         with self._opening:
             if not self._open:
                 raise Refusal("an engine must be open to be asked", "one that is closed", "make another")
@@ -374,6 +390,13 @@ class Engine:
             if command is None:
                 return False
             command()
+
+
+@atexit.register
+def _close_all() -> None:
+    """Python ends threads wherever they are, and a process whose thread is inside torch then aborts."""
+    for engine in list(OPEN):
+        engine.close()
 
 
 class _Drafting(Config):

@@ -44,7 +44,7 @@ class Server(uvicorn.Server):
             log.write({"event": "started", "host": self.config.host, "port": self.port, "model": self.service.name})
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self.service.closed = True
+        self.service.ending.set()
         log.write({"event": "ending", "jobs": len(self.service.jobs), "grace": self.grace})
         try:
             if not await self._answered(self.grace):

@@ -17,6 +17,7 @@ from viva.serve.engine import Engine
 from viva.serve.errors import Trouble, closing, late, refused, refusing
 from viva.serve.limits import Limits
 from viva.serve.metrics import Metrics
+from viva.serve.placed import Placing
 from viva.serve.places import Places
 from viva.serve.schema.common import Drawn, Usage
 from viva.serve.written import Piece, Reply, Spelling
@@ -37,7 +38,12 @@ class Service:
         self.spelling = Spelling(engine.model.tokenizer)
         self.created = int(time.time())
         self.jobs: set[Job] = set()
-        self.closed = False
+        self.ending = asyncio.Event()
+
+    @property
+    def closed(self) -> bool:
+        """Whether the server was told to end."""
+        return self.ending.is_set()
 
     @property
     def ready(self) -> bool:
@@ -110,6 +116,8 @@ class Service:
         for where, tokens in (("logit_bias", told.get("logit_bias", ())), ("stop_token_ids", told.get("stop_ids", ()))):
             if beyond := [token for token in tokens if token >= vocab]:
                 raise Trouble(400, f"{where} must have ids below {vocab}, but has {beyond[0]}", where)
+        if told.get("min_new_tokens") and (form := _form(told)):
+            raise Trouble(400, f"{form} says where a reply may end: leave min_tokens out", "min_tokens")
         if told.get("min_new_tokens", 0) > (bound or most):
             raise Trouble(400, f"min_tokens must be at most {bound or most}", "min_tokens")
         asked = {**told, "max_new_tokens": bound or most}
@@ -126,6 +134,7 @@ class Job:
         self.prompt_tokens = 0
         self.replies: dict[int, Reply] = {}
         self._last: dict[int, float] = {}
+        self._form: str | None = None  # the field that asks for the form of the replies
         self._whole = self._closed = False
         self._timer = asyncio.get_running_loop().call_later(service.limits.timeout, self._late)
         service.jobs.add(self)
@@ -136,14 +145,16 @@ class Job:
 
     async def ask(self, ids: list[int], asked: Asked, adapter: str, form: Form | None, field: str) -> None:
         """One more prompt, of `field`; the replies to it stand behind those to the last one."""
+        self._form = _form(asked.model_dump())
         try:
             numbers = await self.channel.ask(ids, asked, adapter)
         except Refusal as refusal:
             self.service.require_open()
-            raise refused(refusal, _form(asked.model_dump()) or field) from None
+            raise refused(refusal, self._form or field) from None
         stops = self.service.engine.core.tokenizer.stops | frozenset(asked.stop_ids)
         for number in numbers:
-            self.replies[number] = Reply(len(self.replies), stops, form)
+            placing = None if asked.logprobs is None else Placing(self.service.engine.core.tokenizer)
+            self.replies[number] = Reply(len(self.replies), stops, form, placing)
         self.prompt_tokens += len(ids)
         self.service.metrics.read.inc(len(ids))
 
@@ -151,6 +162,8 @@ class Job:
         """What is written, as it comes; refused where a step of the engine failed."""
         try:
             async for delta in self.channel:
+                if delta.stuck:
+                    raise Trouble(400, f"{self._form}: {delta.error}", self._form, "dead_end")
                 if delta.finish == "error":
                     self.facts["failed"] = (delta.error or "").partition(":")[0]  # its class: the rest may quote
                     raise Trouble(500, f"the model failed on this request: {delta.error}", code="engine_error")

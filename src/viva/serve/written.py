@@ -1,12 +1,11 @@
 """Replies as they are written: what each step of the engine adds to them, for endpoints to put in their form."""
 
-import codecs
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
 
 from viva.infer.engine.engine import Delta
-from viva.infer.engine.pick import Picked
+from viva.serve.placed import Placed, Placing
 from viva.text.talk.call_form import Form
 from viva.text.talk.calls import Call, Reader
 from viva.text.tokens.tokenizer import Tokenizer
@@ -17,22 +16,24 @@ KEPT = 2**14  # tokens whose spelling is remembered
 
 @dataclass(frozen=True)
 class Piece:
-    """What a step adds to reply `index`: text, calls of tools, and the tokens behind it with their log-probabilities,
-    where these were asked for.
+    """What a step adds to reply `index`: text, calls of tools, and the tokens that begin in what was said so far, where
+    log-probabilities were asked for.
     """
 
     index: int
     text: str
     calls: tuple[Call, ...] = ()
-    picked: tuple[Picked, ...] = ()
+    picked: tuple[Placed, ...] = ()
     finish: Finish | None = None
 
 
 class Reply:
-    """One reply. Where the client gave tools, calls are taken out of what is said (`text/talk/calls.py`)."""
+    """One reply. Where the client gave tools, calls are taken out of what is said (`text/talk/calls.py`); where it
+    wants log-probabilities, `placing` says which tokens are told.
+    """
 
-    def __init__(self, index: int, ends: frozenset[int], form: Form | None = None):
-        self.index, self.tokens = index, 0
+    def __init__(self, index: int, ends: frozenset[int], form: Form | None = None, placing: Placing | None = None):
+        self.index, self.tokens, self._placing = index, 0, placing
         self._ends, self._reader, self._called = ends, form and Reader(form), False
 
     def take(self, delta: Delta) -> Piece:
@@ -48,11 +49,11 @@ class Reply:
         finish = "tool_calls" if delta.finish == "stop" and self._called else delta.finish
         return Piece(self.index, text, tuple(calls), self._told(delta), finish)
 
-    def _told(self, delta: Delta) -> tuple[Picked, ...]:
-        picked = delta.picked
-        if picked is None or picked.logprob is None or (delta.finish == "stop" and picked.token in self._ends):
+    def _told(self, delta: Delta) -> tuple[Placed, ...]:
+        if self._placing is None:
             return ()
-        return (picked,)
+        ends = delta.finish == "stop" and delta.picked is not None and delta.picked.token in self._ends
+        return self._placing.take(None if ends else delta.picked, delta.text, delta.finish is not None)
 
 
 class Spelling:
@@ -63,21 +64,8 @@ class Spelling:
 
     def __call__(self, token: int, first: bool) -> tuple[str, list[int]]:
         """A token's text, and the bytes that it adds to a reply, of which it is the `first` or not; joined, those of
-        all tokens are the reply. Of one that is a part of a character the text has U+FFFD.
+        all tokens that are told are the reply, whose last one a stop string may have cut. Of one that is a part of a
+        character the text has U+FFFD.
         """
         spelled = self._spelled(token, first)
         return spelled.decode("utf-8", "replace"), list(spelled)
-
-
-class Place:
-    """How far a reply has come."""
-
-    def __init__(self):
-        self.characters = 0
-        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
-
-    def take(self, spelled: list[int]) -> int:
-        """Go on by the bytes of a token; in which character, from 0 on, it begins."""
-        begins = self.characters
-        self.characters += len(self._decoder.decode(bytes(spelled)))
-        return begins

@@ -15,7 +15,7 @@ from viva.infer.engine.asked import Asked
 from viva.infer.engine.blocks import Blocks
 from viva.infer.engine.counters import Counters
 from viva.infer.engine.draft._drafter import Drafter
-from viva.infer.engine.grammar import Grammars
+from viva.infer.engine.grammar import Grammars, Stuck
 from viva.infer.engine.paged import Pool
 from viva.infer.engine.pick import Drawing, Picked, pick
 from viva.infer.engine.read import Reader
@@ -28,8 +28,8 @@ from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 
 
-def _sentence(error: Exception) -> str:
-    return f"{type(error).__name__}: {error}"
+def _sentence(why: str | Exception) -> str:
+    return str(why) if isinstance(why, str | Stuck) else f"{type(why).__name__}: {why}"
 
 
 class Core:
@@ -221,7 +221,7 @@ class Core:
             logits = self.reader.read(self.models[work[0].request.model], work)
         except Exception as error:
             if len(work) == 1:
-                return [self._failed(work[0].request, _sentence(error))]
+                return [self._failed(work[0].request, error)]
             return [delta for each in work for delta in self._done([each])]
         return self._written(work, logits)
 
@@ -253,28 +253,28 @@ class Core:
             request.draft = []
         return made
 
-    def _picked(self, open_: list[Going], logits: dict[Request, Tensor], place: int) -> list[Picked | str]:
+    def _picked(self, open_: list[Going], logits: dict[Request, Tensor], place: int) -> list[Picked | Exception | None]:
         """The next token of each, or why there is none."""
         rows = torch.stack([logits[going.request][place] for going in open_])
         try:
             return pick(rows, [going.drawing for going in open_], [len(going.request.tokens) for going in open_])
         except Exception as error:
             if len(open_) == 1:
-                return [_sentence(error)]
+                return [error]
             return [picked for going in open_ for picked in self._picked([going], logits, place)]
 
-    def _took(self, going: Going, picked: Picked | str | None) -> Delta:
+    def _took(self, going: Going, picked: Picked | Exception | None) -> Delta:
         """Write a token."""
         request = going.request
         if picked is None:
-            picked = f"scores that are not finite at token {len(request.tokens) + 1}"
-        if isinstance(picked, str):
+            return self._failed(request, f"scores that are not finite at token {len(request.tokens) + 1}")
+        if isinstance(picked, Exception):
             return self._failed(request, picked)
         request.tokens.append(picked.token)
         try:
             text, stopped = going.written(picked.token)
         except Exception as error:
-            return self._failed(request, _sentence(error))
+            return self._failed(request, error)
         finish: Finish | None = "stop" if stopped else "length" if len(request.tokens) == request.limit else None
         if finish is None:
             return Delta(request.number, text, picked)
@@ -298,10 +298,10 @@ class Core:
         full = None if stopped or len(reply) < beam.limit else self._full(going)
         return [*made[:-1], Delta(beam.number, text + going.writer.end(), Picked(reply[-1]), finish, full=full)]
 
-    def _failed(self, request: Request, why: str) -> Delta:
+    def _failed(self, request: Request, why: str | Exception) -> Delta:
         """End a request whose keys and values cannot be trusted; nobody may find them."""
         own = self.state.blocks.alone(request.table)
         self.state.blocks.forget(own)
         self.pool.clear(own)
         self.drop(request.number)
-        return Delta(request.number, "", None, "error", why)
+        return Delta(request.number, "", None, "error", _sentence(why), stuck=isinstance(why, Stuck))

@@ -1,7 +1,8 @@
 """Replies of a form that is asked for, JSON of a schema, a regular expression, one of a few texts or text of a grammar,
 by a filter of the next token: those alone are left by which the text can still become one of that form.
 
-The work is llguidance's (https://github.com/guidance-ai/llguidance), which refuses what it cannot hold to.
+The work is llguidance's (https://github.com/guidance-ai/llguidance), which refuses what it cannot hold to. With
+tokens that cannot write every text, that of a few texts is `choice.py`'s.
 """
 
 import json
@@ -13,6 +14,8 @@ import numpy as np
 
 from viva.base.errors import Refusal
 from viva.infer.engine.asked import Asked
+from viva.infer.engine.choice import Choice
+from viva.infer.engine.vocabulary import Vocabulary
 from viva.text.tokens.tokenizer import Tokenizer
 
 if TYPE_CHECKING:
@@ -23,55 +26,11 @@ FUEL = 500_000  # of llguidance, for all that is built of one form: a second or 
 # JSON may be set out in lines; without a bound a model that likes blanks would write nothing else
 JSON = {"whitespace_pattern": r"\n? {0,16}", "lenient": False}
 NOTHING = "no token of the vocabulary can go on with what the grammar asks for"
-PLAINLY = {"NoExtensionBias": "no text has this form"}  # llguidance's words for what it says by one
+PLAINLY = {"NoExtensionBias": "no text has this form, or none that the tokens can write"}  # llguidance's words for it
 
 
-class Vocabulary:
-    """The tokens as llguidance takes them: the bytes by which each lengthens a text.
-
-    A special token is no text. For one that begins a text otherwise than it goes on, as that of a word with its space
-    does, `first` has the number of another that is spelled as it is there; where there is none, one is added. The last
-    number is an end that no tokenizer has: whether a text may end is asked of the matcher.
-    """
-
-    is_tokenizer_wrapper = True
-    bos_token_id = None
-
-    def __init__(self, tokenizer: Tokenizer):
-        special = set(tokenizer.specials.values())
-        numbers = range(tokenizer.vocab_size)
-        self.tokens = [b"" if number in special else tokenizer.spelled(number) for number in numbers]
-        self.count, self._encode = len(self.tokens), tokenizer.encode
-        self._number = {text: number for number, text in enumerate(self.tokens) if text}
-        self._longest = max(map(len, self._number), default=0)
-        self.first = self._first(tokenizer)
-        self.tokens.append(b"the end")
-        self.eos_token_id = len(self.tokens) - 1
-        self.special_token_ids = [self.eos_token_id]
-
-    def _first(self, tokenizer: Tokenizer) -> dict[int, int]:
-        begun = {number: tokenizer.spelled(number, first=True) for number, text in enumerate(self.tokens) if text}
-        others = {number: text for number, text in begun.items() if text != self.tokens[number]}
-        added = [text for text in dict.fromkeys(others.values()) if text and text not in self._number]
-        at = self._number | {text: self.count + place for place, text in enumerate(added)}
-        self.tokens += added
-        # of those that add nothing the number is the end's, which is never allowed
-        return {number: at.get(text, len(self.tokens)) for number, text in others.items()}
-
-    def __call__(self, text: str) -> list[int]:
-        """The tokens of a text that is all that can follow: as the tokenizer has them, or the longest first."""
-        ids, wanted = self._encode(text), text.encode()
-        if b"".join(self.tokens[number] for number in ids) == wanted:
-            return ids
-        ids = []
-        while wanted:
-            sizes = range(min(len(wanted), self._longest), 0, -1)
-            size = next((size for size in sizes if wanted[:size] in self._number), None)
-            if size is None:
-                return [*ids, self.eos_token_id]  # it cannot be written
-            ids.append(self._number[wanted[:size]])
-            wanted = wanted[size:]
-        return ids
+class Stuck(RuntimeError):
+    """A form that cannot be followed further: what was asked for is at fault, and not the model."""
 
 
 class Grammars:
@@ -89,15 +48,18 @@ class Grammars:
         limits = llguidance.LLParserLimits(initial_lexer_fuel=FUEL)
 
         @lru_cache(KEPT)
-        def compiled(kind: str, text: str) -> "LLMatcher":
+        def compiled(kind: str, text: str) -> "LLMatcher | Choice":
+            if kind == "choice" and not self.vocabulary.complete:
+                return Choice(json.loads(text), self.vocabulary)
             source = _source(llguidance.LLMatcher, kind, text)
+            source = source if self.vocabulary.complete else _unforced(source)
             wrong, said = llguidance.LLMatcher.validate_grammar_with_warnings(source, tokens, limits=limits)
             if wrong or said:
                 raise _refusal(kind, said[0])
             made = llguidance.LLMatcher(tokens, source, log_level=0, limits=limits)
             try:
                 Grammar(made.deep_copy(), self.vocabulary).try_first()
-            except RuntimeError as error:
+            except Stuck as error:
                 raise _refusal(kind, str(error)) from None
             return made
 
@@ -111,7 +73,7 @@ class Grammars:
 class Grammar:
     """What may follow in one reply."""
 
-    def __init__(self, matcher: "LLMatcher", vocabulary: Vocabulary):
+    def __init__(self, matcher: "LLMatcher | Choice", vocabulary: Vocabulary):
         self._matcher, self._vocabulary, self._begun = matcher, vocabulary, False
 
     @property
@@ -129,47 +91,56 @@ class Grammar:
         found = self._next(vocab)
         found[list(stops)] = self.complete
         if not found.any():
-            raise RuntimeError(NOTHING)
+            raise Stuck(NOTHING)
         return found
 
     def try_first(self) -> None:
         """Go one step: what a form takes to be followed shows only then."""
-        found = self._next(self._vocabulary.count)
-        if found.any():
-            self.take(int(found.argmax()))
-        elif not self.complete:
-            raise RuntimeError(NOTHING)
+        found = np.flatnonzero(self._next(self._vocabulary.count))
+        spoken = np.setdiff1d(found, self._vocabulary.silent)
+        if spoken.size:
+            self.take(int(spoken[0]))
+        elif not (found.size or self.complete):
+            raise Stuck(NOTHING)
 
     def take(self, token: int) -> None:
         """Go on by a token."""
-        self._matcher.consume_token(self._number(token))
+        for number in self._numbers([token]):
+            self._matcher.consume_token(number)
         self._begun = True
         self._require_sound()
 
     def agreed(self, tokens: list[int]) -> int:
         """How many of the next tokens, from the first on, can follow."""
-        return self._matcher.validate_tokens([self._number(tokens[0]), *tokens[1:]]) if tokens else 0
+        numbers = self._numbers(tokens)
+        return len(tokens) - len(numbers) + (self._matcher.validate_tokens(numbers) if numbers else 0)
 
     def _next(self, vocab: int) -> np.ndarray:
         """[vocab]: whether a token goes on with the text."""
         told = np.frombuffer(self._matcher.compute_bitmask(), np.uint8)
         self._require_sound()
         every = np.unpackbits(told, bitorder="little").astype(bool)
-        found = np.zeros(vocab, bool)
+        found, first = np.zeros(vocab, bool), self._vocabulary.first
         found[: self._vocabulary.count] = every[: min(self._vocabulary.count, vocab)]
         if not self._begun:
-            for number, other in self._vocabulary.first.items():
-                found[number] = other != self._vocabulary.eos_token_id and every[other]
+            found[self._vocabulary.silent] = found.any()
+            found[list(first)] = every[list(first.values())]
         return found
 
-    def _number(self, token: int) -> int:
-        return token if self._begun else self._vocabulary.first.get(token, token)
+    def _numbers(self, tokens: list[int]) -> list[int]:
+        """Those of tokens for the matcher: of one that begins a text that of its spelling there, if it has any."""
+        if self._begun or not tokens:
+            return tokens
+        first, *rest = tokens
+        return rest if first in self._vocabulary.silent else [self._vocabulary.first.get(first, first), *rest]
 
     def _require_sound(self) -> None:
         """llguidance does not raise: a matcher that came to a bound of its work says so for ever."""
         if self._matcher.is_error():
             said = _line(self._matcher.get_error())
-            raise RuntimeError(f"the grammar could not be followed: {PLAINLY.get(said, said)}")
+            if self._begun and said in PLAINLY:
+                raise Stuck(NOTHING)
+            raise Stuck(f"the grammar could not be followed: {PLAINLY.get(said, said)}")
 
 
 def _source(matcher: type, kind: str, text: str) -> str:
@@ -184,6 +155,15 @@ def _source(matcher: type, kind: str, text: str) -> str:
         return matcher.grammar_from_json_schema(text, overrides=JSON)
     except ValueError as error:
         raise _refusal(kind, str(error)) from None
+
+
+def _unforced(source: str) -> str:
+    """The same form, of which llguidance does not ask the tokenizer to write what is all that can follow: where it has
+    no token for some bytes, it may find none that goes on as it would.
+    """
+    form = json.loads(source)["grammars"][0] if source.startswith("{") else {"lark_grammar": source}
+    lark = form["lark_grammar"] or f"start: %json {json.dumps(form['json_schema'])}"
+    return f'%llguidance {{"no_forcing": true}}\n{lark}'
 
 
 def _refusal(kind: str, why: str) -> Refusal:

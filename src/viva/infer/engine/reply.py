@@ -16,8 +16,9 @@ Finish = Literal["stop", "length", "error"]
 class Delta:
     """What a step made of a request: a token, the text that became certain by it, and at the end why it ended.
 
-    `error` is the sentence of a request that failed; the others go on. `full` is what had no room for as many tokens as
-    were asked for, where a reply ended by that.
+    `error` is the sentence of a request that failed; the others go on. It is `stuck` where no token could go on in the
+    form that was asked for, which is no fault of the model. `full` is what had no room for as many tokens as were asked
+    for, where a reply ended by that.
     """
 
     number: int
@@ -26,6 +27,7 @@ class Delta:
     finish: Finish | None = None
     error: str | None = None
     full: str | None = None
+    stuck: bool = False
 
 
 class Writer:

@@ -12,6 +12,11 @@ class Bytes:
         self._spell = spell
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
 
+    @property
+    def held(self) -> bool:
+        """Whether text of the ids so far is not certain yet."""
+        return bool(self._decoder.getstate()[0])
+
     def push(self, token: int) -> str:
         """Take one id; return the text that has become certain, often "" inside a character of many bytes."""
         return self._decoder.decode(self._spell(token))
@@ -32,6 +37,11 @@ class Tokens:
         self._decode, self._waits, self._drops = decode, waits, drops
         self._before: list[int] = []  # the last id whose text was emitted: what follows is not the first of a text
         self._waiting: list[int] = []
+
+    @property
+    def held(self) -> bool:
+        """Whether text of the ids so far is not certain yet."""
+        return bool(self._waiting)
 
     def push(self, token: int) -> str:
         """Take one id; return the text that has become certain."""
