@@ -57,6 +57,8 @@ def test_a_choice_is_refused_where_no_tokens_write_it_and_comes_to_its_end_where
     told = ran(core, [([2], Asked(choice=able, temperature=2.0, seed=seed, max_new_tokens=9)) for seed in range(200)])
     assert {each.finish for each in told} == {"stop"} and {each.text for each in told} <= set(able)
     assert len({each.text for each in told}) > 15
+    alone = ran(core, [([2], Asked(choice=[text], temperature=2.0, seed=s)) for text in able for s in range(5)])
+    assert [(each.text, each.finish) for each in alone] == [(text, "stop") for text in able for _ in range(5)]
 
 
 def test_guesses_are_held_to_a_choice_and_change_nothing():
