@@ -114,13 +114,8 @@ def test_a_policy_comes_where_it_is_known_to(toy, name):
     assert METHODS[name].of_its_way(toy, last) >= 0.95
 
 
-SHORT = pytest.mark.xfail(reason="pairs of words are still on their way: docs/results.md", strict=False)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[SHORT] if method.pairs else []) for name, method in METHODS.items()]
-)
+@pytest.mark.parametrize("name", METHODS)
 def test_a_policy_of_several_tokens_comes_where_it_is_known_to(words, name):
     *_, last = METHODS[name].taught(words, name)
     assert METHODS[name].of_its_way(words, last) >= 0.9
