@@ -1,6 +1,6 @@
 """Every way to align beside the policy that it is known to come to, on two toys whose replies are all counted.
 
-    OMP_NUM_THREADS=1 python benchmarks/optimum.py [--toys bandit spelling] [--methods dpo ppo ...] [--seeds 10 11 12]
+    OMP_NUM_THREADS=1 python benchmarks/optimum.py [--toys bandit spelling] [--methods dpo ppo ...] [--seeds 40 41 42]
 
 What a policy reaches, its divergence from the reference and from where it should be are exact (tests/learns/toy.py,
 known.py, methods.py). Prints a table for each toy and draws reward against divergence, of the first seed's runs, to
@@ -41,8 +41,9 @@ def about(name: str, toy: Toy) -> str:
         start, aim = toy.reference, best(toy)
     return (
         f"{name}: {len(toy.replies):,} replies, {len(toy.answers)} of them answers; of what the model says at first "
-        f"{toy.elsewhere(start):.5f} is none, and the entropy is {toy.entropy(start):.3f} nats. The reward is "
-        f"{toy.reward_of(start):.3f}, p*'s {toy.reward_of(aim):.3f}, {divergence(aim, start):.3f} nats away"
+        f"{toy.elsewhere(start):.5f} is none, the entropy is {toy.entropy(start):.3f} nats, and two replies are equal "
+        f"with the probability {start.exp().square().sum().item():.3f}. The reward is {toy.reward_of(start):.3f}, p*'s "
+        f"{toy.reward_of(aim):.3f}, {divergence(aim, start):.3f} nats away"
     )
 
 
@@ -111,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--toys", nargs="+", choices=TOYS, default=list(TOYS))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[10, 11, 12])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[40, 41, 42])
     parser.add_argument("--plot", type=Path, default=PLOT)
     asked = parser.parse_args()
     warnings.simplefilter("ignore", Notice)

@@ -79,9 +79,10 @@ def _pairs(toy: Toy, number: int, seed: int) -> list[dict]:
     return [{"prompt": PROMPT, "chosen": one, "rejected": other} for one, other in texts if one != other]
 
 
-def _of_pairs(loss: dict, lr: float, aim: Callable[[Toy], Tensor] = best) -> Method:
-    train = DESCENT | WARM | {"steps": 100, "batch": 200, "lr": lr}
-    return Method(lambda toy: {"kind": "dpo", "loss": loss}, train, aim, pairs=20000)
+def _of_pairs(loss: dict, aim: Callable[[Toy], Tensor] = best, **train) -> Method:
+    """Each pair is learned from six times, or more where many are of equal replies and left out."""
+    objective = {"kind": "dpo", "loss": loss, "precompute": True}
+    return Method(lambda toy: dict(objective), DESCENT | LARGE | train, aim, pairs=40000)
 
 
 def _of_replies(objective: dict, aim: Callable[[Toy], Tensor] = best, **train) -> Method:
@@ -104,16 +105,18 @@ ADAM = {"optim": {"kind": "adamw", "weight_decay": 0}}
 # Adam's steps are as large where gradients vanish as elsewhere. Who draws replies of its own sees where they lead; a
 # loss of pairs does not, and from a start that is all but sure of its answers comes to give others.
 DESCENT = {"optim": {"kind": "sgd", "momentum": 0.9}}
-ROUNDS = ADAM | WARM | {"steps": 60, "batch": 2, "lr": 3e-3}
+# Few steps of many pairs: in many, or by few, other replies grow. The rate must rise slowly: such a start is steep.
+LARGE = {"steps": 150, "batch": 1600, "schedule": {"kind": "cosine", "warmup": 75}}
+ROUNDS = ADAM | WARM | {"steps": 100, "batch": 2, "lr": 3e-3}
 DPO, TAU = {"kind": "sigmoid", "beta": BETA}, BETA / 5
 POLICY = {"kind": "grpo", "beta": BETA, "average": "constant"}
 PPO = {"kind": "ppo", "beta": BETA, "epochs": 2, "lam": 1.0}
 NOT_SCALED = {"kind": "group", "scaled": False}
 METHODS = {
-    "dpo": _of_pairs(DPO, 0.03),
-    "ipo": _of_pairs({"kind": "ipo", "beta": TAU, "mean": False}, 0.0075, lambda toy: preferred(toy, TAU)),
+    "dpo": _of_pairs(DPO, lr=0.1),
+    "ipo": _of_pairs({"kind": "ipo", "beta": TAU, "mean": False}, lambda toy: preferred(toy, TAU), lr=0.004, clip=20.0),
     "online_dpo": _of_replies(
-        {"kind": "online_dpo", "loss": DPO, "judge": "bradley_terry"}, steps=100, batch=4, lr=2e-3
+        {"kind": "online_dpo", "loss": DPO, "judge": "bradley_terry"}, steps=200, batch=4, lr=2e-3
     ),
     "ppo": _of_replies(PPO),
     "ppo, whitened": _of_replies(PPO | {"whiten_advantages": True}),
