@@ -119,4 +119,4 @@ def test_a_policy_comes_where_it_is_known_to(toy, name):
 @pytest.mark.parametrize("name", METHODS)
 def test_a_policy_of_several_tokens_comes_where_it_is_known_to(words, name):
     *_, last = METHODS[name].taught(words, name)
-    assert METHODS[name].of_its_way(words, last) >= 0.9
+    assert METHODS[name].of_its_way(words, last) >= 0.95
