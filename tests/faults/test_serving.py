@@ -107,7 +107,7 @@ def test_one_who_leaves_before_being_taken_in(model):
     """While the engine is busy with another's command."""
     with viva.Engine(model, tokens=1024) as engine:
         busy = threading.Event()
-        engine._send(lambda: busy.wait(10))
+        engine._worker._send(lambda: busy.wait(10))
         assert engine.submit([1, 2], Asked(), print).cancel()
         busy.set()
         [reply] = engine.generate([HI], temperature=0, max_new_tokens=8)

@@ -55,7 +55,7 @@ def written(engine) -> list:
 
 
 def idle(engine) -> bool:
-    return engine.core.idle and engine.counters.used == 0 and not engine._puts
+    return engine.core.idle and engine.counters.used == 0 and not engine._worker._puts
 
 
 def test_replies_are_those_of_the_model(engine, loaded):
@@ -188,7 +188,7 @@ def test_a_task_that_is_cancelled_takes_its_request_back(when, engine):
                 assert delta.finish is None
 
         if when == "before it is taken in":
-            engine._send(lambda: (entered.set(), held.wait(20)))
+            engine._worker._send(lambda: (entered.set(), held.wait(20)))
         if when == "while it is taken in":
             engine.core.add = lambda *args: (entered.set(), held.wait(20), add(*args))[-1]
         task = asyncio.create_task(read())
@@ -199,7 +199,9 @@ def test_a_task_that_is_cancelled_takes_its_request_back(when, engine):
         with pytest.raises(asyncio.CancelledError):
             await task
         held.set()
-        await asyncio.to_thread(until, lambda: idle(engine) and engine._inbox.empty())  # the loop is still there
+        await asyncio.to_thread(
+            until, lambda: idle(engine) and engine._worker._inbox.empty()
+        )  # the loop is still there
         engine.core.add = add
 
     asyncio.run(leave())
@@ -265,8 +267,8 @@ def test_who_asks_as_it_ends_is_told_too(loaded):
     """The question stands in the queue behind the end: it is taken in, and told like the others."""
     engine = viva.Engine(loaded, tokens=1024, block=8)
     held = threading.Event()
-    engine._send(lambda: held.wait(20))
-    engine._inbox.put(None)
+    engine._worker._send(lambda: held.wait(20))
+    engine._worker._inbox.put(None)
     told = []
     taken = engine.submit([5, 6], Asked(), told.append)
     held.set()

@@ -1,18 +1,15 @@
-"""An engine: the core with a thread of its own, for callers of any kind."""
+"""An engine: a model with a thread of its own (`worker.py`), for callers of any kind."""
 
 import asyncio
-import atexit
 import queue
-import threading
 import warnings
-import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing, suppress
+from concurrent.futures import Future
+from contextlib import closing
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from torch import Tensor
 
@@ -34,13 +31,10 @@ from viva.infer.generate import tell_full
 from viva.serve import memory
 from viva.serve.bar import Bar
 from viva.serve.reply import Gathered, Reply
+from viva.serve.worker import Put, Worker
 from viva.text.tokens.characters import require_list
 
-Put = Callable[[Delta], None]
-T = TypeVar("T")
-
 AHEAD = 2  # times as many requests as are worked on: none waits for the next to be read
-OPEN: "weakref.WeakSet[Engine]" = weakref.WeakSet()
 
 
 class Engine:
@@ -86,13 +80,7 @@ class Engine:
         self._packed = self._pack() if self.plan.packed else []
         self.threads = _threads(self.model, threads)
         self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits, drafter)
-        self._inbox: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._puts: dict[int, Put] = {}
-        self._open, self._opening = True, threading.Lock()
-        self._compiler = ThreadPoolExecutor(1, thread_name_prefix="viva forms")
-        self._thread = threading.Thread(target=self._loop, name="viva engine", daemon=True)
-        self._thread.start()
-        OPEN.add(self)
+        self._worker = Worker(self.core, int(self.threads.name))
 
     def __enter__(self) -> "Engine":
         return self
@@ -103,7 +91,7 @@ class Engine:
     @property
     def alive(self) -> bool:
         """Whether requests are worked on."""
-        return self._thread.is_alive()
+        return self._worker.alive
 
     @property
     def counters(self) -> Counters:
@@ -115,11 +103,8 @@ class Engine:
         (count, why), weight = self.threads, self.model.model.embedding.weight
         dtype = str(weight.dtype).removeprefix("torch.")
         kept = product.exact(weight) and company.harmless()
-        told = (
-            "replies have the same bits in any company"
-            if kept
-            else ("the last bits of a reply may depend on what is served beside it")
-        )
+        told = "replies have the same bits in any company"
+        told = told if kept else "the last bits of a reply may depend on what is served beside it"
         return [str(self.plan), f"{dtype}, {count} {'thread' if count == '1' else 'threads'}: {why}", told]
 
     def ids(self, prompt: Prompt | list[int], tools: list[dict] | None = None, adapter: str = "") -> list[int]:
@@ -137,36 +122,17 @@ class Engine:
         """Ask for replies to a prompt; their numbers come when the request is taken in, or the refusal of it. `put` is
         then called with each delta, from the engine's thread: it must not wait.
         """
-
-        def take() -> list[int]:
-            numbers = self.core.add(ids, asked, adapter)
-            self._puts |= dict.fromkeys(numbers, put)
-            return numbers
-
-        return self._admitted(asked, take)
+        return self._worker.submit(ids, asked, put, adapter)
 
     def require(self, ids: list[int], asked: Asked, adapter: str = "") -> None:
         """Refuse what `submit` would refuse; nothing is asked for."""
-
-        def take() -> None:
-            for number in self.core.add(ids, asked, adapter):
-                self.core.drop(number)
-
-        self._admitted(asked, take).result()
+        self._worker.require(ids, asked, adapter)
 
     def cancel(self, numbers: Sequence[int]) -> None:
         """Nobody waits for these replies any more; their blocks are free before the next step. An engine that was
         closed has none.
         """
-
-        def forget() -> None:
-            for number in numbers:
-                self.core.drop(number)
-                self._puts.pop(number, None)
-
-        if self._open:  # a stream that is left behind as Python ends finds no names of this module any more
-            with suppress(Refusal):  # closed meanwhile
-                self._send(forget)
+        self._worker.cancel(numbers)
 
     def deltas(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> Iterator[Delta]:
         """The steps of a reply as they come, or of `n` replies, which their numbers tell apart. An iterator that is
@@ -256,7 +222,7 @@ class Engine:
         finally:
             self.cancel(sorted(open_))
             for *_, future in taken:
-                future.add_done_callback(self._cancel_taken)
+                future.add_done_callback(self._worker.cancel_taken)
 
     async def adeltas(self, prompt: Prompt | list[int], adapter: str = "", **asked: Any) -> AsyncIterator[Delta]:
         """As `deltas`, for asyncio."""
@@ -267,7 +233,7 @@ class Engine:
         try:
             open_ = set(await asyncio.wrap_future(taken))
         except asyncio.CancelledError:
-            taken.add_done_callback(self._cancel_taken)
+            taken.add_done_callback(self._worker.cancel_taken)
             raise
         try:
             while open_:
@@ -280,11 +246,7 @@ class Engine:
 
     def close(self) -> None:
         """Stop; requests that are not done end with an error."""
-        if self.alive:
-            self._inbox.put(None)
-            self._thread.join()
-        self._open = False  # where it was forked its thread cannot say so
-        self._compiler.shutdown()
+        self._worker.close()
         for weight in self._packed:
             product.unpack(weight)
 
@@ -295,108 +257,11 @@ class Engine:
             product.pack(weight)
         return weights
 
-    def _cancel_taken(self, taken: "Future[list[int]]") -> None:
-        """Take back what was asked for, now that its numbers are known, if it was taken in."""
-        if not taken.cancelled() and taken.exception() is None:
-            self.cancel(taken.result())
-
     def _loaded(self, adapter: str) -> LanguageModel:
         if adapter not in self.models:
             fix = f"use one of {sorted(self.models)}, or load it under this name"
             raise Refusal("an adapter must be one that is loaded", repr(adapter), fix)
         return self.models[adapter]
-
-    def _admitted(self, asked: Asked, take: Callable[[], T]) -> "Future[T]":
-        """What `take` gives in the engine's thread. The form of a reply, if it has one, is compiled before, in a thread
-        of its own, so that no step waits for it.
-        """
-        told: Future[T] = Future()
-
-        def entered() -> None:
-            if not told.set_running_or_notify_cancel():
-                return  # whoever asked has left before
-            try:
-                told.set_result(take())
-            except Exception as error:
-                told.set_exception(error)
-
-        def compiled() -> None:
-            try:
-                self.core.compile(asked)
-                self._send(entered)
-            except Exception as error:
-                if told.set_running_or_notify_cancel():
-                    told.set_exception(error)
-
-        if asked.form is None or not self._open:
-            self._send(entered)
-        else:
-            self._require_here()
-            self._compiler.submit(compiled)
-        return told
-
-    def _require_here(self) -> None:
-        """Refuse in a process that was forked: it has no thread that would do anything."""
-        if not self.alive and self._open:  # in this order: a thread that ends says so before
-            fix = "make one there, or fork before"
-            raise Refusal("an engine must be asked in the process that made it", "a process that was forked", fix)
-
-    def _send(self, command: Callable[[], None]) -> None:
-        self._require_here()
-        with self._opening:
-            if not self._open:
-                raise Refusal("an engine must be open to be asked", "one that is closed", "make another")
-            self._inbox.put(command)
-
-    def _loop(self) -> None:
-        """Commands first, then a step; sleep where there is neither."""
-        why = "the engine was closed"
-        try:
-            with threads.using(int(self.threads.name)):
-                while self._obey():
-                    for delta in self.core.step():
-                        self._tell(delta)
-        except BaseException as error:
-            why = f"the engine broke: {type(error).__name__}: {error}"
-            raise
-        finally:
-            with self._opening:
-                self._open = False
-            while not self._obey(wait=False):  # who asked just before is taken in, and told like the others
-                pass
-            for number in list(self._puts):
-                self._tell(Delta(number, "", None, "error", why))
-
-    def _tell(self, delta: Delta) -> None:
-        """Hand a delta on; whoever cannot take it is not told any more, and the others are."""
-        put = self._puts.pop(delta.number, None) if delta.finish else self._puts.get(delta.number)
-        if put is None:
-            return
-        try:
-            put(delta)
-        except Exception as error:
-            self._puts.pop(delta.number, None)
-            self.core.drop(delta.number)
-            text = f"request {delta.number} was dropped, since nobody took its reply: {type(error).__name__}: {error}"
-            warnings.warn(Notice(text), stacklevel=2)
-
-    def _obey(self, wait: bool = True) -> bool:
-        """Do all that was sent, waiting for something where there is nothing else to do; False where it is to end."""
-        while True:
-            try:
-                command = self._inbox.get(block=wait and self.core.idle)
-            except queue.Empty:
-                return True
-            if command is None:
-                return False
-            command()
-
-
-@atexit.register
-def _close_all() -> None:
-    """Python ends threads wherever they are, and a process whose thread is inside torch then aborts."""
-    for engine in list(OPEN):
-        engine.close()
 
 
 class _Drafting(Config):
