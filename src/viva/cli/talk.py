@@ -103,9 +103,9 @@ class Talk:
         began, first, self.cut = time.monotonic(), None, False
         try:
             for piece in self.model.pieces(asked, **self._drawing()):
+                written.append(piece.text)  # before it is shown: Ctrl-C may come between, and what was seen is kept
                 print(visible(piece.text) if self.typed else piece.text, end="", flush=True)
                 first = first or time.monotonic() - began
-                written.append(piece.text)
                 tokens += piece.token is not None
         except KeyboardInterrupt:
             if not self.typed:
