@@ -4,8 +4,11 @@ import pytest
 import torch
 from torch.nn import functional
 
+from infer.serving import random_model, tiny
+from infer.test_engine import attending
 from viva.base import product
 from viva.infer.engine import company
+from viva.model.score import additive
 
 
 @pytest.fixture(autouse=True)
@@ -18,6 +21,12 @@ def seen_anew():
 @pytest.mark.skipif(not product.exact(torch.ones(1)), reason="torch has no oneDNN here")
 def test_here_it_changes_no_bit():
     assert company.harmless()
+
+
+def test_additive_scores_are_told_apart():
+    """Theirs differ by up to 1e-6 (tests/infer/test_engine.py)."""
+    assert company.harmless_to(tiny("llama")) == company.harmless()
+    assert not company.harmless_to(random_model(attending(score=additive.Config())))
 
 
 def test_a_product_that_adds_up_many_rows_otherwise_is_seen(monkeypatch):

@@ -58,6 +58,15 @@ def idle(engine) -> bool:
     return engine.core.idle and engine.counters.used == 0 and not engine._worker._puts
 
 
+def test_an_engine_that_nobody_holds_is_closed(loaded):
+    dropped = viva.Engine(loaded, tokens=64, threads=1)
+    worker = dropped._worker
+    dropped.generate(["one"], max_new_tokens=2, regex="a+")
+    del dropped
+    gc.collect()
+    until(lambda: not worker.alive)
+
+
 def test_replies_are_those_of_the_model(engine, loaded):
     expected = [loaded.generate(prompt, **WARM) for prompt in PROMPTS]
     assert [reply.text for reply in engine.generate(PROMPTS, **WARM)] == expected

@@ -14,6 +14,7 @@ from viva.base import progress
 from viva.base.errors import Notice, Refusal
 from viva.base.seed import derive
 from viva.infer.engine.asked import Asked
+from viva.infer.engine.grammar import Grammar, Stuck
 from viva.serve import columns
 from viva.serve import engine as engines
 from viva.serve.begun import REPLIES, begun, place
@@ -247,6 +248,21 @@ def test_a_row_that_fails_is_said_and_tried_again(engine, loaded, corpus, tmp_pa
     monkeypatch.undo()
     done = answer(engine, corpus, out, {**WARM, "temperature": 0}, FACTS)
     assert (done.rows, done.before, done.failed) == (6, 5, 0) and len(read(out)) == 6
+
+
+def test_a_row_whose_form_leads_nowhere_is_written_as_that(engine, tmp_path, monkeypatch):
+    """Trying again would lead nowhere too, and would keep the other rows from being written."""
+
+    def nowhere(*told):
+        raise Stuck("no token can go on")
+
+    monkeypatch.setattr(Grammar, "allowed", nowhere)
+    rows = written(tmp_path / "p.jsonl", [{"prompt": "one", "regex": "a+"}, {"prompt": "two"}])
+    with pytest.warns(Notice, match=r"p.jsonl:1 failed: no token can go on"):
+        done = answer(engine, rows, tmp_path / "out.jsonl", {"temperature": 0, "max_new_tokens": 3}, FACTS)
+    assert (done.rows, done.failed, done.ends) == (2, 0, {"error": 1, "length": 1})
+    first, second = read(tmp_path / "out.jsonl")
+    assert (first["finish"], first["reply"], first["tokens"], second["tokens"]) == ("error", "", 0, 3)
 
 
 def raising_for(plain, ids):

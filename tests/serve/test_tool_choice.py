@@ -162,7 +162,7 @@ def test_a_call_that_is_cut_is_text(running):
                 (
                     {"parameters": {"not": {}}},
                     {"tool_choice": "required"},
-                    "tool_choice",
+                    "tools.0.function.parameters",
                     'failed to compile JSON schema: Unimplemented keys: ["not"]. To fix it',
                 ),
             ]

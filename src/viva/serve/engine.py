@@ -3,10 +3,11 @@
 import asyncio
 import queue
 import warnings
+import weakref
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -81,6 +82,8 @@ class Engine:
         self.threads = _threads(self.model, threads)
         self.core = Core(models, self.model.tokenizer, self.plan.tokens // block + 1, block, limits, drafter)
         self._worker = Worker(self.core, int(self.threads.name))
+        # Python ends threads wherever they are, and a process whose thread is inside torch then aborts
+        weakref.finalize(self, self._worker.close)
 
     def __enter__(self) -> "Engine":
         return self
@@ -102,7 +105,7 @@ class Engine:
         """How it was set up, in sentences for the user: memory, number format, threads, and what company does."""
         (count, why), weight = self.threads, self.model.model.embedding.weight
         dtype = str(weight.dtype).removeprefix("torch.")
-        kept = product.exact(weight) and company.harmless()
+        kept = product.exact(weight) and company.harmless_to(self.model.model)
         told = "replies have the same bits in any company"
         told = told if kept else "the last bits of a reply may depend on what is served beside it"
         return [str(self.plan), f"{dtype}, {count} {'thread' if count == '1' else 'threads'}: {why}", told]
@@ -228,7 +231,11 @@ class Engine:
         """As `deltas`, for asyncio."""
         chosen = parse(Asked, asked, name="asked")
         loop, come = asyncio.get_running_loop(), asyncio.Queue()
-        put = lambda delta: loop.call_soon_threadsafe(come.put_nowait, delta)  # noqa: E731
+
+        def put(delta: Delta) -> None:
+            with suppress(RuntimeError):  # the loop has ended: there is nobody to be told
+                loop.call_soon_threadsafe(come.put_nowait, delta)
+
         taken = self.submit(self.ids(prompt, adapter=adapter), chosen, put, adapter)
         try:
             open_ = set(await asyncio.wrap_future(taken))

@@ -40,7 +40,8 @@ def answer(engine: Engine, corpus: Corpus, out: Path, sampling: dict[str, Any], 
     and the same call goes on. Every row is looked through before the first is answered.
 
     `sampling` is for all rows, whose own fields go before it. `facts` say which model replies, so that no other one
-    goes on. A row that fails is told by a Notice, and is tried again by the next call.
+    goes on. A row that fails is told by a Notice, and is tried again by the next call; one whose form leads nowhere,
+    where trying again would lead, is told by a Notice and has the finish "error".
     """
     asks = [rows.ask(row, number, sampling) for number, row in enumerate(corpus.rows())]
     if not asks:
@@ -78,8 +79,9 @@ def _answer(engine: Engine, rest: dict[int, Ask], kept: Begun, bar: Bar) -> dict
     with closing(engine.ended(asked(), bar.take)) as ended:
         for place, replies in ended:
             each = rest[numbers[place]]
-            if errors := [reply.error for reply in replies if reply.error]:
-                warnings.warn(Notice(f"{each.row.where} failed: {errors[0]}"), stacklevel=2)
+            if failed := [reply for reply in replies if reply.error]:
+                warnings.warn(Notice(f"{each.row.where} failed: {failed[0].error}"), stacklevel=2)
+            if not all(reply.stuck for reply in failed):
                 continue
             kept.add(numbers[place], rows.answered(each.row, replies, each.asked))
             ends.update(reply.finish for reply in replies)

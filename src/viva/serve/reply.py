@@ -9,8 +9,9 @@ from viva.infer.engine.pick import Picked
 
 @dataclass(frozen=True)
 class Reply:
-    """A whole reply: its text, its tokens as they were drawn, and why it ended; `error` says why one failed, `full`
-    what had no room for more, where fewer were written than were asked for.
+    """A whole reply: its text, its tokens as they were drawn, and why it ended; `error` says why one failed, and it is
+    `stuck` where its form led nowhere, which is no failure of the model; `full` what had no room for more, where fewer
+    were written than were asked for.
     """
 
     text: str
@@ -19,6 +20,7 @@ class Reply:
     prompt_tokens: int
     error: str | None = None
     full: str | None = None
+    stuck: bool = False
 
     @property
     def tokens(self) -> list[int]:
@@ -47,4 +49,4 @@ class Gathered:
     def _reply(self, deltas: list[Delta]) -> Reply:
         picked = tuple(delta.picked for delta in deltas if delta.picked is not None)
         text, last = "".join(delta.text for delta in deltas), deltas[-1]
-        return Reply(text, picked, last.finish, self.prompt_tokens, last.error, last.full)
+        return Reply(text, picked, last.finish, self.prompt_tokens, last.error, last.full, last.stuck)

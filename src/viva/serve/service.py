@@ -143,6 +143,15 @@ class Job:
         if service.show:
             facts["replies"] = self._said
 
+    async def _require_tools(self, ids: list[int], adapter: str) -> None:
+        """Refuse the tool of which no call can be held to its schema."""
+        for place, tool in enumerate(self.body.tools):
+            alone = Asked(json_schema=tool.function.arguments, max_new_tokens=1)
+            try:
+                await asyncio.to_thread(self.service.engine.require, ids, alone, adapter)
+            except Refusal as refusal:
+                raise refused(refusal, f"tools.{place}.function.parameters") from None
+
     async def ask(self, ids: list[int], asked: Asked, adapter: str, form: Form | None, field: str) -> None:
         """One more prompt, of `field`; the replies to it stand behind those to the last one."""
         self._form = _form(asked.model_dump())
@@ -150,6 +159,8 @@ class Job:
             numbers = await self.channel.ask(ids, asked, adapter)
         except Refusal as refusal:
             self.service.require_open()
+            if self._form == "tool_choice":
+                await self._require_tools(ids, adapter)
             raise refused(refusal, self._form or field) from None
         stops = self.service.engine.core.tokenizer.stops | frozenset(asked.stop_ids)
         for number in numbers:

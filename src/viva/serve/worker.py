@@ -1,10 +1,8 @@
 """The thread that works on requests: whoever asks hands them to it, and is called back with each delta."""
 
-import atexit
 import queue
 import threading
 import warnings
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -18,8 +16,6 @@ from viva.infer.engine.engine import Core, Delta
 Put = Callable[[Delta], None]
 T = TypeVar("T")
 
-OPEN: "weakref.WeakSet[Worker]" = weakref.WeakSet()
-
 
 class Worker:
     """It steps `core` as long as there is something to do, computing with so many threads of a CPU."""
@@ -32,7 +28,6 @@ class Worker:
         self._compiler = ThreadPoolExecutor(1, thread_name_prefix="viva forms")
         self._thread = threading.Thread(target=self._loop, name="viva engine", daemon=True)
         self._thread.start()
-        OPEN.add(self)
 
     @property
     def alive(self) -> bool:
@@ -79,9 +74,10 @@ class Worker:
         """Stop; requests that are not done end with an error."""
         if self.alive:
             self._inbox.put(None)
-            self._thread.join()
+            if self._thread is not threading.current_thread():  # where an engine is collected
+                self._thread.join()
         self._open = False  # where it was forked its thread cannot say so
-        self._compiler.shutdown()
+        self._compiler.shutdown(wait=False)
 
     def _admitted(self, asked: Asked, take: Callable[[], T]) -> "Future[T]":
         """What `take` gives in the engine's thread. The form of a reply, if it has one, is compiled before, in a thread
@@ -109,7 +105,11 @@ class Worker:
             self._send(entered)
         else:
             self._require_here()
-            self._compiler.submit(compiled)
+            try:
+                self._compiler.submit(compiled)
+            except RuntimeError:  # Python is ending, and begins no more threads
+                must, fix = "an engine must be asked for a form while Python runs", "ask before the main thread ends"
+                raise Refusal(must, "a process that is ending", fix) from None
         return told
 
     def _require_here(self) -> None:
@@ -167,10 +167,3 @@ class Worker:
             if command is None:
                 return False
             command()
-
-
-@atexit.register
-def _close_all() -> None:
-    """Python ends threads wherever they are, and a process whose thread is inside torch then aborts."""
-    for worker in list(OPEN):
-        worker.close()

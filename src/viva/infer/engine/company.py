@@ -8,6 +8,7 @@ from functools import cache
 
 import torch
 
+from viva.base.config import kind
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Core
 from viva.infer.engine.schedule import Limits
@@ -17,6 +18,12 @@ from viva.model.transformer import Transformer
 
 MODEL = llama.Config(vocab=64, width=128, layers=2, heads=4, kv_heads=2, hidden=344, context=1024)
 WAYS = {"whole": (Limits(tokens=1024, chunk=1024), 0), "in chunks": (Limits(chunk=7), 0), "among others": (Limits(), 5)}
+
+
+def harmless_to(model: Transformer) -> bool:
+    """Whether it is to the replies of this one: not where scores are additive (`model/score/additive.py`)."""
+    blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
+    return not any(kind(block.attention.score) == "additive" for block in blocks) and harmless()
 
 
 @cache
