@@ -163,7 +163,7 @@ def test_a_call_that_is_cut_is_text(running):
                     {"parameters": {"not": {}}},
                     {"tool_choice": "required"},
                     "tools.0.function.parameters",
-                    'failed to compile JSON schema: Unimplemented keys: ["not"]. To fix it',
+                    'a schema that calls can be held to, but found Unimplemented keys: ["not"]. To fix it',
                 ),
             ]
         ),

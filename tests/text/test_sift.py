@@ -10,6 +10,7 @@ from pydantic import ValidationError
 
 from viva.base.errors import Notice, Refusal
 from viva.text.cache import documents
+from viva.text.cache.documents import build
 from viva.text.rows.corpus import files
 from viva.text.rows.filter import contamination, duplicates, language, length, near_duplicates, script, unreadable
 from viva.text.rows.format import auto, classes, preference, text
@@ -191,6 +192,17 @@ def test_what_a_format_refuses_can_be_left_out(tmp_path, ours):
     assert _kept(tmp_path, form, *rows) == [0]
     [kept] = sift(_read(_corpus(tmp_path, *rows)), [form], tmp_path / "sifted")
     assert ":2 'a\\nb' (must have the field 'rejected', but found the fields 'prompt', 'chosen')" in kept.notes()[0]
+
+
+def test_where_a_filter_leaves_nothing_it_is_named_with_its_reason(tmp_path, ours):
+    rows = _corpus(tmp_path, {"question": "a", "good": "b"}, {"question": "c", "good": "d"})
+    form = preference.Config()
+    [kept] = sift([Source(rows, form, lambda: ours)], [unreadable.Config()], tmp_path / "sifted")
+    found = (
+        r"found 0 rows, 0 in this part; .*2 of 2 rows left out by unreadable, such as .*must have the field 'chosen'"
+    )
+    with pytest.raises(Refusal, match=rf"{found}.*leave the filter out"):
+        build(kept, form, ours, tmp_path / "cache")
 
 
 def test_rows_are_read_as_the_run_reads_them_unless_told(tmp_path, ours):

@@ -249,3 +249,5 @@ def test_held_out_prompts_are_judged_by_the_likeliest_replies(tmp_path):
 def test_a_preference_needs_two_replies():
     with pytest.raises(ValidationError, match=r"rollout\.replies must be 2 at least, for one reply to be preferred"):
         online_dpo.Config(reward="interpreter", rollout={"replies": 1})
+    with pytest.raises(ValidationError, match="must be even where the judge is bradley_terry"):
+        online_dpo.Config(reward="interpreter", rollout={"replies": 3}, judge="bradley_terry")

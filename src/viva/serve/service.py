@@ -150,7 +150,11 @@ class Job:
             try:
                 await asyncio.to_thread(self.service.engine.require, ids, alone, adapter)
             except Refusal as refusal:
-                raise refused(refusal, f"tools.{place}.function.parameters") from None
+                must, fix = (
+                    "the parameters of a tool must be a schema that calls can be held to",
+                    "change what is named",
+                )
+                raise refused(Refusal(must, refusal.found, fix), f"tools.{place}.function.parameters") from None
 
     async def ask(self, ids: list[int], asked: Asked, adapter: str, form: Form | None, field: str) -> None:
         """One more prompt, of `field`; the replies to it stand behind those to the last one."""

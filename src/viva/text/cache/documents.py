@@ -196,7 +196,10 @@ def _write(corpus: Corpus, form: Format, tokenizer: Tokenizer, folder: Path, par
         must = f"the {part} part of the data must hold at least one document with text"
         empty = ", all of them empty" if taken.count else ""
         found = f"{rows.count} rows, {taken.count} in this part{empty}"
-        raise Refusal(must, found, "give more rows (`piece` cuts a large text file), or another held-out share `valid`")
+        fix = "give more rows (`piece` cuts a large text file), or another held-out share `valid`"
+        if corpus.dropped:
+            found, fix = f"{found}; {'; '.join(corpus.notes())}", f"leave the filter out to see why, or {fix}"
+        raise Refusal(must, found, fix)
     elsewhere, empty, dropped = rows.count - taken.count, taken.count - state.documents, corpus.dropped
     counts = Counts(rows.count + dropped, elsewhere, empty, state.documents, state.tokens, state.learned, dropped)
     _finish(folder, dtype, counts, corpus.notes() + counted(state.said), tokenizer.fingerprint)

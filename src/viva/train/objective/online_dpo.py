@@ -31,9 +31,11 @@ class Config(Online):
     judge: Literal["best", "bradley_terry"] = "best"
 
     @model_validator(mode="after")
-    def _two_at_least(self) -> Self:
+    def _pairs(self) -> Self:
         if self.rollout.replies < 2:
             raise ValueError("rollout.replies must be 2 at least, for one reply to be preferred to another")
+        if self.judge == "bradley_terry" and self.rollout.replies % 2:
+            raise ValueError("rollout.replies must be even where the judge is bradley_terry, which takes two by two")
         return self
 
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
