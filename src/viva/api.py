@@ -361,10 +361,11 @@ class LanguageModel:
     def with_adapter(self, path: str | Path) -> "LanguageModel":
         """The base with the adapter in a folder of ours or of PEFT's, in a run, or on the hub.
 
-        All that are made of one base share its weights, and each can be asked at any time. Refused: an adapter of
-        another base.
+        All that are made of one base share its weights, and each can be asked at any time. One that has the base in 4
+        bits does not keep it as it was, and reads it anew where it is asked for another. Refused: an adapter of another
+        base.
         """
-        base = self.base or self
+        base = self.base or (self if self.adapter is None else load(self.source, self.model.embedding.weight.dtype))
         plain = folder.Loaded(base.config, base.model, base.own_tokenizer, {}, {}, base.labels)
         loaded, made = adapter_folder.onto(plain, located(base.source), located(path))
         made = made.model_copy(update={"config": made.config.folded(loaded.model)})
@@ -375,7 +376,7 @@ class LanguageModel:
             model=loaded.model,
             own_tokenizer=loaded.tokenizer,
             adapter=made,
-            base=base,
+            base=None if getattr(made.config, "quantize", None) else base,
             **known,
         )
 

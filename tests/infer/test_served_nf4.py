@@ -1,5 +1,8 @@
 """Requests to a base in 4 bits with an adapter that was trained on it: as to the weights that are stood for."""
 
+import gc
+import weakref
+
 import pytest
 import torch
 
@@ -9,7 +12,7 @@ from viva.infer.engine.engine import Core
 from viva.infer.engine.schedule import Limits
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
-from viva.model import adapt
+from viva.model import adapt, folder
 from viva.model.adapt import lora
 from viva.model.arch import gpt2, llama
 from viva.model.linear.nf4 import JoinedNF4, LinearNF4
@@ -71,18 +74,40 @@ def peak(core: Core) -> int:
 
 
 def test_the_plan_counts_the_matrix_that_is_made_for_a_product(folders):
-    """Beside the base, which stays in memory. By far the most of a step of 8 tokens."""
+    """By far the most of a step of 8 tokens."""
     limits = Limits(2, 8, 8)
     tuned = viva.load(folders[1])
-    planned = memory.plan(tuned.model, limits, 256, have=2**30, others=[tuned.base.model])
+    planned = memory.plan(tuned.model, limits, 256, have=2**30)
     core = Core({"": tuned.model}, None, 16, 16, limits)
     core.add([1, 2, 3, 4, 5, 6, 7], greedy(2))
     assert planned.activations / 2 < peak(core) <= planned.activations
-    base = sum(parameter.nbytes for parameter in tuned.base.model.parameters())
-    inside = sum(p.numel() for p in tuned.base.model.decoder.layers.parameters() if p.ndim == 2)
-    added = sum(parameter.nbytes for parameter in tuned.model.parameters() if parameter.requires_grad)
+    whole = sum(parameter.nbytes for parameter in tuned.model.parameters())
+    inside = sum(p.numel() for p in viva.load(folders[0]).model.decoder.layers.parameters() if p.ndim == 2)
     twice = sum(p.nbytes for p in tuned.model.parameters() if p.ndim == 2)  # as they are multiplied the fastest
-    assert planned.packed and planned.weights == pytest.approx(base + inside * 4.127 / 8 + added + twice, rel=0.01)
+    assert planned.packed and planned.weights == pytest.approx(whole + inside * 4.127 / 8 + twice, rel=0.01)
+
+
+@pytest.mark.parametrize("quantize", ["nf4", None])
+def test_the_base_is_let_go_where_it_is_kept_in_4_bits(folders, quantize, tmp_path, monkeypatch):
+    """And read anew where it is asked for another adapter."""
+    base, other = folders[0], adapted(folders[0], tmp_path / "other", targets=("attention.k",))
+    mine = adapted(base, tmp_path / "mine", targets=TARGETS, quantize=quantize)
+    seen, read = [], folder.load
+
+    def watched(*told):
+        loaded = read(*told)
+        seen.append(weakref.ref(loaded.model.decoder.layers[0].ffn.down.weight))
+        return loaded
+
+    monkeypatch.setattr(folder, "load", watched)
+    tuned = viva.load(base, adapter=mine)
+    gc.collect()
+    assert [ref() is None for ref in seen] == [quantize == "nf4"]
+    told = {"max_new_tokens": 6, "temperature": 0}
+    ids = random_prompts(2, seed=3, longest=24)
+    again, expected = (made.model for made in (tuned.with_adapter(other), viva.load(base, adapter=other)))
+    assert generate_batch(again, ids, Sampling(**told)) == generate_batch(expected, ids, Sampling(**told))
+    assert len(seen) == (3 if quantize else 2)
 
 
 @pytest.mark.parametrize("named", [False, True])
