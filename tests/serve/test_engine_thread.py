@@ -58,6 +58,22 @@ def idle(engine) -> bool:
     return engine.core.idle and engine.counters.used == 0 and not engine._worker._puts
 
 
+def test_a_loop_that_has_ended_is_told_nothing_and_no_more_is_said(engine, monkeypatch):
+    """A step was still under way when it ended."""
+    step = engine.core.step
+    monkeypatch.setattr(engine.core, "step", lambda: (time.sleep(0.3), step())[1])
+
+    async def some():
+        async for _ in engine.adeltas("one", max_new_tokens=50, go_on=True):
+            break
+
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        asyncio.run(some())
+        until(lambda: idle(engine))
+    assert not [str(each.message) for each in said if issubclass(each.category, Notice)]
+
+
 def test_an_engine_that_nobody_holds_is_closed(loaded):
     dropped = viva.Engine(loaded, tokens=64, threads=1)
     worker = dropped._worker
