@@ -9,6 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import viva
+from shaken import shaken
 from viva.base.errors import Refusal
 from viva.model import adapt, adapter, folder
 from viva.model.adapt import bottleneck, ia3, lora, p_tuning, prefix, prompt
@@ -45,12 +46,7 @@ def tuned(base, kind, seed=0):
     """A model with an adapter of other numbers than those it begins with."""
     model = viva.load(base).model
     adapt.attach(model, KINDS[kind], encode=lambda text: [1, 2])
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return model
+    return shaken(model, seed=seed)
 
 
 def saved(base, kind, path, seed=0):

@@ -1,10 +1,10 @@
 """Requests that each name an adapter: as by that adapter alone, and nothing is shared between them."""
 
 import pytest
-import torch
 
 import viva
 from infer.serving import greedy, ran, random_model, random_prompts, roomy, tiny
+from shaken import shaken
 from viva.base.errors import Refusal
 from viva.infer.engine.asked import Asked
 from viva.infer.engine.engine import Core
@@ -27,12 +27,9 @@ def models(tmp_path_factory):
     folder.save(path / "base", CONFIG, random_model(CONFIG.spec()))
     base = viva.load(path / "base")
     for seed, name in enumerate(("french", "german")):
-        model, generator = viva.load(path / "base").model, torch.Generator().manual_seed(seed)
+        model = viva.load(path / "base").model
         adapt.attach(model, LORA, encode=None)
-        with torch.no_grad():
-            for parameter in model.parameters():
-                if parameter.requires_grad:
-                    parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
+        shaken(model, 0.3, seed)
         what = adapter.Adapter(config=LORA, base=str(path / "base"), fingerprint=adapter.fingerprint(path / "base"))
         adapter.save(path / name, what, model)
     return {"": base.model, **{name: base.with_adapter(path / name).model for name in ("french", "german")}}

@@ -8,6 +8,7 @@ import torch
 
 import viva
 from infer.serving import adapted, greedy, ran, random_model, random_prompts, roomy, saved
+from shaken import shaken
 from viva.infer.engine.engine import Core
 from viva.infer.engine.schedule import Limits
 from viva.infer.generate import generate_batch
@@ -31,13 +32,7 @@ def tuned(config, directed: bool, quantize: str | None):
                 if isinstance(module, LinearNF4 | JoinedNF4):
                     model.get_submodule(name).weight.copy_(module.weight)
         adapt.attach(model, lora.Config(rank=2, targets=TARGETS, directed=directed))
-    made = small if quantize else model
-    generator = torch.Generator().manual_seed(4)
-    with torch.no_grad():
-        for parameter in made.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.3 * torch.randn(parameter.shape, generator=generator))
-    return made
+    return shaken(small if quantize else model, 0.3, seed=4)
 
 
 @pytest.mark.parametrize("family", [llama, gpt2])

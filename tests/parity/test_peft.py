@@ -8,6 +8,7 @@ import torch
 import transformers
 
 import viva
+from shaken import shaken
 from viva.base.errors import Notice, Refusal
 from viva.model import adapt, adapter, folder
 from viva.model.adapt import ia3, lora
@@ -58,16 +59,6 @@ def theirs(place, family):
     return made.from_pretrained(place / family, attn_implementation="eager").eval()
 
 
-def trained(model, seed=0):
-    """The same adapter with numbers in it that are not those it began with."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.1 * torch.randn(parameter.shape, generator=generator))
-    return model
-
-
 def close(one, other):
     torch.testing.assert_close(one, other, atol=ATOL * max(1.0, other.abs().max().item()), rtol=0)
 
@@ -75,7 +66,7 @@ def close(one, other):
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("kind", ["lora", "rslora", "dora", "ia3"])
 def test_an_adapter_of_theirs_computes_the_same(bases, tmp_path, kind, family):
-    twin = trained(peft.get_peft_model(theirs(bases, family), config(kind, family)))
+    twin = shaken(peft.get_peft_model(theirs(bases, family), config(kind, family)), 0.1)
     twin.save_pretrained(tmp_path)
     with pytest.warns(Notice, match="does not say which weights it was made for"):
         ours = viva.load(bases / family, adapter=tmp_path).model
@@ -135,7 +126,7 @@ def test_an_adapter_of_ours_opens_there(bases, tmp_path, kind, family):
     }[kind]
     ours = viva.load(bases / family)
     adapt.attach(ours.model, made)
-    trained(ours.model)
+    shaken(ours.model, 0.1)
     what = adapter.Adapter(config=made, base=str(bases / family), fingerprint="")
     adapter.save_as_peft(tmp_path / "peft", ours.config, what, ours.model)
     twin = peft.PeftModel.from_pretrained(theirs(bases, family), tmp_path / "peft").eval()
@@ -147,7 +138,7 @@ def test_an_adapter_of_ours_opens_there(bases, tmp_path, kind, family):
 
 
 def test_a_merged_model_of_theirs_and_ours_agree(bases, tmp_path):
-    twin = trained(peft.get_peft_model(theirs(bases, "llama"), config("dora", "llama")))
+    twin = shaken(peft.get_peft_model(theirs(bases, "llama"), config("dora", "llama")), 0.1)
     twin.save_pretrained(tmp_path / "adapter")
     viva.load(bases / "llama", adapter=tmp_path / "adapter").merged().save(tmp_path / "merged")
     expected = twin.merge_and_unload()
@@ -183,7 +174,7 @@ def qlora(base, kept, place, shake=True):
     loaded = folder.load(base)
     adapt.attach(loaded.model, kept)
     if shake:
-        trained(loaded.model)
+        shaken(loaded.model, 0.1)
     what = adapter.Adapter(config=kept, base=str(base), fingerprint=adapter.fingerprint(base))
     adapter.save(place, what, loaded.model)
     return viva.load(base, adapter=place)
@@ -191,7 +182,7 @@ def qlora(base, kept, place, shake=True):
 
 def test_ranks_and_alphas_of_their_own_become_one(bases, tmp_path):
     patterns = {"rank_pattern": {"layers.0.self_attn.q_proj": 2}, "alpha_pattern": {"v_proj": 3}}
-    twin = trained(peft.get_peft_model(theirs(bases, "llama"), config("lora", "llama", **patterns)))
+    twin = shaken(peft.get_peft_model(theirs(bases, "llama"), config("lora", "llama", **patterns)), 0.1)
     twin.save_pretrained(tmp_path)
     with torch.no_grad():
         close(viva.load(bases / "llama", adapter=tmp_path).model(IDS), twin(IDS).logits)

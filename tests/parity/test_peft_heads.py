@@ -10,6 +10,7 @@ import torch
 import transformers
 
 import viva
+from shaken import shaken
 from viva.base.errors import Refusal
 from viva.model import adapt, adapter, folder
 from viva.model.adapt import ia3, lora, p_tuning, prefix, prompt
@@ -58,16 +59,6 @@ def theirs_of(kind, family, task):
         "prompt": lambda: peft.PromptTuningConfig(task_type=task, num_virtual_tokens=3),
         "p_tuning": lambda: peft.PromptEncoderConfig(task_type=task, num_virtual_tokens=3, encoder_hidden_size=8),
     }[kind]()
-
-
-def shaken(model, seed=0):
-    """The same with numbers in what is trained that are not those it began with."""
-    generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            if parameter.requires_grad:
-                parameter.add_(0.2 * torch.randn(parameter.shape, generator=generator))
-    return model
 
 
 @pytest.fixture(scope="module")

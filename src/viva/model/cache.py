@@ -63,7 +63,7 @@ class Contiguous:
         self.across: dict[int, tuple[Tensor, Tensor]] = {}
         self.summed = False
         self.keys, self.values = [], []
-        for a in (spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)):
+        for a in (block.attention for block in spec.decoder.of_layers):
             linear = a is not None and kind(a.score) == "linear"
             if a is None:
                 shapes = ((B, 0, capacity, 0),) * 2

@@ -129,6 +129,11 @@ class Stack(Config):
     def block(self, layer: int) -> Block:
         return self.blocks[layer % len(self.blocks)]
 
+    @property
+    def of_layers(self) -> list[Block]:
+        """The block of each layer."""
+        return [self.block(layer) for layer in range(self.layers)]
+
     @model_validator(mode="after")
     def _fits(self) -> Self:
         if self.share > 1 and len(self.blocks) > 1:

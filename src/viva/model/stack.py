@@ -29,7 +29,7 @@ class Stack(nn.Module):
         super().__init__()
         self.spec = spec
         self.entry = Entry(spec.entry, width, context)
-        blocks = [spec.block(layer) for layer in range(spec.layers)]
+        blocks = spec.of_layers
         self.layers = nn.ModuleList(
             Block(block, width, context, recalls=spec.recall > 0) for block in blocks[:: spec.share]
         )

@@ -110,7 +110,7 @@ class Transformer(Whole):
         `encoder` what `encode` takes. Virtual tokens stand among T and S.
         """
         stack = (self.encoder if encoder else self.decoder) or self.stacks[0]
-        blocks = [stack.spec.block(layer) for layer in range(stack.spec.layers)]
+        blocks = stack.spec.of_layers
         known = [f"{layer}" for layer, block in enumerate(blocks) if block.attention]
         known += [f"{layer}.cross" for layer, block in enumerate(blocks) if block.cross]
         kept: dict[str, Tensor] = dict.fromkeys(chosen_layers(layers, known))

@@ -101,7 +101,7 @@ def packable(model: Transformer) -> list[Tensor]:
 
 def _kept(model: Transformer) -> int:
     """Bytes of the keys and values of a token."""
-    heads = [model.spec.decoder.block(layer).attention for layer in range(model.spec.decoder.layers)]
+    heads = [block.attention for block in model.spec.decoder.of_layers]
     return sum(2 * a.kv_heads * a.head_dim for a in heads) * model.embedding.weight.element_size()
 
 

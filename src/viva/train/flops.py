@@ -28,7 +28,7 @@ def train_flops(model: Transformer, context: int) -> float:
         matrices[id(model.head_weight)] = _work(model.head_weight)
     again = sum(_shared(stack) for stack in model.stacks)
     idle = sum(_idle(module) for module in model.modules() if isinstance(module, MoE))
-    blocks = [stack.block(layer) for stack in model.spec.stacks for layer in range(stack.layers)]
+    blocks = [block for stack in model.spec.stacks for block in stack.of_layers]
     attentions = [a for block in blocks for a in (block.attention, block.cross) if a is not None]
     seen = sum(_seen(a, context) * a.heads * a.head_dim for a in attentions)
     return sum(matrices.values()) + FROZEN * nf4.weights(model) + again - idle + 12 * seen

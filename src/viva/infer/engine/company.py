@@ -22,8 +22,8 @@ WAYS = {"whole": (Limits(tokens=1024, chunk=1024), 0), "in chunks": (Limits(chun
 
 def harmless_to(model: Transformer) -> bool:
     """Whether it is to the replies of this one: not where scores are additive (`model/score/additive.py`)."""
-    blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
-    return not any(kind(block.attention.score) == "additive" for block in blocks) and harmless()
+    scores = {kind(block.attention.score) for block in model.spec.decoder.of_layers}
+    return "additive" not in scores and harmless()
 
 
 @cache

@@ -19,7 +19,7 @@ class Pool:
     def __init__(self, spec: Spec, blocks: Blocks, dtype: torch.dtype, device: torch.device | str):
         self.size, self.device = blocks.size, torch.device(device)
         self.sizes = alike.sizes(self.device.type)
-        heads = [spec.decoder.block(layer).attention for layer in range(spec.decoder.layers)]
+        heads = [block.attention for block in spec.decoder.of_layers]
         shapes = [(blocks.count * blocks.size, a.kv_heads, a.head_dim) for a in heads]
         # zeros: a slot that nothing was written to is hidden by weight 0, and 0 x NaN is NaN
         self.keys, self.values = ([torch.zeros(s, dtype=dtype, device=device) for s in shapes] for _ in range(2))

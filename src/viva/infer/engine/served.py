@@ -11,7 +11,7 @@ def require_served(model: Transformer) -> None:
     require_writer(model)
     require_one_sequence(model)
     fix = "use viva generate MODEL PROMPT or viva chat, which decode one text at a time"
-    blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
+    blocks = model.spec.decoder.of_layers
     found = None
     if model.recalls:
         found = "one that recalls segments"
@@ -31,7 +31,7 @@ def reach(model: Transformer) -> int:
     """How many tokens of a text can be read side by side with others: the context, or as many as were trained where
     angles grow with the length at hand beyond that, so that keys would depend on the pieces in which they were read.
     """
-    blocks = [model.spec.decoder.block(layer) for layer in range(model.spec.decoder.layers)]
-    turns = [getattr(block.attention.position, "rope", block.attention.position) for block in blocks]
+    positions = [block.attention.position for block in model.spec.decoder.of_layers]
+    turns = [getattr(position, "rope", position) for position in positions]
     scalings = [turn.scaling for turn in turns if hasattr(turn, "scaling")]
     return min([model.spec.context, *(scaling.trained for scaling in scalings if scaling.by_length)])

@@ -90,9 +90,10 @@ class Recordings:
             return None
         longest = max(each.request.computed for each in work) + 1
         B, S = few(len(work)), few(-(-longest // ROOM)) * ROOM
-        made = self._made.get((id(model), B, S)) or Recording(model, self.pool, B, S, self._shared)
+        key = (id(model), B, S)
+        made = self._made.get(key) or Recording(model, self.pool, B, S, self._shared)
         made.tell(work)
-        if (id(model), B, S) not in self._made:
+        if key not in self._made:
             try:
                 made.record()
             except RuntimeError as error:
@@ -100,7 +101,7 @@ class Recordings:
                 why = str(error).splitlines()[0]
                 warnings.warn(Notice(f"steps are not recorded, and slower, with this model: {why}"), stacklevel=2)
                 return None
-            self._made[id(model), B, S] = made
+            self._made[key] = made
         return made.play()[: len(work)]
 
 

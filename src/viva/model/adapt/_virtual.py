@@ -79,8 +79,9 @@ def require_text(model: nn.Module, count: int) -> None:
 
 def require_keys(stack: nn.Module) -> None:
     """Refuse a stack of which some layer has no keys and values to stand before the text's."""
-    blocks = [stack.spec.block(layer) for layer in range(stack.spec.layers)]
-    odd = [block for block in blocks if block.attention is None or kind(block.attention.score) == "linear"]
+    odd = [
+        block for block in stack.spec.of_layers if block.attention is None or kind(block.attention.score) == "linear"
+    ]
     if odd:
         found = "linear attention, which sums them up" if odd[0].attention else "one without self-attention"
         raise Refusal("each layer must keep keys and values for a prefix to stand there", found, "use prompt, or lora")

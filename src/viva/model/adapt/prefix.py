@@ -153,5 +153,4 @@ def _read(model: nn.Module, ids: Tensor) -> Tensor:
 
 def _shapes(stack: nn.Module) -> list[tuple[int, int]]:
     """(G, D) of each layer."""
-    attentions = [stack.spec.block(layer).attention for layer in range(stack.spec.layers)]
-    return [(attention.kv_heads, attention.head_dim) for attention in attentions]
+    return [(block.attention.kv_heads, block.attention.head_dim) for block in stack.spec.of_layers]
