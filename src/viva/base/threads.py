@@ -40,6 +40,11 @@ def choose(weights: Sequence["Tensor"], told: int | None = None) -> Verdict:
     return fastest(rates, "matrix-vector products with so many threads read", "billion weights/s", MARGIN)
 
 
+def told(chosen: Verdict) -> str:
+    """That choice in words."""
+    return f"{chosen.name} {'thread' if chosen.name == '1' else 'threads'}: {chosen.why}"
+
+
 def _counts() -> list[int]:
     """1, 2, 4 and so on, and all cores that this process may use."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -1,4 +1,4 @@
-"""The adapters that a command line names."""
+"""The adapters, and other folders, that a command line gives names to."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +9,12 @@ from cyclopts import Parameter
 from viva.base.errors import Refusal
 
 Adapters = Annotated[list[str] | None, Parameter(negative="")]
+
+
+def split(told: str) -> tuple[str | None, str]:
+    """The name and the folder of NAME=FOLDER; no name where it is a folder, which may have a = in its own name."""
+    name, equals, folder = told.partition("=")
+    return (name, folder) if equals and not Path(told).exists() else (None, told)
 
 
 def by_name(told: Sequence[str]) -> dict[str, str]:
@@ -24,10 +30,8 @@ def by_name(told: Sequence[str]) -> dict[str, str]:
 
 
 def apart(told: Sequence[str]) -> tuple[str | None, dict[str, str]]:
-    """The FOLDER of an adapter for all that ask for none by its name, if there is one, and those of NAME=FOLDER; a
-    folder may have a = in its own name.
-    """
-    plain = [each for each in told if "=" not in each or Path(each).exists()]
+    """The FOLDER of an adapter for all that ask for none by its name, if there is one, and those of NAME=FOLDER."""
+    plain = [each for each in told if split(each)[0] is None]
     if len(plain) > 1:
         fix = "give the others as NAME=FOLDER, and ask for them by NAME"
         raise Refusal("one adapter at most must be given as FOLDER alone", " and ".join(plain), fix)

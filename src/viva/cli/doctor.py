@@ -65,8 +65,7 @@ def _speed() -> Iterator[tuple[str, str]]:
         name, why = product.fastest(few=False)
         yield "products", f"by {name}: {why}"
     yield "reading", f"memory at {machine.read_rate(on):.0f} GB/s, on {on}"
-    count, why = threads.choose([torch.ones(SIDE, SIDE)])
-    yield "decoding", f"{count} {'thread' if count == '1' else 'threads'}: {why}"
+    yield "decoding", threads.told(threads.choose([torch.ones(SIDE, SIDE)]))
     for dtype in DTYPES:
         matrix, vector = machine.matrix_rate(dtype, on), machine.weight_rate(dtype, on)
         yield dtype, f"matrix products {matrix:.0f} GFLOP/s, decoding {vector:.2f} billion weights/s, on {on}"

@@ -8,7 +8,7 @@ from cyclopts import Parameter, validators
 
 from viva.base import machine
 from viva.base.errors import Refusal
-from viva.cli.adapters import Adapters, by_name
+from viva.cli.adapters import Adapters, by_name, split
 from viva.serve.limits import Limits
 
 Port = Annotated[int, Parameter(validator=validators.Number(gte=0, lte=65535))]
@@ -120,9 +120,9 @@ def _called(name: str | None, model: str) -> str:
 
 
 def _embedder(told: str) -> tuple[str, str]:
-    """Name and folder; a folder may have a = in its own name."""
-    name, equals, folder = told.partition("=")
-    if not equals or Path(told).exists():
+    """Name and folder."""
+    name, folder = split(told)
+    if name is None:
         return _last(told), told
     if not name or not folder:
         raise Refusal("a model for embeddings must be given as FOLDER or NAME=FOLDER", repr(told), "write vectors=emb")

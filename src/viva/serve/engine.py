@@ -103,12 +103,12 @@ class Engine:
 
     def notes(self) -> list[str]:
         """How it was set up, in sentences for the user: memory, number format, threads, and what company does."""
-        (count, why), weight = self.threads, self.model.model.embedding.weight
+        weight = self.model.model.embedding.weight
         dtype = str(weight.dtype).removeprefix("torch.")
         kept = product.exact(weight) and company.harmless_to(self.model.model)
         told = "replies have the same bits in any company"
         told = told if kept else "the last bits of a reply may depend on what is served beside it"
-        return [str(self.plan), f"{dtype}, {count} {'thread' if count == '1' else 'threads'}: {why}", told]
+        return [str(self.plan), f"{dtype}, {threads.told(self.threads)}", told]
 
     def ids(self, prompt: Prompt | list[int], tools: list[dict] | None = None, adapter: str = "") -> list[int]:
         """What the model reads of a prompt: a text, messages, or ids as they are."""
