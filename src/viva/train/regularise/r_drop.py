@@ -11,10 +11,8 @@ from viva.train.loss.disagreement import disagreement, linear_disagreement
 from viva.train.objective import Ground, Loss, Objective
 from viva.train.regularise import Base
 
-CLASSES, WORDS = (
-    ("classify", "tag"),
-    ("lm", "masked"),
-)  # heads whose scores are there in full, and those too large for it
+CLASSES = ("classify", "tag")  # heads whose scores are there in full
+WORDS = ("lm", "masked")  # heads whose scores are too large for that
 
 
 class Config(Base):
