@@ -6,6 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 5
 STAMP := $(VENV)/installed
+# A process a core, up to eight: each reads torch and transformers for itself.
+SPREAD := --numprocesses logical --maxprocesses 8 --dist loadfile
 
 .PHONY: quickstart test lint slow clean
 
@@ -14,7 +16,7 @@ quickstart: $(STAMP)
 
 test: $(VENV)/tested-with
 	$(BIN)/ruff check src tests benchmarks
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SPREAD)
 
 lint: $(VENV)/tested-with
 	$(BIN)/ruff check src tests benchmarks
