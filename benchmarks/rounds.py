@@ -7,6 +7,7 @@ number or None; `facts` says what should be equal between them (a first loss, th
 import multiprocessing
 import resource
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,7 +15,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Result:
-    """Seconds of each counted turn, the process's largest resident memory in MiB, and what it said of itself."""
+    """Seconds of each counted turn, the most memory in MiB, and what the contestant said of itself.
+
+    Memory is that of the GPU, as torch counts it, where one was used, else the process's resident set.
+    """
 
     seconds: list[float]
     memory: float
@@ -32,7 +36,14 @@ def _serve(prepare: Callable, pipe) -> None:
         start = time.perf_counter()
         turn()
         pipe.send(time.perf_counter() - start)
-    pipe.send(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    pipe.send(_memory())
+
+
+def _memory() -> float:
+    torch = sys.modules.get("torch")
+    if torch and torch.cuda.is_initialized():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def play(contestants: dict[str, Callable], turns: int, warmup: int = 2) -> dict[str, Result]:

@@ -1,12 +1,15 @@
 """viva's training step, as benchmarks time it beside others'."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import torch
 
 
-def ours(model: torch.nn.Module, objective, batch, rate: float) -> tuple[Callable[[], float], float]:
-    """A turn of forward, backward and AdamW without decay, and the loss of the first one."""
+def ours(
+    model: torch.nn.Module, objective, batch, rate: float, autocast: Callable = nullcontext
+) -> tuple[Callable[[], float], float]:
+    """A turn of forward, in the context `autocast`, backward and AdamW without decay; the loss of the first one."""
     from viva.base import machine
     from viva.train.optim import adamw
 
@@ -16,7 +19,8 @@ def ours(model: torch.nn.Module, objective, batch, rate: float) -> tuple[Callabl
         group["lr"] = rate
 
     def turn() -> float:
-        loss = objective(model, batch)
+        with autocast():
+            loss = objective(model, batch)
         (loss.sum / loss.count).backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -88,7 +88,7 @@ def bucketed(q, k, v, mask: Mask) -> torch.Tensor:
     inside = parts[0] if parts else Full()
     for part in parts[1:]:
         inside = inside & part
-    return packed.attend(q, k, v, inside, packed.plan(LENGTHS, None, q.device), DOT)
+    return packed.attend(q, k, v, inside, LENGTHS, None, DOT)
 
 
 def cases():

@@ -108,7 +108,7 @@ class Attention(nn.Module):
         layout = flow.layout
         mask = self._mask(layout.mask)
         if layout.split:
-            return packed.attend(q, k, v, mask, packed.plan(layout.documents, None, q.device), how)
+            return packed.attend(q, k, v, mask, layout.documents, None, how)
         if layout.documents is not None:
             mask = mask & Document(layout.documents)
         return dense.attend(q, k, v, mask, layout.places, layout.aligned, how)

@@ -135,6 +135,7 @@ class Parted(Change):
         if not isinstance(module, Joined):
             (part,) = self.parts.values()
             return part(x, y, Piece(module))
+        x = x.to(y[0].dtype)  # under autocast once, and not for each part
         return tuple(
             self.parts[name](x, piece, Piece(module, place)) if name in self.parts else piece
             for place, (name, piece) in enumerate(zip(module.names, y, strict=True))

@@ -23,7 +23,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, own: Layout, other: Layout, how: Wei
     others = other.documents or ((k.shape[2],),) * k.shape[0]
     filled = any(own.padding) or any(other.padding)
     if own.split and not filled:
-        return packed.attend(q, k, v, Full(), packed.plan(own.documents, others, q.device), how)
+        return packed.attend(q, k, v, Full(), own.documents, others, how)
     return dense.attend(q, k, v, Document(own.documents, others), own.places, False, how)
 
 

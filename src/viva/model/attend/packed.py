@@ -2,7 +2,7 @@
 
 Documents go into buckets by length, each padded on the right to the longest of its bucket. Under a causal mask padding
 on the right is invisible to real queries; elsewhere it is masked. A bucket is an ordinary dense call and the result is
-exact.
+exact. Where one kernel takes documents of any lengths (`varlen`), it does.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor
 
-from viva.model.attend import Weighing, dense
+from viva.model.attend import Weighing, dense, varlen
 from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
 from viva.model.mask.document import Lengths
@@ -112,8 +112,20 @@ class _Collect(torch.autograd.Function):
         return grad.index_select(0, ctx.side.into).index_fill_(0, ctx.side.padding, 0), None
 
 
-def attend(q: Tensor, k: Tensor, v: Tensor, mask: Mask, plan: Plan, how: Weighing) -> Tensor:
-    """q [B, H, T, D], k and v [B, G, S, D], under `mask` inside each document -> [B, H, T, D]."""
+def attend(
+    q: Tensor, k: Tensor, v: Tensor, mask: Mask, documents: Lengths, others: Lengths | None, how: Weighing
+) -> Tensor:
+    """q [B, H, T, D], k and v [B, G, S, D] -> [B, H, T, D]; each of the `documents` that fill the rows of queries sees,
+    under `mask`, itself or, where `others` are given, the one at its place among those.
+    """
+    if varlen.suits(q, mask, how):
+        out = varlen.attend(q, k, v, mask, documents, others or documents, how)
+        if out is not None:
+            return out
+    return _in_buckets(q, k, v, mask, plan(documents, others, q.device), how)
+
+
+def _in_buckets(q: Tensor, k: Tensor, v: Tensor, mask: Mask, plan: Plan, how: Weighing) -> Tensor:
     B, _, T, _ = q.shape
     spread = ((q, plan.queries), (k, plan.keys), (v, plan.keys))
     q, k, v = (_Spread.apply(x.transpose(1, 2).flatten(0, 1), side) for x, side in spread)

@@ -5,6 +5,8 @@ A weight is one of 16 numbers times the largest of its block; these are 8-bit fl
 product is that of the weights they stand for, which are made for it and not kept.
 """
 
+from functools import cache
+
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -27,6 +29,7 @@ CODE = torch.tensor(
     ]
 )
 PAIRS = torch.cartesian_prod(CODE, CODE)  # [256, 2]: what a byte stands for
+pairs_on = cache(PAIRS.to)  # a GPU would wait for them at every product
 
 
 def quantised(module: nn.Linear) -> nn.Linear:
@@ -58,7 +61,7 @@ class Packed(nn.Module):
 
     def forward(self) -> Tensor:
         """The weight that is stood for, [out, in]."""
-        pairs = functional.embedding(self.codes.int(), PAIRS.to(self.codes.device))
+        pairs = functional.embedding(self.codes.int(), pairs_on(self.codes.device))
         weights = pairs.view(-1, BLOCK) * self._largest()[:, None]
         return weights.flatten()[: self.shape.numel()].view(self.shape).to(self.dtype)
 

@@ -51,13 +51,13 @@ class Centred(RMSNorm):
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x [..., E], weight [E] -> [..., E]."""
+    if x.is_cuda and weight.dtype == x.dtype:  # a kernel each way, which reckons in fp32
+        return nn.functional.rms_norm(x, weight.shape, weight, eps)
     if torch.is_grad_enabled() and x.dtype == torch.float32:
         return cheap(_RMSNorm.apply(x, weight, eps), partial(_normed_alone, eps=eps), x, weight)
     if x.dtype in (torch.float32, torch.float64):
         normed = x * _scale(x, eps)
         return normed * weight if torch.is_grad_enabled() else normed.mul_(weight)
-    if x.is_cuda and weight.dtype == x.dtype:  # one kernel, which reckons in fp32
-        return nn.functional.rms_norm(x, weight.shape, weight, eps)
     return nn.functional.rms_norm(x.float(), weight.shape, weight.float(), eps).to(x.dtype)
 
 

@@ -9,13 +9,14 @@ from torch import Tensor
 
 from viva.base.product import product
 
-ELEMENTS = 2**21  # scores held at once (8 MiB in fp32): small enough to stay near the cache
+# scores held at once: 8 MiB in fp32, which stay near a CPU's cache; on a GPU so many that few sums of [V, E] are made
+ELEMENTS = {"cpu": 2**21, "cuda": 2**27}
 ROWS = 512  # but never fewer rows than a matrix product needs to run at its peak
 
 
 def rows_at_once(weight: Tensor) -> int:
     """How many rows of scores are held at once for a head [V, E]."""
-    return max(ROWS, ELEMENTS // weight.shape[0])
+    return max(ROWS, ELEMENTS["cuda" if weight.is_cuda else "cpu"] // weight.shape[0])
 
 
 def wanted(*tensors: Tensor | None) -> list[bool]:
@@ -32,7 +33,8 @@ class Scores:
         self.low, self.back = dtypes
         self.wide = torch.promote_types(hidden.dtype, torch.float32)
         self.hidden, self.bias = hidden, bias
-        self.table, self.table_back = weight.to(self.low), weight.to(self.back)
+        self.table = weight.to(self.low)
+        self.table_back = self.table if self.back == self.low else weight.to(self.back)
         self.gradients = [
             torch.zeros_like(tensor, dtype=self.wide) if want else None
             for tensor, want in zip((hidden, weight, bias), wants, strict=True)
