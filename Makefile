@@ -6,8 +6,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 MINUTES ?= 5
 STAMP := $(VENV)/installed
-# A process a core, up to eight: each reads torch and transformers for itself.
-SPREAD := --numprocesses logical --maxprocesses 8 --dist loadfile
+# A process a core that may be used, up to eight: each reads torch and transformers for itself.
+SPREAD = --numprocesses $(shell nproc || sysctl -n hw.ncpu) --maxprocesses 8 --dist loadfile
 
 .PHONY: quickstart test lint slow clean
 

@@ -51,24 +51,29 @@ def texts(rows: int, tokens: int) -> torch.Tensor:
 def pairs(count: int, tokens: int) -> list[tuple[list[int], list[int], list[int]]]:
     """Prompt, chosen and rejected answer, up to `tokens` a side, half of them the prompt."""
     draw = random.Random(0)
-    ids = lambda count: [draw.randrange(VOCAB) for _ in range(count)]  # noqa: E731
-    length = lambda: draw.randint(tokens // 4, tokens // 2)  # noqa: E731
-    return [(ids(tokens // 2), ids(length()), ids(length())) for _ in range(count)]
+    ids = lambda length: [draw.randrange(VOCAB) for _ in range(length)]  # noqa: E731
+    lengths = [[tokens // 2, *(draw.randint(tokens // 4, tokens // 2) for _ in range(2))] for _ in range(count)]
+    return [tuple(map(ids, each)) for each in lengths]
 
 
 def autocast():
     return torch.autocast("cuda", torch.bfloat16)
 
 
-def loaded(folder: Path, quantize: str | None = None):
-    """viva's model on the GPU; with an adapter whose base is kept as `quantize` says, or with none for "whole"."""
-    from viva.model import adapt
+def loaded(folder: Path):
+    """viva's model on the GPU."""
     from viva.model import folder as checkpoint
+
+    return checkpoint.load(folder).model.cuda()
+
+
+def adapted(folder: Path, quantize: str | None):
+    """The same with an adapter, its base kept as `quantize` says."""
+    from viva.model import adapt
     from viva.model.adapt import lora
 
-    model = checkpoint.load(folder).model.cuda()
-    if quantize != "whole":
-        adapt.attach(model, lora.Config(rank=RANK, alpha=ALPHA, targets=tuple(TARGETS), quantize=quantize))
+    model = loaded(folder)
+    adapt.attach(model, lora.Config(rank=RANK, alpha=ALPHA, targets=tuple(TARGETS), quantize=quantize))
     return model
 
 
@@ -76,7 +81,7 @@ def viva(folder: Path, rows: int, tokens: int, way: str):
     from viva.train.batch import Batch
     from viva.train.objective.causal import Config
 
-    model = loaded(folder, {"full": "whole", "lora": None, "qlora": "nf4"}[way])
+    model = loaded(folder) if way == "full" else adapted(folder, "nf4" if way == "qlora" else None)
     ids = texts(rows, tokens).cuda()
     batch = Batch(ids[:, :-1].contiguous(), ids[:, 1:].contiguous(), ((tokens,),) * rows)
     return steps.ours(model, Config().build(), batch, LR, autocast)
@@ -91,7 +96,7 @@ def viva_dpo(folder: Path, rows: int, tokens: int):
     from viva.train.objective._reference import Reference
     from viva.train.objective.dpo import Preference
 
-    model, frozen = loaded(folder, "whole"), loaded(folder, "whole").requires_grad_(False).eval()
+    model, frozen = loaded(folder), loaded(folder).requires_grad_(False).eval()
     sides = [(prompt, answer) for prompt, *answers in pairs(rows, tokens) for answer in answers]
     ids = [torch.tensor(prompt + answer[:-1]) for prompt, answer in sides]
     targets = [torch.tensor([IGNORE] * (len(prompt) - 1) + answer) for prompt, answer in sides]
@@ -187,9 +192,8 @@ def main() -> None:
     options.add_argument("--tokens", type=int, default=1024)
     options.add_argument("--layers", type=int, default=24)
     chosen = options.parse_args()
-    print(
-        f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {chosen.layers} layers x {WIDTH}, {VOCAB} words,"
-    )
+    shape = f"{chosen.layers} layers x {WIDTH}, {VOCAB} words"
+    print(f"{torch.cuda.get_device_name()}, torch {torch.__version__}: {shape},")
     print(f"{chosen.rows} rows (pairs) of {chosen.tokens} tokens, bf16, {chosen.turns} turns each", flush=True)
     print("| | | seconds a step | memory of the GPU, MiB | viva is | first loss |\n|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as place:
@@ -200,10 +204,8 @@ def main() -> None:
             seats = {name: partial(seat, **how) for name, seat in WAYS[way].items()}
             results = rounds.play(seats, chosen.turns)
             for name, found in results.items():
-                ratio = found.median / results["viva"].median
-                print(
-                    f"| {way} | {name} | {found.median:.4f} | {found.memory:,.0f} | {ratio:.2f}x | {found.facts:.5f} |"
-                )
+                ratio = f"{found.median / results['viva'].median:.2f}x" if "viva" in results else ""
+                print(f"| {way} | {name} | {found.median:.4f} | {found.memory:,.0f} | {ratio} | {found.facts:.5f} |")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from viva.base.choice import names, variant
 from viva.base.errors import Refusal
 from viva.model import adapt
 from viva.model.adapt import bottleneck, ia3, lora
-from viva.model.arch import bert, gpt2, llama, qwen2_moe, t5
+from viva.model.arch import bert, gpt2, llama, qwen2, qwen2_moe, t5
 from viva.model.block import Block
 from viva.model.init import initialise
 
@@ -96,6 +96,21 @@ def test_it_computes_and_learns_in_half_precision(kind, dtype):
     assert all(p.grad.isfinite().all() and p.grad.any() for p in model.parameters() if p.requires_grad)
     for states in (found, read(half)):
         torch.testing.assert_close(states.float(), expected, atol=10 * torch.finfo(dtype).eps, rtol=0)
+
+
+@pytest.mark.parametrize("target", ["attention.q", "attention.k", "attention.v"])
+def test_a_direction_beside_a_bias_keeps_the_dtype_of_what_it_changes(target):
+    """One of q, k and v alone, whose biases are in fp32 where autocast makes half precision: they are read together."""
+    model = tiny(qwen2).train()
+    adapt.attach(model, lora.Config(targets=(target,), directed=True))
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.add_(0.1 * (name.endswith("bias") or parameter.requires_grad))
+    expected = read(model)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = read(model)
+    found.float().square().sum().backward()
+    torch.testing.assert_close(found.float(), expected, atol=0.08, rtol=0)
 
 
 def test_a_bottleneck_is_its_equation():

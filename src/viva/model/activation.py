@@ -69,7 +69,10 @@ class _SwiGLU(torch.autograd.Function):
 
 
 def _by_both(grad: Tensor, gate: Tensor, up: Tensor) -> tuple[Tensor, Tensor]:
-    """dl/dg and dl/du; dl/dy u is rounded to the dtype given on the way."""
+    """dl/dg and dl/du. In bf16 dl/dy u and silu(g) are rounded on the way; fp16 has no room for them."""
+    if gate.dtype == torch.float16:
+        found = _by_both(grad.float(), gate.float(), up.float())
+        return found[0].half(), found[1].half()
     return torch.ops.aten.silu_backward(grad * up, gate), functional.silu(gate).mul_(grad)
 
 

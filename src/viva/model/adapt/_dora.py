@@ -24,7 +24,7 @@ class Directed(LowRank):
     def forward(self, x: Tensor, y: Tensor, piece: Piece) -> Tensor:
         weight, bias, kept = piece.weight, piece.bias, self.dropout(x)
         g = self._gain(weight).to(y.dtype)
-        plain = linear(kept, weight) if kept is not x else y if bias is None else y - bias
+        plain = linear(kept, weight) if kept is not x else y if bias is None else y - bias.to(y.dtype)
         return y + (g - 1) * plain + g * (self.scale * linear(linear(kept, self.a), self.b))
 
     def _gain(self, weight: Tensor) -> Tensor:

@@ -2,7 +2,7 @@
 
 Documents go into buckets by length, each padded on the right to the longest of its bucket. Under a causal mask padding
 on the right is invisible to real queries; elsewhere it is masked. A bucket is an ordinary dense call and the result is
-exact. Where one kernel takes documents of any lengths (`varlen`), it does.
+exact. Buckets are for where there is no kernel that takes documents of any lengths (`varlen`).
 """
 
 from dataclasses import dataclass
@@ -118,11 +118,8 @@ def attend(
     """q [B, H, T, D], k and v [B, G, S, D] -> [B, H, T, D]; each of the `documents` that fill the rows of queries sees,
     under `mask`, itself or, where `others` are given, the one at its place among those.
     """
-    if varlen.suits(q, mask, how):
-        out = varlen.attend(q, k, v, mask, documents, others or documents, how)
-        if out is not None:
-            return out
-    return _in_buckets(q, k, v, mask, plan(documents, others, q.device), how)
+    out = varlen.attend(q, k, v, mask, documents, others or documents, how)
+    return _in_buckets(q, k, v, mask, plan(documents, others, q.device), how) if out is None else out
 
 
 def _in_buckets(q: Tensor, k: Tensor, v: Tensor, mask: Mask, plan: Plan, how: Weighing) -> Tensor:

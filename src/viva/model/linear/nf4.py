@@ -29,7 +29,6 @@ CODE = torch.tensor(
     ]
 )
 PAIRS = torch.cartesian_prod(CODE, CODE)  # [256, 2]: what a byte stands for
-pairs_on = cache(PAIRS.to)  # a GPU would wait for them at every product
 
 
 def quantised(module: nn.Linear) -> nn.Linear:
@@ -37,6 +36,12 @@ def quantised(module: nn.Linear) -> nn.Linear:
     if isinstance(module, LinearNF4 | JoinedNF4):
         return module
     return JoinedNF4(module) if isinstance(module, Joined) else LinearNF4(module)
+
+
+@cache
+def _pairs(device: torch.device) -> Tensor:
+    """PAIRS on a device: a GPU would wait for them at every product."""
+    return PAIRS.to(device)
 
 
 class Packed(nn.Module):
@@ -61,7 +66,7 @@ class Packed(nn.Module):
 
     def forward(self) -> Tensor:
         """The weight that is stood for, [out, in]."""
-        pairs = functional.embedding(self.codes.int(), pairs_on(self.codes.device))
+        pairs = functional.embedding(self.codes.int(), _pairs(self.codes.device))
         weights = pairs.view(-1, BLOCK) * self._largest()[:, None]
         return weights.flatten()[: self.shape.numel()].view(self.shape).to(self.dtype)
 

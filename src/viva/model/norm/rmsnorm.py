@@ -51,8 +51,8 @@ class Centred(RMSNorm):
 
 def rms_norm(x: Tensor, weight: Tensor, eps: float) -> Tensor:
     """x [..., E], weight [E] -> [..., E]."""
-    if x.is_cuda and weight.dtype == x.dtype:  # a kernel each way, which reckons in fp32
-        return nn.functional.rms_norm(x, weight.shape, weight, eps)
+    if x.is_cuda and weight.dtype == x.dtype:  # a kernel each way, which reckons in fp32 or wider
+        return nn.functional.rms_norm(x, weight.shape, weight, eps).to(x.dtype)
     if torch.is_grad_enabled() and x.dtype == torch.float32:
         return cheap(_RMSNorm.apply(x, weight, eps), partial(_normed_alone, eps=eps), x, weight)
     if x.dtype in (torch.float32, torch.float64):

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from viva.base.product import product
 
-# scores held at once: 8 MiB in fp32, which stay near a CPU's cache; on a GPU so many that few sums of [V, E] are made
+# scores held at once, in fp32 8 MiB, which stay near a CPU's cache; on a GPU 512 MiB, so that [V, E] are summed seldom
 ELEMENTS = {"cpu": 2**21, "cuda": 2**27}
 ROWS = 512  # but never fewer rows than a matrix product needs to run at its peak
 
