@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import load_file
-from twins import ATOL, FAMILIES, WITHOUT, B, Pair, S, T
+from twins import ATOL, FAMILIES, WITHOUT, B, Pair, S, T, examples
 
 from viva.base.choice import names, variant
 from viva.base.config import Config, kind
@@ -53,8 +53,7 @@ ENCODERS = {
 
 def cases() -> dict[str, tuple[str, Config]]:
     """Each family's tiny example, then what a family can vary: heads, tying, scaling, what stands on top."""
-    twins = [name for name in names(FAMILIES) if name not in WITHOUT and hasattr(variant(FAMILIES, name), "TINY")]
-    found = {name: (name, variant(FAMILIES, name).TINY) for name in twins}
+    found = {name: (name, tiny) for name, tiny in examples().items()}
     for name, (_, tiny) in list(found.items()):
         if tiny.spec().encoder is None and "tied" in type(tiny).model_fields:
             other = f"{name}-tied" if not tiny.tied else f"{name}-untied"

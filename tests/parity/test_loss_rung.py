@@ -7,9 +7,9 @@ from collections.abc import Callable
 import pytest
 import torch
 from torch import Tensor
-from twins import ATOL, FAMILIES, WITHOUT, B, Pair, T
+from twins import ATOL, FAMILIES, B, Pair, T, examples
 
-from viva.base.choice import names, variant
+from viva.base.choice import variant
 from viva.base.config import Config, kind
 from viva.model.arch import t5, vit
 from viva.model.arch._family import their_kind
@@ -28,7 +28,7 @@ ROWS = ((T,),) * B
 PAD = 0
 TOLD = (2, 0)  # the rows' classes
 NO_LABELS = ("clip_text", "clip_vision")  # what their twins do not take
-FAMILIES_OF_WORDS = [name for name in names(FAMILIES) if name not in (*WITHOUT, *NO_LABELS, "vit")]
+OF_WORDS = {name: tiny for name, tiny in examples().items() if name not in (*NO_LABELS, "vit")}
 HEADS = {
     "masked": masked_head.Config(),
     "replaced": replaced.Config(),
@@ -103,13 +103,12 @@ LESSONS: dict[str, Callable[[Pair], Lesson]] = {
 def cases() -> dict[str, tuple[str, Config]]:
     """Of each family that reads words its tiny example, with each head that its twins have a class for."""
     found: dict[str, tuple[str, Config]] = {}
-    for name in FAMILIES_OF_WORDS:
-        family = variant(FAMILIES, name)
-        own = kind(family.TINY.spec().head)
-        found[f"{name}-{own}"] = (name, family.TINY)
+    for name, tiny in OF_WORDS.items():
+        own = kind(tiny.spec().head)
+        found[f"{name}-{own}"] = (name, tiny)
         for other, head in HEADS.items():
-            if other != own and their_kind(head) in family.HEADS:
-                found[f"{name}-{other}"] = (name, family.TINY.model_copy(update={"head": family.TINY.fitted(head)}))
+            if other != own and their_kind(head) in variant(FAMILIES, name).HEADS:
+                found[f"{name}-{other}"] = (name, tiny.model_copy(update={"head": tiny.fitted(head)}))
     v1_1 = {"gated": True, "activation": "gelu_tanh", "tied": False}
     return {**found, "t5-v1.1-lm": ("t5", t5.TINY.model_copy(update=v1_1))}
 
@@ -120,7 +119,7 @@ CASES = cases()
 def test_every_head_with_a_loss_is_on_the_rung():
     """Of each family's classes those alone are left out that end in states, of which nothing is predicted."""
     on = {(name, their_kind(config.spec().head)) for name, config in CASES.values()}
-    there = {(name, head) for name in FAMILIES_OF_WORDS for head in variant(FAMILIES, name).HEADS if head != "regress"}
+    there = {(name, head) for name in OF_WORDS for head in variant(FAMILIES, name).HEADS if head != "regress"}
     assert {pair for pair in there if pair[1] != "none"} == on
 
 

@@ -4,7 +4,7 @@ import torch
 import transformers
 
 from shaken import shaken
-from viva.base.choice import variant
+from viva.base.choice import names, variant
 from viva.base.config import Config
 from viva.model import folder as checkpoint
 from viva.model.arch._family import their_kind
@@ -46,6 +46,12 @@ WITHOUT = {
     ),
     "cnn": ("contract/test_recurrent.py::test_a_convolution_is_conv1d_over_each_document",),
 }
+
+
+def examples() -> dict[str, Config]:
+    """The tiny example of each family with a twin; where there is none, the ladder says so."""
+    families = {name: variant(FAMILIES, name) for name in names(FAMILIES) if name not in WITHOUT}
+    return {name: family.TINY for name, family in families.items() if hasattr(family, "TINY")}
 
 
 class Pair:
