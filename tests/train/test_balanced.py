@@ -101,10 +101,10 @@ def test_documents_of_tags_are_of_the_rarest_class_they_hold():
 
 
 def test_pieces_of_a_long_document_are_of_its_class():
-    """The ten pieces of the one that holds class 1 are read as often as the other ten."""
-    source = of_tags([[1, *[0] * 19], *[[0, 0]] * 10], context=2, long="split")
+    """The ten pieces of the one that holds class 1 are read as often as the other five."""
+    source = of_tags([[1, *[0] * 19], *[[0, 0]] * 5], context=2, long="split")
     counts = Counter(read(source.epoch(0)))
-    assert source.rows == counts.total() == 20 and counts[0] == 10
+    assert source.rows == counts.total() == 15 and counts[0] in (7, 8)
 
 
 def test_documents_of_tags_share_no_row_where_they_are_balanced():
