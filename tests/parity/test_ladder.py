@@ -1,17 +1,20 @@
 """Every family against its twin in transformers, on tiny random models in fp32: the first rung that fails names the
 fault.
 
-A family's rungs: config round trip, states of every layer, logits, loss, gradients, cached decoding, packed documents,
-a saved folder reopened. What a family's twin lacks a rung for is said in `WITHOUT`.
+A family's rungs: config round trip, states of every layer, attention weights, logits, gradients, cached decoding,
+packed documents, a saved folder reopened; the losses of its heads are in test_loss_rung.py. Families that have no twin
+are in `twins.WITHOUT`, each with the tests that take its place.
 """
 
+import ast
 import json
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import torch
-import transformers
 from safetensors.torch import load_file
-from torch.nn.functional import cross_entropy
+from twins import ATOL, FAMILIES, WITHOUT, B, Pair, S, T, examples
 
 from viva.base.choice import names, variant
 from viva.base.config import Config, kind
@@ -21,16 +24,11 @@ from viva.model.arch import electra, gemma2, gpt2, llama, qwen2_moe, t5, vit
 from viva.model.arch._family import Keys
 from viva.model.cache import Contiguous
 from viva.model.head import classify, masked, none, span, tag
-from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.linear.joined import pieces
 from viva.model.position import rope
 from viva.model.position.scaling import dynamic, linear, llama3, yarn
-from viva.model.transformer import Transformer
-
-FAMILIES = "viva.model.arch"
-ATOL = 1e-5
-B, T, S = 2, 24, 17
+from viva.model.spec import Spec
 
 SCALINGS = {
     "linear": linear.Config(factor=2.0),
@@ -40,15 +38,7 @@ SCALINGS = {
     "yarn-mscale": yarn.Config(factor=4.0, trained=16, mscale=0.7, mscale_all_dim=0.4, truncate=False),
 }
 DYNAMIC = rope.Config(theta=500.0, scaling=SCALINGS["dynamic"])
-# families without a twin in transformers, and where their parity is tested instead
-WITHOUT = {
-    "custom": "any Spec at all",
-    "original": "test_original.py, against torch.nn.Transformer",
-    "transfo_xl": "test_transfo_xl.py, against the paper's equations",
-    "qwen": "test_qwen1.py, against the paper's formulas",
-    "rnn": "tests/contract/test_recurrent.py, against torch.nn",
-    "cnn": "tests/contract/test_recurrent.py, against torch.nn",
-}
+TESTS = Path(__file__).parents[1]
 
 
 # BERT's kin, and what stands between pooling and scores in their classifiers
@@ -63,7 +53,7 @@ ENCODERS = {
 
 def cases() -> dict[str, tuple[str, Config]]:
     """Each family's tiny example, then what a family can vary: heads, tying, scaling, what stands on top."""
-    found = {name: (name, variant(FAMILIES, name).TINY) for name in names(FAMILIES) if name not in WITHOUT}
+    found = {name: (name, tiny) for name, tiny in examples().items()}
     for name, (_, tiny) in list(found.items()):
         if tiny.spec().encoder is None and "tied" in type(tiny).model_fields:
             other = f"{name}-tied" if not tiny.tied else f"{name}-untied"
@@ -93,6 +83,17 @@ def cases() -> dict[str, tuple[str, Config]]:
 
 
 CASES = cases()
+SPECS = {case: config.spec() for case, (_, config) in CASES.items()}
+
+
+def of(holds: Callable[[Spec], bool]) -> pytest.MarkDecorator:
+    """The cases of which a rung can be asked, in place of all."""
+    return pytest.mark.parametrize("pair", [case for case, spec in SPECS.items() if holds(spec)], indirect=True)
+
+
+writers = of(lambda spec: kind(spec.head) == "lm")
+readers = of(lambda spec: spec.patches is None)
+tellers = of(lambda spec: (spec.encoder or spec.decoder).entry.segments > 1)
 
 
 def test_a_family_need_not_be_told_whether_it_is_tied(monkeypatch):
@@ -106,64 +107,6 @@ def test_a_family_need_not_be_told_whether_it_is_tied(monkeypatch):
     assert {"gpt2-tied", "gpt2-untied"} & cases().keys() == set()
 
 
-class Pair:
-    """Our model, and the twin opened from the folder that we saved."""
-
-    def __init__(self, name: str, config: Config, folder):
-        self.family, self.config, self.folder = variant(FAMILIES, name), config, folder
-        self.ours = shaken(initialise(Transformer(config.spec()), seed=1)).eval()
-        checkpoint.save(folder, config, self.ours)
-        architecture = getattr(transformers, self.family.HEADS[kind(config.spec().head)])
-        self.twin = architecture.from_pretrained(folder, attn_implementation="eager").eval()
-        self.x = self._inputs()
-        self.source = ids(config.vocab, B, S) if self.both else None
-
-    def _inputs(self) -> torch.Tensor:
-        patches = self.ours.spec.patches
-        if patches is None:
-            return ids(self.config.vocab, B, T)
-        shape = (B, patches.channels, patches.image, patches.image)
-        return torch.randn(shape, generator=torch.Generator().manual_seed(3))
-
-    @property
-    def both(self) -> bool:
-        return self.ours.spec.encoder is not None and self.ours.spec.decoder is not None
-
-    @property
-    def decodes(self) -> bool:
-        return kind(self.ours.spec.head) == "lm"
-
-    @property
-    def sees(self) -> bool:
-        return self.ours.spec.patches is not None
-
-    @property
-    def caches(self) -> bool:
-        """Whether the twin keeps keys and values; GPT-1's does not."""
-        return self.family.MODEL_TYPE != "openai-gpt"
-
-    def mine(self, x: torch.Tensor, **given) -> torch.Tensor:
-        memory = self.ours.encode(self.source) if self.both else None
-        return self.ours(x, memory=memory, **given)
-
-    def theirs(self, x: torch.Tensor, source: torch.Tensor | None = None, **given) -> torch.Tensor:
-        source = self.source if source is None else source
-        return output(self.twin(**self.read(x, source), **given))
-
-    def read(self, x: torch.Tensor, source: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
-        """What the twin calls its inputs."""
-        if self.both:
-            return {"input_ids": source, "decoder_input_ids": x}
-        return {"pixel_values" if self.sees else "input_ids": x}
-
-
-def output(found) -> torch.Tensor:
-    """What a twin's head gives; of the head for spans both scores."""
-    if "start_logits" in found:
-        return torch.stack((found.start_logits, found.end_logits), -1)
-    return next(found[name] for name in ("logits", "image_embeds", "last_hidden_state") if name in found)
-
-
 def per_token(found: torch.Tensor) -> bool:
     """Whether a head gives something for each token, rather than for each document."""
     return found.shape[:2] == (B, T)
@@ -174,21 +117,40 @@ def pair(request, tmp_path):
     return Pair(*CASES[request.param], tmp_path / "saved")
 
 
-def shaken(model: Transformer) -> Transformer:
-    """Norms away from 1 and biases away from 0, so that a forgotten or swapped one shows."""
-    generator = torch.Generator().manual_seed(2)
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
-    return model
+@pytest.mark.parametrize("name", names(FAMILIES))
+def test_every_family_is_on_the_ladder(name):
+    """By its tiny example, or by tests that are there."""
+    family = f"{FAMILIES}.{name}"
+    assert hasattr(variant(FAMILIES, name), "TINY"), f"{family} must have TINY, a small example, to be tested by"
+    for test in WITHOUT.get(name, ()):
+        file, function = test.split("::")
+        assert function in functions(TESTS / file), f"{family} must be tested by {test}, but there is no such test"
+    assert name in WITHOUT or (name, variant(FAMILIES, name).TINY) in CASES.values()
 
 
-def ids(vocab: int, *shape: int) -> torch.Tensor:
-    return torch.randint(3, vocab, shape, generator=torch.Generator().manual_seed(3))
+def functions(file: Path) -> set[str]:
+    """The names of those that a module defines; none where there is no such file."""
+    tree = ast.parse(file.read_text() if file.is_file() else "")
+    return {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
 
 
-def test_every_family_is_on_the_ladder():
-    assert {name for name, _ in CASES.values()} == set(names(FAMILIES)) - set(WITHOUT)
+@pytest.mark.parametrize(
+    ("tests", "said"),
+    [
+        (None, r"viva\.model\.arch\.gpt2 must have TINY, a small example, to be tested by"),
+        (("parity/test_gpt3.py::test_logits",), r"gpt2 must be tested by .*test_gpt3.*, but there is no such test"),
+        (("parity/test_ladder.py::test_gpt3",), r"gpt2 must be tested by .*test_gpt3, but there is no such test"),
+    ],
+    ids=["no-example", "no-file", "no-function"],
+)
+def test_a_family_that_is_not_on_the_ladder_fails_with_its_name(tests, said, monkeypatch):
+    if tests is None:
+        monkeypatch.delattr(gpt2, "TINY")
+        assert "gpt2" not in cases()
+    else:
+        monkeypatch.setitem(WITHOUT, "gpt2", tests)
+    with pytest.raises(AssertionError, match=said):
+        test_every_family_is_on_the_ladder("gpt2")
 
 
 def test_config_round_trip(pair):
@@ -227,17 +189,12 @@ def test_attention_weights(pair):
         torch.testing.assert_close(mine[name], weights, atol=1e-6, rtol=1e-5, msg=name)
 
 
-def test_logits_and_loss(pair):
-    mine, theirs = pair.mine(pair.x), pair.theirs(pair.x)
-    torch.testing.assert_close(mine, theirs, atol=ATOL, rtol=1e-5)
-    if pair.decodes and not pair.both:
-        loss = cross_entropy(mine[:, :-1].flatten(0, 1), pair.x[:, 1:].flatten())
-        torch.testing.assert_close(loss, pair.twin(pair.x, labels=pair.x).loss, atol=ATOL, rtol=1e-5)
+def test_logits(pair):
+    torch.testing.assert_close(pair.mine(pair.x), pair.theirs(pair.x), atol=ATOL, rtol=1e-5)
 
 
+@tellers
 def test_segments(pair):
-    if not pair.ours.stacks[0].spec.entry.segments > 1:
-        return
     segments = torch.randint(0, 2, pair.x.shape, generator=torch.Generator().manual_seed(4))
     mine = pair.mine(pair.x, segments=segments)
     torch.testing.assert_close(mine, pair.theirs(pair.x, token_type_ids=segments), atol=ATOL, rtol=1e-5)
@@ -289,10 +246,9 @@ def gradients_of(twin, folder) -> dict[str, torch.Tensor]:
     return {name: g for name, g in load_file(folder / "model.safetensors").items() if not g.isnan().all()}
 
 
+@writers
 def test_cached_decoding(pair):
     """Eight tokens at once, then one by one, against transformers doing the same with its own cache."""
-    if not pair.decodes:
-        return
     cache, past = Contiguous(pair.ours.spec, B, T, torch.float32), None
     with torch.no_grad():
         memory = pair.ours.encode(pair.source) if pair.both else None
@@ -309,10 +265,9 @@ def test_cached_decoding(pair):
         torch.testing.assert_close(mine[:, -1], pair.theirs(pair.x)[:, -1], atol=ATOL, rtol=1e-5)
 
 
+@writers
 def test_rows_of_unequal_length_decode_as_if_alone(pair):
     """Right-padded prompts share a batch; each row's next logits are those of the row by itself."""
-    if not pair.decodes:
-        return
     x, lengths, ours = pair.x, torch.tensor([5, 9]), pair.ours
     cache = Contiguous(ours.spec, B, T, torch.float32)
     with torch.no_grad():
@@ -326,10 +281,9 @@ def test_rows_of_unequal_length_decode_as_if_alone(pair):
             torch.testing.assert_close(step[row, -1], alone[0, -1], atol=ATOL, rtol=1e-5)
 
 
+@readers
 def test_packed_documents_match_separate_ones(pair):
     """What comes out for packed rows, and its gradients, are those of each document by itself, in transformers."""
-    if pair.sees:
-        return
     documents, sources = ((5, 7, 12), (13, 4, 7)), ((8, 3, 6), (2, 9, 6))
     ours, x = pair.ours, pair.x
     memory = ours.encode(pair.source, Layout.packed(sources, S)) if pair.both else None
@@ -350,10 +304,9 @@ def test_packed_documents_match_separate_ones(pair):
     torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-4)
 
 
+@readers
 def test_padded_rows_match_the_twins_mask(pair):
     """Rows that end early, padding and all, against transformers with an attention_mask."""
-    if pair.sees:
-        return
     x, lengths = pair.x, (T, 15)
     layout = Layout.packed(tuple((n,) for n in lengths), T)
     mask = (torch.arange(T) < torch.tensor(lengths)[:, None]).long()

@@ -1,16 +1,22 @@
 """The Transformer as published, which transformers has not, against torch.nn.Transformer with the same weights."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from viva.model import folder
 from viva.model.arch import original
+from viva.model.cache import Contiguous
 from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.linear.joined import pieces
 from viva.model.transformer import Transformer
+from viva.train.batch import Batch, Source
+from viva.train.loss import IGNORE
+from viva.train.objective import seq2seq
 
 CONFIG = original.TINY.model_copy(update={"decoder_layers": 3, "dropout": 0.0})
 B, T, S = 2, 11, 9
@@ -86,6 +92,92 @@ def test_logits_and_gradients(ours, theirs):
     gradients = translated(pieces(ours, lambda parameter: parameter.grad), theirs)
     for name, parameter in theirs.named_parameters():
         torch.testing.assert_close(gradients[name], parameter.grad, atol=1e-5, rtol=1e-4, msg=name)
+
+
+def read(theirs: nn.Transformer, table: Tensor, source: Tensor, target: Tensor) -> Tensor:
+    """The last states [B, T, E] of torch's decoder."""
+    mask = nn.Transformer.generate_square_subsequent_mask(target.shape[1])
+    return theirs(embedded(table, source), embedded(table, target), tgt_mask=mask, tgt_is_causal=True)
+
+
+def texts(seed: int) -> tuple[Tensor, Tensor]:
+    """Sources [B, S] and targets [B, T]."""
+    generator = torch.Generator().manual_seed(seed)
+    return tuple(torch.randint(0, CONFIG.vocab, (B, n), generator=generator) for n in (S, T))
+
+
+def listened(stacks: nn.Module) -> list[Tensor]:
+    """What leaves each layer of both stacks, the encoder's first, in a pass to come."""
+    found = []
+    for layer in (*stacks.encoder.layers, *stacks.decoder.layers):
+        layer.register_forward_hook(lambda module, given, out: found.append(out))
+    return found
+
+
+def weighed(theirs: nn.Transformer) -> dict[str, Tensor]:
+    """The attention weights of each of torch's modules in a pass to come: the same call, asked for them."""
+    found = {}
+
+    def keep(name, module, given, named, out):
+        found[name] = module.forward(*given, **{**named, "need_weights": True, "average_attn_weights": False})[1]
+
+    for name, module in theirs.named_modules():
+        if isinstance(module, nn.MultiheadAttention):
+            module.register_forward_hook(partial(keep, name), with_kwargs=True)
+    return found
+
+
+@torch.no_grad()
+def test_states_and_attention_weights_of_every_layer(ours, theirs):
+    source, target = texts(5)
+    mine, expected, weights = listened(ours), listened(theirs), weighed(theirs)
+    memory = ours.encode(source)
+    ours.hidden(target, memory=memory)
+    read(theirs, ours.embedding.weight, source, target)
+    assert len(mine) == len(expected) == CONFIG.layers + CONFIG.decoder_layers
+    for layer, states in enumerate(zip(mine, expected, strict=True)):
+        torch.testing.assert_close(*states, atol=1e-5, rtol=1e-5, msg=f"layer {layer}")
+    found = {f"encoder.layers.{i}.self_attn": w for i, w in ours.weights(source, encoder=True).items()}
+    for name, of_layer in ours.weights(target, memory=memory).items():
+        layer, _, cross = name.partition(".")
+        found[f"decoder.layers.{layer}.{'multihead' if cross else 'self'}_attn"] = of_layer
+    assert found.keys() == weights.keys()
+    for name, of_layer in weights.items():
+        torch.testing.assert_close(found[name], of_layer, atol=1e-6, rtol=1e-5, msg=name)
+
+
+@torch.no_grad()
+def test_the_loss_is_torchs(ours, theirs):
+    """Label smoothing 0.1 as in section 5.4, in training, and some tokens that are not learned."""
+    source, target = texts(6)
+    labels = target.roll(-1, 1).masked_fill(torch.arange(T) > T - 3, IGNORE)
+    batch = Batch(target, labels, ((T,),) * B, Source(source, ((S,),) * B))
+    found = seq2seq.Config(smoothing=0.1).build()(ours.train(), batch)
+    scores = read(theirs, ours.embedding.weight, source, target) @ ours.embedding.weight.T
+    expected = nn.CrossEntropyLoss(label_smoothing=0.1)(scores.mT, labels)
+    torch.testing.assert_close(found.sum / found.count, expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_cached_decoding(ours, theirs):
+    """Four tokens at once, then one by one from the cache, against torch's decoder over the whole of the target."""
+    source, target = texts(7)
+    expected = read(theirs, ours.embedding.weight, source, target) @ ours.embedding.weight.T
+    cache, memory = Contiguous(ours.spec, B, T, torch.float32), ours.encode(source)
+    found = [ours(part, cache=cache, memory=memory) for part in (target[:, :4], *target[:, 4:].split(1, 1))]
+    assert cache.held == T
+    torch.testing.assert_close(torch.cat(found, 1), expected, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_saved_folder_is_the_same_model(ours, theirs, tmp_path):
+    folder.save(tmp_path, CONFIG, ours)
+    loaded = folder.load(tmp_path)
+    assert loaded.config.spec() == CONFIG.spec()
+    source, target = texts(8)
+    found = loaded.model.eval()(target, memory=loaded.model.encode(source))
+    expected = read(theirs, ours.embedding.weight, source, target) @ ours.embedding.weight.T
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=1e-5)
 
 
 def test_packed_pairs_are_each_pair_alone(ours, theirs):

@@ -23,6 +23,9 @@ class Memory:
     def tally(self, size):
         return np.bincount(np.concatenate(self.documents), minlength=size)
 
+    def tally_classes(self, size):
+        return np.bincount(self.labels.astype(int), minlength=size)
+
 
 def counting(count=12, vocab=17, seed=0):
     """Documents that count upwards from a random number, modulo the vocabulary: easy to learn."""

@@ -9,6 +9,7 @@ import pytest
 from viva.base.errors import Refusal
 from viva.train.data import Batching, Data
 from viva.train.objective.classify import Classes
+from viva.train.objective.tag import Tags
 from viva.train.reading import Reading
 
 from .fakes import Memory
@@ -69,10 +70,54 @@ def test_evaluation_reads_every_document_once():
     assert sorted(int(i) for batch in batches for i in batch.ids[0, ::2]) == list(range(61))
 
 
+class Tagged(Memory):
+    """Documents whose tokens have classes."""
+
+    def __init__(self, tags):
+        super().__init__([[number] * len(row) for number, row in enumerate(tags)])
+        self.tags = lambda document: np.array(tags[document], np.int16)
+
+
+# of class 0 are 200 tokens, of 1 four and of 2 two: these stand beside one of 1 each
+TAGS = [[0, 0, 0, -1, 0]] * 50 + [[1, -1]] * 2 + [[1, 2]] * 2
+
+
+def of_tags(tags=TAGS, **batching):
+    return Data(
+        Tagged(tags), Batching(**{"batch": 7, "context": 8, "balanced": True, "pack": False, **batching}), Tags(0)
+    )
+
+
+def test_documents_of_tags_are_of_the_rarest_class_they_hold():
+    """The sentences of classes 0, 1 and 2 are 50, 2 and 2: each class is read 18 times."""
+    source = of_tags()
+    for number in range(5):
+        documents = read(source.epoch(number))
+        assert len(documents) == source.rows == 54
+        counts = Counter(documents)
+        assert [sum(counts[n] for n in some) for some in (range(50), (50, 51), (52, 53))] == [18, 18, 18]
+        assert {counts[document] for document in range(50, 54)} == {9}
+    assert sorted(int(row[0]) for batch in source.once() for row in batch.ids) == [*range(54)]
+
+
+def test_pieces_of_a_long_document_are_of_its_class():
+    """The ten pieces of the one that holds class 1 are read as often as the other five."""
+    source = of_tags([[1, *[0] * 19], *[[0, 0]] * 5], context=2, long="split")
+    counts = Counter(read(source.epoch(0)))
+    assert source.rows == counts.total() == 15 and counts[0] in (7, 8)
+
+
+def test_documents_of_tags_share_no_row_where_they_are_balanced():
+    with pytest.raises(
+        Refusal, match=r"rows of one document each, .*found train\.pack=true\. To fix it, set train\.pack"
+    ):
+        of_tags(pack=True)
+
+
 def test_what_has_no_classes_is_refused():
     with pytest.raises(Refusal, match="documents must have classes to be balanced, but found none in the token cache"):
         data([float("nan")] * 4).epoch(0)
     with pytest.raises(Refusal, match=r"documents must have classes to be balanced, but found the value 0\.5"):
         data([0.0, 0.5]).epoch(0)
-    with pytest.raises(Refusal, match=r"train\.balanced must have documents with a class each"):
+    with pytest.raises(Refusal, match=r"train\.balanced must have documents with a class each.*classify, or tag"):
         data(reading=Reading(0))

@@ -46,6 +46,12 @@ class Marked(Memory):
     def tags(self, document):
         return np.array(self._tags[document], np.int16)
 
+    def tally_classes(self, size):
+        if self._tags is None:
+            return super().tally_classes(size)
+        found = np.concatenate([*map(self.tags, range(len(self)))])
+        return np.bincount(found[found >= 0], minlength=size)
+
 
 def only(documents, reading, batch=8) -> object:
     """The one batch of these documents, in their order."""
@@ -247,6 +253,17 @@ def test_the_remedies_of_tags():
     torch.testing.assert_close(
         tag.Config(weights=weights, gamma=2.0).build()(made, batch).sum, (missed**2 * terms).sum()
     )
+
+
+def test_balanced_weights_of_tags_go_by_tagged_tokens():
+    """n / (classes * count) of 1, 3 and 6 tokens, whatever the number of documents; the fourth class is never seen."""
+    tags = [[-1, 2, 2, -1], [2, 1, 2, 2], [1, 0, -1, 1], [-1, 2, -1, -1]]
+    documents = Marked([[1, n + 2, n + 3, 0] for n in range(4)], tags=tags)
+    batch, made = only(documents, Tags(PAD)), model(bert, head=tag_head.Config(labels=4))
+    found = tag.Config(weights="balanced").build(Ground(documents, None, made))(made, batch)
+    scores, aims = made(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
+    weights = torch.tensor([10 / 4, 10 / 12, 10 / 24, 10 / 4])
+    torch.testing.assert_close(found.sum, cross_entropy(scores, aims, weights, reduction="sum"))
 
 
 def test_couples_by_hand_and_learned():

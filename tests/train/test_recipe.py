@@ -30,6 +30,10 @@ def refuses(text):
         {"objective": {"kind": "classify", "weights": "balanced"}, "train.balanced": True},
         "must make up for small classes once: leave out objective.weights, or train.balanced",
     ),
+    (
+        {"objective": {"kind": "tag", "weights": "balanced"}, "train.balanced": True},
+        "must make up for small classes once: leave out objective.weights, or train.balanced",
+    ),
     ({"valid": 0, "train.eval_every": 3}, "train.eval_every needs held-out rows: set `valid` to for example 0.02"),
 ])  # fmt: skip
 def test_refused_before_anything_is_done(tmp_path, changes, text):

@@ -25,7 +25,8 @@ class Batching(Config):
     `pack` lays several documents into a row, without sight of each other. `long` says what becomes of a document
     longer than the context; left out, it is split or, where the objective reads documents whole, refused. Of those a
     batch has `batch` documents, laid end to end. With `balanced` an epoch reads as many documents of each class: those
-    of small classes several times, of large ones a part, another in each epoch.
+    of small classes several times, of large ones a part, another in each epoch. Where tokens have classes, a document
+    is of the rarest that it holds, and `pack` must be false.
     """
 
     batch: PositiveInt = 8
@@ -71,12 +72,13 @@ class Data:
         if reading.whole and long == "split":
             must = "documents that are read whole must be dropped or refused where they are too long"
             raise Refusal(must, "train.long=split", "set train.long to drop, or to refuse")
-        if batching.balanced and not reading.whole:
-            found = "an objective that reads pieces of documents"
-            raise Refusal("train.balanced must have documents with a class each", found, "use it with classify")
         if batching.balanced and shares:
             fix = "leave out train.balanced, or the weights of the mixture"
             raise Refusal("an epoch must be made up by its classes or by the weights of a mixture", "both", fix)
+        self._classes = reading.classes(documents) if batching.balanced else []
+        if batching.balanced and self._packs:
+            must = "an epoch that is balanced must have rows of one document each, to have as many rows as any other"
+            raise Refusal(must, "train.pack=true", "set train.pack to false")
         context = batching.context - reading.extra
         if context < 1:
             found, fix = f"a context of {batching.context}", "raise train.context"
@@ -185,7 +187,7 @@ class Data:
 
     def _balanced(self, number: int) -> list[Row]:
         """As many documents as there are, as many of each class."""
-        classes = [_class(self.documents.labels[span.document]) for span in self.spans]
+        classes = [self._classes[span.document] for span in self.spans]
         return alone(
             even(self.spans, classes, derive(self.seed, "classes", number)), derive(self.seed, "epoch", number)
         )
@@ -210,10 +212,3 @@ class Data:
         if self.reading.whole:
             pieces = [[piece for row in pieces for piece in row]]  # and a generator for each
         return replace(self.reading.batch(pieces, randoms), seeds=seeds)
-
-
-def _class(label: float) -> int:
-    if label != label or label != round(label):
-        found = "none in the token cache" if label != label else f"the value {label:g}"
-        raise Refusal("documents must have classes to be balanced", found, "use the format `classes`, without values")
-    return int(label)

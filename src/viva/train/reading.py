@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.text.cache.documents import Documents
 from viva.text.cache.pack import Long, Named, Report, Span, spans
 from viva.train.batch import Batch, Source
@@ -87,6 +88,13 @@ class Reading:
         targets = self.laid([[piece.next for piece in row] for row in rows], IGNORE)
         return Batch(ids, targets, lengths(rows))
 
+    def classes(self, documents: Documents) -> list[int]:
+        """The class of each document, by which an epoch is balanced: its label, where documents are read whole."""
+        if not self.whole:
+            found = "an objective that reads pieces of documents"
+            raise Refusal("train.balanced must have documents with a class each", found, "use it with classify, or tag")
+        return [_class(label) for label in documents.labels]
+
     def segments(self, rows: Sequence[Sequence[Piece]]) -> Tensor | None:
         """1 for the tokens of the second of two texts, else 0, [B, T]; None where there is no second."""
         if not any(piece.cut for row in rows for piece in row):
@@ -111,3 +119,10 @@ class Reading:
 def lengths(rows: Sequence[Sequence[Piece]]) -> tuple[tuple[int, ...], ...]:
     """Of the pieces in each row."""
     return tuple(tuple(piece.span.length for piece in row) for row in rows)
+
+
+def _class(label: float) -> int:
+    if label != label or label != round(label):
+        found = "none in the token cache" if label != label else f"the value {label:g}"
+        raise Refusal("documents must have classes to be balanced", found, "use the format `classes`, without values")
+    return int(label)

@@ -1,11 +1,17 @@
 """What the objectives share that tell classes apart."""
 
+from typing import Annotated, Literal
+
+import torch
 from pydantic import AfterValidator
+from torch import Tensor
 
 from viva.base.config import kind
 from viva.base.errors import Refusal
 from viva.model.transformer import Transformer
 from viva.text.rows.fields import Format
+from viva.train.loss.class_loss import balanced
+from viva.train.objective import Ground
 
 
 def _teaching(weights: object) -> object:
@@ -14,10 +20,19 @@ def _teaching(weights: object) -> object:
     return weights
 
 
-Teaching = AfterValidator(_teaching)  # of a field of weights, one a class
+Weights = Annotated[Literal["balanced"] | tuple[float, ...] | None, AfterValidator(_teaching)]  # a number a class
 
 
-def require_weights(model: Transformer, weights: object) -> None:
+def weights_of(weights: Weights, ground: Ground | None) -> Tensor | None:
+    """One a class of the head, [C]; balanced by what is of each class in the training data: documents or, where these
+    have tags, tokens. A class that the data has not weighs as if there were one of it.
+    """
+    if weights == "balanced":
+        return balanced(torch.from_numpy(ground.documents.tally_classes(ground.model.spec.head.labels)))
+    return None if weights is None else torch.tensor(weights)
+
+
+def require_weights(model: Transformer, weights: Weights) -> None:
     """Refuse `weights` that are not one for each class of the model's head."""
     labels = model.spec.head.labels
     if isinstance(weights, tuple) and len(weights) != labels:

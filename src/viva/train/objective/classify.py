@@ -1,7 +1,7 @@
 """A class for each document, or a value: topics, polarity, whether one sentence follows from another."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar, Literal
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -16,9 +16,9 @@ from viva.model.transformer import Transformer
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
-from viva.train.loss.class_loss import balanced, class_cross_entropy
+from viva.train.loss.class_loss import class_cross_entropy
 from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head, require_one_side
-from viva.train.objective._classes import Teaching, require_same_classes, require_weights
+from viva.train.objective._classes import Weights, require_same_classes, require_weights, weights_of
 from viva.train.reading import Piece, Reading, lengths
 
 
@@ -30,7 +30,7 @@ class Config(Base):
 
     heads: ClassVar[tuple[str, ...]] = ("classify", "regress")
 
-    weights: Annotated[Literal["balanced"] | tuple[float, ...] | None, Teaching] = None
+    weights: Weights = None
     gamma: float = Field(0.0, ge=0)
     smoothing: float = Field(0.0, ge=0, lt=1)
 
@@ -62,25 +62,17 @@ class Config(Base):
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The summed loss, with the number of documents told right as `accuracy`."""
-        counts = None
-        if self.weights == "balanced":
-            counts = torch.bincount(torch.from_numpy(np.array(ground.documents.labels, np.int64)))
+        weights = weights_of(self.weights, ground)
 
         def classes(model: nn.Module, batch: Batch) -> Loss:
             scores = model(batch.ids, batch.layout, segments=batch.segments if model.tells_segments else None)
             if scores.ndim == 1:
                 return Loss((scores.float() - batch.targets).square().sum(), batch.count)
-            aims, weights = batch.targets.long(), self._weights(counts, scores.shape[1])
+            aims = batch.targets.long()
             total = class_cross_entropy(scores, aims, weights, self.gamma, self.smoothing if model.training else 0.0)
             return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == aims).sum())})
 
         return classes
-
-    def _weights(self, counts: torch.Tensor | None, classes: int) -> torch.Tensor | None:
-        """One a class; of classes that the training data has not, as if it had one document of each."""
-        if counts is not None:
-            return balanced(torch.nn.functional.pad(counts, (0, classes - len(counts))))
-        return None if self.weights is None else torch.tensor(self.weights)
 
 
 class Classes(Reading):

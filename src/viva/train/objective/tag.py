@@ -1,32 +1,32 @@
 """A class for each token: names, parts of speech, where words begin."""
 
 from collections.abc import Sequence
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
 import numpy as np
-import torch
 from pydantic import Field
 from torch import nn
 
 from viva.base.config import Config as BaseConfig
 from viva.model.head import tag
 from viva.model.transformer import Transformer
+from viva.text.cache.documents import Documents
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.loss.class_loss import class_cross_entropy
 from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head, require_one_side
-from viva.train.objective._classes import Teaching, require_same_classes, require_weights
+from viva.train.objective._classes import Weights, require_same_classes, require_weights, weights_of
 from viva.train.reading import Piece, Reading, lengths
 
 
 class Config(Base):
-    """`weights` one a class, and `gamma`, as in classify."""
+    """`weights` and `gamma` as in classify; "balanced" goes by the counts of tagged tokens."""
 
     heads: ClassVar[tuple[str, ...]] = ("tag",)
 
-    weights: Annotated[tuple[float, ...] | None, Teaching] = None
+    weights: Weights = None
     gamma: float = Field(0.0, ge=0)
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
@@ -46,7 +46,7 @@ class Config(Base):
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The summed loss over tagged tokens, with the number of those told right as `accuracy`."""
-        weights = None if self.weights is None else torch.tensor(self.weights)
+        weights = weights_of(self.weights, ground)
 
         def tags(model: nn.Module, batch: Batch) -> Loss:
             scores, aims = model(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
@@ -66,3 +66,11 @@ class Tags(Reading):
         tags = [[np.where(piece.tags < 0, IGNORE, piece.tags) for piece in row] for row in rows]
         ids = self.laid([[piece.ids for piece in row] for row in rows], self.pad)
         return Batch(ids, self.laid(tags, IGNORE), lengths(rows))
+
+    def classes(self, documents: Documents) -> list[int]:
+        """Of each document the class it holds that has the fewest tokens in all documents, of two such the first (as an
+        image is repeated for its rarest category in Gupta et al. 2019, https://arxiv.org/abs/1908.03195).
+        """
+        held = [tags[tags >= 0] for tags in map(documents.tags, range(len(documents)))]
+        counts = np.bincount(np.concatenate(held))
+        return [int(tags[counts[tags].argmin()]) for tags in held]
