@@ -134,13 +134,11 @@ def test_beams_that_could_stop_by_several_ids_stay_open(many_twins, stops):
 
 
 def test_the_best_that_do_not_stop_go_on_behind_all_that_do():
-    """Of five tokens the likeliest three stop: two beams go on by the other two, at first and from each beam."""
-    searches, logs = Searches(1, 2, 0.0, frozenset({0, 1, 2}), torch.device("cpu")), torch.arange(-1.0, -6.0, -1.0)
-    searches.advance(logs[None])
-    assert (searches.tokens.tolist(), searches.scores.tolist()) == ([[[3], [4]]], [[-4.0, -5.0]])
-    searches = Searches(1, 2, 10.0, frozenset({0, 1, 2}), torch.device("cpu"))  # under which it is not settled
-    searches.advance(logs[None]), searches.advance(logs.repeat(2, 1))
-    assert (searches.tokens.tolist(), searches.scores.tolist()) == ([[[3, 3], [3, 4]]], [[-8.0, -9.0]])
+    """Three of five tokens stop, and stand between the two that two beams go on by."""
+    searches = Searches(1, 2, 0.0, frozenset({0, 1, 2}), torch.device("cpu"))
+    searches.advance(torch.tensor([[-2.0, -3.0, -4.0, -1.0, -5.0]]))
+    assert (searches.tokens.tolist(), searches.scores.tolist()) == ([[[3], [4]]], [[-1.0, -5.0]])
+    assert searches.ended == [[(-2.0, [0])]]
 
 
 @pytest.mark.parametrize("sources", [[[1, 2]], [[1], [2], [3]]])
