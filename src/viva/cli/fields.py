@@ -25,11 +25,8 @@ BOUNDS = {
     "min_length": "in number at least",
     "pattern": "of the form",
 }
-# what a scheme of positions has measured of it (tests/learns/test_extrapolation.py)
-EXTRAPOLATES = {
-    True: "It extrapolates: texts four times as long as those of training are read no worse.",
-    False: "It does not extrapolate: texts four times as long as those of training are read worse, or refused.",
-}
+# of a scheme of positions, as measured by tests/learns/test_extrapolation.py
+EXTRAPOLATES = {True: "It extrapolates to four times the trained length.", False: "It does not extrapolate."}
 
 
 def fields(what: str | None = None, kind: str | None = None) -> None:
