@@ -77,6 +77,15 @@ def test_what_documents_the_fields_is_shown(viva):
     assert "`ffn_bias` that of the feed-forward networks" in out and "rounded up to a multiple of 64" in out
 
 
+def test_each_scheme_of_positions_says_whether_it_extrapolates(viva):
+    """Two were measured to: tests/learns/test_extrapolation.py."""
+    out = viva("fields", "position")[1]
+    last = {kind: row(out, kind)[0].partition("It ")[2] for kind in names(FOLDERS["position"])}
+    does = "extrapolates to four times the trained length."
+    assert last == {kind: does if kind in ("alibi", "xl") else "does not extrapolate." for kind in last}
+    assert viva("fields", "position", "xl")[1].partition("\n")[0].endswith(does)
+
+
 @pytest.mark.parametrize(("name", "kind"), KINDS)
 def test_every_kind_shows_every_field(viva, name, kind):
     code, out, err = viva("fields", name, kind)

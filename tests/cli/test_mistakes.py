@@ -38,6 +38,7 @@ def recipe(tmp_path):
     ("train.device=cuda", "device cuda must be a GPU that torch finds, but found none"),
     ("model.head_dim=5", "heads with rope must have an even width of at least 4, but found 5"),
     ("model.position={theta: 1}", "theta: Input should be greater than 1"),
+    ("model={kind: t5, width: 16, layers: 1, heads: 2, position: {farthest: 10}}", "found 10 where 16 of 32 buckets"),
     ("model.kind=lama", "model: must be a known kind; use 'llama' (the nearest)"),
 ])  # fmt: skip
 def test_an_override_that_cannot_be(viva, recipe, override, sentence):

@@ -1,6 +1,8 @@
 """Positions: the angles of every rotary scaling are transformers', and each scheme does what its paper says."""
 
+import json
 import math
+import re
 
 import pytest
 import torch
@@ -8,7 +10,11 @@ from transformers import LlamaConfig
 from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 from viva.base.choice import names
+from viva.base.config import parse
 from viva.base.errors import Refusal
+from viva.model import folder
+from viva.model.arch import llama
+from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.position import learned, rope, sinusoidal
 from viva.model.position.scaling import default, dynamic, linear, llama3, yarn
@@ -62,6 +68,62 @@ def test_yarn_by_hand():
     assert torch.equal(mine[:12], plain[:12])
     torch.testing.assert_close(mine[20:], plain[20:] / 4)
     assert factor == pytest.approx(0.1 * math.log(4) + 1)
+
+
+BOUNDS = [
+    ("yarn", {"beta_fast": 0}, "beta_fast: Input should be greater than 0"),
+    ("yarn", {"beta_slow": 0}, "beta_slow: Input should be greater than 0"),
+    ("yarn", {"mscale": -1, "mscale_all_dim": 1}, "mscale: Input should be greater than or equal to 0"),
+    ("yarn", {"mscale": 1, "mscale_all_dim": -1}, "mscale_all_dim: Input should be greater than or equal to 0"),
+    (
+        "yarn",
+        {"beta_fast": 1, "beta_slow": 32},
+        "beta_fast of yarn must be at least beta_slow, but found beta_fast 1 and beta_slow 32. To fix it, exchange the",
+    ),
+    ("llama3", {"low_freq_factor": 0}, "low_freq_factor: Input should be greater than 0"),
+    ("llama3", {"low_freq_factor": -2, "high_freq_factor": -1}, "high_freq_factor: Input should be greater than 0"),
+    *(
+        (
+            "llama3",
+            {"low_freq_factor": low, "high_freq_factor": 4},
+            f"low_freq_factor of llama3 must be below high_freq_factor, but found low_freq_factor {low} and "
+            "high_freq_factor 4. To fix it, exchange the two, or correct one.",
+        )
+        for low in (4, 8)
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "said", "expected"), BOUNDS)
+def test_a_scaling_that_cannot_be_is_refused(name, said, expected, tmp_path):
+    """In a recipe, and in a config.json as it was published."""
+    fields = {"factor": 4.0, **said}
+    with pytest.raises(Refusal, match=re.escape(expected)):
+        parse(rope.Config, {"scaling": {"kind": name, "trained": 64, **fields}})
+    folder.save(tmp_path / "m", llama.TINY, initialise(llama.TINY.spec().build()))
+    file = tmp_path / "m" / "config.json"
+    section = {"rope_type": name, "original_max_position_embeddings": 64, **fields}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "rope_scaling": section}))
+    (tmp_path / "m" / "viva.json").unlink()  # of a folder that others have published there is none
+    with pytest.raises(Refusal, match=re.escape(expected)):
+        folder.load(tmp_path / "m")
+
+
+def test_a_scaling_at_its_bounds_is_accepted():
+    """One bound of yarn for both: a frequency stays or is divided, with none in between."""
+    angles, _ = yarn.Config(factor=4.0, trained=CONTEXT, beta_fast=8, beta_slow=8, truncate=False).angles(THETA, D, 1)
+    divided = default.Config().angles(THETA, D, 1)[0] / angles
+    assert set(divided.round(decimals=4).tolist()) == {1.0, 4.0}
+    assert yarn.Config(factor=4.0, trained=64, mscale=0, mscale_all_dim=0).angles(THETA, D, 1)[1] == pytest.approx(
+        0.1 * math.log(4) + 1
+    )
+
+
+@pytest.mark.parametrize("theta", [-3, 0, 1])
+def test_a_base_of_no_waves_is_refused(theta):
+    for kind in (rope, sinusoidal):
+        with pytest.raises(Refusal, match=r"theta: Input should be greater than 1 \(given"):
+            parse(kind.Config, {"theta": theta})
 
 
 def test_rope_scores_depend_on_the_distance_alone():

@@ -15,6 +15,7 @@ from transformers.models.t5.modeling_t5 import T5Attention
 
 from viva.base.choice import names, variant
 from viva.base.config import Config
+from viva.base.errors import Refusal
 from viva.model.attend import Weighing, dense
 from viva.model.cache import Contiguous
 from viva.model.ffn import mlp
@@ -244,6 +245,25 @@ def test_t5_buckets_are_the_twins(buckets, farthest, causal):
         distance, bidirectional=not causal, num_buckets=buckets, max_distance=farthest
     )
     assert torch.equal(spec.position.within(spec, 64).buckets(distance), theirs)
+
+
+@pytest.mark.parametrize(("causal", "exact"), [(True, 16), (False, 8)])
+def test_t5_buckets_must_reach_beyond_the_exact_ones(causal, exact):
+    """The first `farthest` that is accepted gives the twin's buckets, each of which is one."""
+    for farthest in (2, exact - 1, exact):
+        spec = attention(t5.Config(buckets=32, farthest=farthest), causal)
+        with pytest.raises(Refusal) as caught:
+            spec.position.within(spec, 64)
+        assert str(caught.value) == (
+            "farthest of t5 positions must be above the distances that have a bucket each, but found "
+            f"{farthest} where {exact} of 32 buckets are for one distance each. To fix it, set farthest to {exact + 1} "
+            "or more, or choose fewer buckets."
+        )
+    spec = attention(t5.Config(buckets=32, farthest=exact + 1), causal)
+    distance = torch.arange(-300, 301)
+    theirs = T5Attention._relative_position_bucket(distance, not causal, num_buckets=32, max_distance=exact + 1)
+    mine = spec.position.within(spec, 64).buckets(distance)
+    assert torch.equal(mine, theirs) and set(mine.tolist()) <= set(range(32))
 
 
 def test_alibi_slopes_are_the_papers():

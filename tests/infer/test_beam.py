@@ -8,7 +8,7 @@ import transformers
 from pydantic import ValidationError
 
 from viva.base.errors import Refusal
-from viva.infer.beam import beam_search
+from viva.infer.beam import Searches, beam_search
 from viva.infer.generate import generate_batch
 from viva.infer.sampling import Sampling
 from viva.model import folder
@@ -79,11 +79,9 @@ class Wu(float):
         return ((5 + length) / 6) ** float(self)
 
 
-@pytest.fixture(scope="module", params=[(0, 0.3), (1, 0.2), (2, 0.3)])
-def twins(request, tmp_path_factory):
-    """Random models whose replies to most prompts end, after anything from one token to all twelve."""
-    (seed, scale), path = request.param, tmp_path_factory.mktemp("twins") / "m"
-    config = llama.TINY.model_copy(update={"vocab": 7})
+def pair(path, vocab: int, seed: int, scale: float):
+    """A random model and its twin."""
+    config = llama.TINY.model_copy(update={"vocab": vocab})
     made, generator = initialise(config.spec().build(), seed).eval(), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in made.parameters():
@@ -92,17 +90,55 @@ def twins(request, tmp_path_factory):
     return made, transformers.LlamaForCausalLM.from_pretrained(path, attn_implementation="eager").eval()
 
 
+def found_by(twin, prompts: list[list[int]], stops: list[int], beams: int, alpha: float, most: int) -> list[list[int]]:
+    """The replies of transformers' beam search, each up to the first of `stops`."""
+    given = {"num_beams": beams, "length_penalty": Wu(alpha), "max_new_tokens": most, "early_stopping": False}
+    replies = twin.generate(torch.tensor(prompts), do_sample=False, eos_token_id=stops, pad_token_id=END, **given)
+    made = replies[:, len(prompts[0]) :].tolist()
+    return [reply[: next((i + 1 for i, token in enumerate(reply) if token in stops), most)] for reply in made]
+
+
+@pytest.fixture(scope="module", params=[(0, 0.3), (1, 0.2), (2, 0.3)])
+def twins(request, tmp_path_factory):
+    """Random models whose replies to most prompts end, after anything from one token to all twelve."""
+    return pair(tmp_path_factory.mktemp("twins") / "m", 7, *request.param)
+
+
 @pytest.mark.parametrize("beams", [2, 4])
 @pytest.mark.parametrize("alpha", [0.0, 0.6, 2.0])
 def test_a_narrow_search_finds_what_transformers_finds(twins, beams, alpha):
     """Which candidates end a reply or go on, when a search is settled, and how long replies are penalised."""
     (ours, twin), prompts = twins, [list(pair) for pair in product(range(1, 7), repeat=2)]
-    given = {"num_beams": beams, "length_penalty": Wu(alpha), "max_new_tokens": 12, "early_stopping": False}
-    replies = twin.generate(torch.tensor(prompts), do_sample=False, eos_token_id=END, pad_token_id=END, **given)
-    expected = [reply[: reply.index(END) + 1] if END in reply else reply for reply in replies[:, 2:].tolist()]
+    expected = found_by(twin, prompts, [END], beams, alpha, 12)
     assert sum(reply[-1] == END for reply in expected) >= 10 and len({len(reply) for reply in expected}) >= 3
     sampling = Sampling(beams=beams, length_penalty=alpha, max_new_tokens=12)
     assert beam_search(ours, prompts, sampling, frozenset({END})) == expected
+
+
+@pytest.fixture(scope="module")
+def many_twins(tmp_path_factory):
+    path = tmp_path_factory.mktemp("many")
+    return [pair(path / str(seed), 9, seed, 0.35) for seed in range(8)]
+
+
+@pytest.mark.parametrize("stops", [[0, 1], [0, 1, 2]])
+def test_beams_that_could_stop_by_several_ids_stay_open(many_twins, stops):
+    """A strong penalty lets long replies win, which are found if as many beams as were asked for go on."""
+    prompts, told = [list(prompt) for prompt in product(range(3, 9), [1, *range(3, 9)])], []
+    for ours, twin in many_twins:
+        found = beam_search(ours, prompts, Sampling(beams=3, length_penalty=3, max_new_tokens=10), frozenset(stops))
+        told += zip(prompts, found, found_by(twin, prompts, stops, 3, 3, 10), strict=True)
+    assert {reply[-1] for _, _, reply in told} >= set(stops)
+    differ = [case for case in told if case[1] != case[2]]
+    assert not differ, f"{len(differ)} of {len(told)}, such as {differ[0]}"
+
+
+def test_the_best_that_do_not_stop_go_on_behind_all_that_do():
+    """Three of five tokens stop, and stand between the two that two beams go on by."""
+    searches = Searches(1, 2, 0.0, frozenset({0, 1, 2}), torch.device("cpu"))
+    searches.advance(torch.tensor([[-2.0, -3.0, -4.0, -1.0, -5.0]]))
+    assert (searches.tokens.tolist(), searches.scores.tolist()) == ([[[3], [4]]], [[-1.0, -5.0]])
+    assert searches.ended == [[(-2.0, [0])]]
 
 
 @pytest.mark.parametrize("sources", [[[1, 2]], [[1], [2], [3]]])

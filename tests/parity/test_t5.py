@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import T5Config, T5ForConditionalGeneration
 
+from viva.base.errors import Refusal
 from viva.model import folder as checkpoint
 from viva.model import tensors
 from viva.model.arch import t5
@@ -39,6 +40,19 @@ def test_a_table_that_nothing_reads_is_left_out(tmp_path):
     stored["decoder.block.0.layer.1.EncDecAttention.relative_attention_bias.weight"] = torch.ones(8, 4)
     save_file(stored, tmp_path / "model.safetensors")
     checkpoint.load(tmp_path)
+
+
+@pytest.mark.parametrize("farthest", [8, 16])
+def test_a_published_farthest_below_the_exact_buckets_is_refused(tmp_path, farthest):
+    """Of the 32 buckets of the decoder, 16 are for one distance each; transformers' numbers would fall from there."""
+    checkpoint.save(tmp_path / "m", t5.TINY, initialise(t5.TINY.spec().build()))
+    file = tmp_path / "m" / "config.json"
+    said = json.loads(file.read_text())
+    said |= {"relative_attention_num_buckets": 32, "relative_attention_max_distance": farthest}
+    file.write_text(json.dumps(said))
+    (tmp_path / "m" / "viva.json").unlink()  # of a folder that others have published there is none
+    with pytest.raises(Refusal, match=f"farthest of t5 positions must be above .* found {farthest} where"):
+        checkpoint.load(tmp_path / "m")
 
 
 def test_starting_weights_have_the_spread_of_the_twins():

@@ -25,6 +25,8 @@ BOUNDS = {
     "min_length": "in number at least",
     "pattern": "of the form",
 }
+# of a scheme of positions, as measured by tests/learns/test_extrapolation.py
+EXTRAPOLATES = {True: "It extrapolates to four times the trained length.", False: "It does not extrapolate."}
 
 
 def fields(what: str | None = None, kind: str | None = None) -> None:
@@ -111,8 +113,12 @@ def _chosen(what: str, meant: list[Section], kind: str) -> type[Config]:
 
 
 def _summary(module: ModuleType) -> str:
-    """What stands first in a file: its first paragraph in one line."""
-    return " ".join((inspect.getdoc(module) or "").partition("\n\n")[0].split())
+    """What stands first in a file: its first paragraph in one line; of a scheme of positions also whether
+    it extrapolates.
+    """
+    first = " ".join((inspect.getdoc(module) or "").partition("\n\n")[0].split())
+    said = getattr(getattr(module, "Config", None), "extrapolates", None)
+    return first if said is None else f"{first} {EXTRAPOLATES[said]}"
 
 
 def _holds(section: Section) -> str:

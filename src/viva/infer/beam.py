@@ -30,7 +30,8 @@ class Searches:
         """Each beam takes its best tokens by `logs` [N K, V]; the rows of it, any number of times, that go on."""
         width, V = self.scores.shape[1], logs.shape[-1]
         total = self.scores[..., None] + logs.unflatten(0, (-1, width))  # [N, width, V]
-        best, at = total.flatten(1).topk(min(2 * self.beams, width * V))  # enough, should K of them stop
+        most = (1 + len(self.stops)) * self.beams  # K go on, should every beam stop by every id
+        best, at = total.flatten(1).topk(min(most, width * V))
         beam, token = at // V, at % V
         stopped = torch.isin(token, self.stops)
         for n, rank in stopped[:, : self.beams].nonzero().tolist():

@@ -21,7 +21,9 @@ from viva.model.position.scaling import default
 
 
 class Config(BaseConfig):
-    """`theta` is the base of the frequencies, `scaling` how they are stretched to a longer context."""
+    """`theta` is the base of the frequencies, `scaling` how they are stretched to a longer context, without which a
+    model does not extrapolate.
+    """
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
     by_place: ClassVar[bool] = True

@@ -3,6 +3,7 @@
 from typing import ClassVar
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
@@ -18,7 +19,7 @@ class Config(BaseConfig):
     by_place: ClassVar[bool] = True
     extrapolates: ClassVar[bool] = False
 
-    theta: float = 10_000.0
+    theta: float = Field(10_000.0, gt=1)
     paired: bool = True
 
     def build(self, width: int, context: int) -> nn.Module:

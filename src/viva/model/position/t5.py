@@ -10,13 +10,15 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
 from viva.model.layout import Layout
 from viva.model.position import Scheme, distances
 
 
 class Config(BaseConfig):
     """Half of the `buckets` hold one distance each, the others grow with the logarithm up to `farthest`, and one holds
-    all beyond. Where attention sees both ways, half of them are for keys that follow.
+    all beyond. Where attention sees both ways, half of them are for keys that follow. `farthest` lies beyond the
+    distances that have a bucket each: half of the buckets, or a quarter both ways.
     """
 
     acts_on: ClassVar[tuple[str, ...]] = ("attention",)
@@ -27,7 +29,16 @@ class Config(BaseConfig):
     farthest: int = Field(128, ge=2)
 
     def within(self, attention: BaseConfig, context: int) -> Scheme:
+        exact = self.exact(attention.causal)
+        if self.farthest <= exact:
+            must = "farthest of t5 positions must be above the distances that have a bucket each"
+            found = f"{self.farthest} where {exact} of {self.buckets} buckets are for one distance each"
+            raise Refusal(must, found, f"set farthest to {exact + 1} or more, or choose fewer buckets")
         return Buckets(self, attention.heads, attention.causal)
+
+    def exact(self, causal: bool) -> int:
+        """How many buckets hold one distance each, of those for one direction."""
+        return (self.buckets if causal else self.buckets // 2) // 2
 
 
 class Buckets(Scheme):
@@ -55,7 +66,7 @@ class Buckets(Scheme):
         else:
             count, back = count // 2, distance.abs()
             first = (distance > 0) * count
-        exact = count // 2
+        exact = self.config.exact(self.causal)
         growth = (back.clamp_min(1) / exact).log() / math.log(self.config.farthest / exact)
         beyond = (exact + (growth * (count - exact)).long()).clamp_max(count - 1)
         return first + torch.where(back < exact, back, beyond)

@@ -1,13 +1,14 @@
 """YaRN (Peng et al. 2023, https://arxiv.org/abs/2309.00071): NTK-by-parts (eq. 17-20) and a temperature (eq. 21-22)."""
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
-from pydantic import Field
+from pydantic import Field, model_validator
 from torch import Tensor
 
 from viva.base.config import Config as BaseConfig
+from viva.base.errors import Refusal
 from viva.model.position.scaling import plain
 
 
@@ -24,12 +25,19 @@ class Config(BaseConfig):
 
     factor: float = Field(ge=1)
     trained: int = Field(gt=0)
-    beta_fast: float = 32.0
-    beta_slow: float = 1.0
+    beta_fast: float = Field(32.0, gt=0)
+    beta_slow: float = Field(1.0, gt=0)
     attention_factor: float | None = Field(None, gt=0)
-    mscale: float | None = None
-    mscale_all_dim: float | None = None
+    mscale: float | None = Field(None, ge=0)
+    mscale_all_dim: float | None = Field(None, ge=0)
     truncate: bool = True
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.beta_fast < self.beta_slow:
+            found = f"beta_fast {self.beta_fast:g} and beta_slow {self.beta_slow:g}"
+            raise Refusal("beta_fast of yarn must be at least beta_slow", found, "exchange the two, or correct one")
+        return self
 
     def angles(self, theta: float, head_dim: int, end: int) -> tuple[Tensor, float]:
         frequency = plain(theta, head_dim)
