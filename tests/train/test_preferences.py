@@ -175,9 +175,7 @@ def test_gradients_of_packed_pairs_are_those_of_each_answer_by_itself(batch):
     alone = dict(twin.named_parameters())
     for name, value in policy.named_parameters():
         assert value.grad.abs().max() > 1e-6
-        torch.testing.assert_close(
-            value.grad, alone[name].grad, rtol=1e-6, atol=1e-9, msg=lambda said: f"{name}: {said}"
-        )
+        torch.testing.assert_close(value.grad, alone[name].grad, rtol=1e-6, atol=1e-9, msg=name)
 
 
 # ------------------------------------------------------------------------------------------------- whole runs
