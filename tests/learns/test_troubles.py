@@ -1,14 +1,18 @@
 """Troubles that are brought about, each of which is named, beside runs in good health, of which nothing is said."""
 
 import json
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from viva.align.rollout import Rollout
+from viva.base.choice import names
 from viva.base.config import parse
 from viva.train.recipe import Recipe
 from viva.train.run import run
+from viva.train.vitals import PACKAGE
 
 MODEL = {"kind": "llama", "width": 32, "layers": 1, "heads": 2, "context": 32}
 QUESTION, ANSWERS = "`1 + 1` = ", ("1", "2", "3", "4")
@@ -21,7 +25,10 @@ def place(tmp_path_factory):
     said = [{"prompt": QUESTION, "completion": answer} for answer in ANSWERS]
     pairs = [{"prompt": QUESTION, "chosen": "2", "rejected": wrong} for wrong in ("1", "3", "4")]
     unlike = [{"prompt": QUESTION, "chosen": a, "rejected": b} for a in ANSWERS for b in ANSWERS if a != b]
-    for name, rows in {"rows": said, "pairs": pairs, "unlike": unlike}.items():
+    alike = [said[1]] * 320
+    odd = [*alike[1:], {"prompt": QUESTION, "completion": "never"}]
+    files = {"rows": said, "pairs": pairs, "unlike": unlike, "alike": alike, "odd": odd}
+    for name, rows in files.items():
         (place / f"{name}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     begun = run(parse(Recipe, recipe(place, "begin") | {"tokenizer": {"vocab_size": 262}, "model": MODEL}))
     assert not begun.troubles
@@ -61,13 +68,14 @@ SOLVING = {
     "rloo": {"advantage": "rloo", "average": "constant"},
     "reinforce_pp": {"advantage": "reinforce_pp", "average": "token"},
     "epochs": {"epochs": 2, "minibatches": 2},
+    "ppo": {"kind": "ppo"},
 }
-QUICK = ("grpo", "raft", "sigmoid")
+QUICK = ("grpo", "raft", "ppo", "sigmoid")
 LOSSES = ("sigmoid", "ipo", "hinge", "orpo", "simpo")
 
 
-def cases(names):
-    return [pytest.param(name, marks=() if name in QUICK else pytest.mark.slow) for name in names]
+def cases(kinds):
+    return [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in kinds]
 
 
 @pytest.mark.parametrize("method", cases(SOLVING))
@@ -127,7 +135,39 @@ def test_a_sampler_with_stale_weights(place, request, monkeypatch):
         return [replace(reply, logs=[log + 1.0 for log in reply.logs]) for reply in drawn(self, *given)]
 
     monkeypatch.setattr(Rollout, "drawn", stale)
-    assert "sampler and trainer differ by 1 nats at a token" in troubles(place, request, {}, steps=6)["sampler_gap"]
+    found = troubles(place, request, {}, steps=6)
+    assert "sampler and trainer differ by 1 nats at a token" in found["sampler_gap"]
+
+
+@pytest.mark.parametrize("reward", [{"kind": "pattern", "regex": "7"}, "interpreter"])
+def test_a_reward_that_no_reply_earns(place, request, reward):
+    """The model never says 7; the right answer it says now and then."""
+    found = troubles(place, request, {"reward": reward, "beta": 0.01}, steps=101)
+    if reward == "interpreter":
+        assert found == {}
+    else:
+        assert "the reward does not rise: 0 after 100 rounds, 0 at the start" in found["reward_stuck"]
+
+
+@pytest.mark.parametrize("rate", [10.0, 0.3])
+def test_a_rate_that_rises_until_it_destroys(place, request, rate):
+    """A thousandth more of it each round: what solves the task, risen on, undoes it."""
+    schedule = {"kind": "constant", "warmup": 1000}
+    found = troubles(place, request, {"beta": 0.05}, lr=rate, schedule=schedule, steps=30)
+    if rate < 1:
+        assert found == {}
+    else:
+        assert "the reward has fallen to 0" in found["reward_stuck"]
+
+
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_a_critic_that_never_learns(place, request, weight):
+    found = troubles(place, request, {"kind": "ppo", "critic": {"weight": weight}}, lr=1e-4, steps=35)
+    if weight:
+        assert found == {}
+    else:
+        assert list(found) == ["useless_critic"]
+        assert "the critic explains 0.00 of the returns' variance after 30 rounds" in found["useless_critic"]
 
 
 @pytest.mark.parametrize("loss", cases(LOSSES))
@@ -161,3 +201,28 @@ def test_a_rate_that_destroys(place, request):
     found = learns(place, request, {"init": str(place / "begin")}, lr=3.0, steps=20)
     assert "more than 3 times the 0." in found["loss_blow_up"] and "at the start" in found["loss_blow_up"]
     assert "more than 10 times the 0." in found["gradient_growth"]
+
+
+def test_usual_rates_are_in_good_health(place, request):
+    """Where the runs above learn nothing, and are destroyed."""
+    assert learns(place, request, {"tokenizer": {"vocab_size": 262}, "model": MODEL}, steps=100) == {}
+
+
+def test_a_usual_rate_goes_on_in_good_health(place, request):
+    assert learns(place, request, {"init": str(place / "begin")}, steps=20) == {}
+
+
+@pytest.mark.parametrize("rows", ["odd", "alike"])
+def test_a_row_that_is_unlike_all_others(place, request, rows):
+    """One of the 80 batches has it, the 59th."""
+    found = learns(place, request, {"init": str(place / "begin")}, rows=rows, steps=80, pack=False)
+    if rows == "alike":
+        assert found == {}
+    else:
+        assert "the loss leaps to" in found["loss_spike"] and "look for unlike rows in the data" in found["loss_spike"]
+
+
+def test_every_trouble_is_brought_about_here():
+    """By the name each is looked up by in what a run was in trouble by."""
+    source = Path(__file__).read_text(encoding="utf-8")
+    assert set(re.findall(r'found\["(\w+)"\]', source)) == set(names(PACKAGE))

@@ -5,14 +5,16 @@ import re
 from dataclasses import replace
 
 import pytest
+import torch
 
 import viva
 from viva.base.errors import Refusal
 from viva.text.tokens.templates import named
 from viva.train import start
 from viva.train.run import run
+from viva.train.step import update
 
-from .runs import WORDS, recipe
+from .runs import WORDS, job, recipe
 
 
 def chats(folder, changes=None, out="run"):
@@ -88,3 +90,49 @@ def test_a_template_whose_tokens_a_model_lacks_is_refused_until_either_way_that_
         assert set(listed) < set(made.tokenizer.specials) and made.model.spec.vocab == made.tokenizer.vocab_size
     made = start.parts(chats(tmp_path, {**tuned, "template": "vicuna"}, "tuned"), tmp_path / "tuned")
     assert made.tokenizer.template == named("vicuna").source
+
+
+def talks(folder):
+    """Eight conversations of one to three turns, whose answers have from one word to twelve."""
+    rows = []
+    for number in range(8):
+        turns = [(WORDS[(number + turn) % 13], WORDS[: 1 + (5 * number + turn) % 12]) for turn in range(1 + number % 3)]
+        said = [(("user", asked), ("assistant", " ".join(answer))) for asked, answer in turns]
+        rows.append([{"role": role, "content": content} for pair in said for role, content in pair])
+    (folder / "data.jsonl").write_text("".join(json.dumps({"messages": row}) + "\n" for row in rows), encoding="utf-8")
+
+
+def test_eight_conversations_at_once_one_by_one_or_packed_are_the_same_steps(tmp_path):
+    """Plain descent, whose steps are the gradients themselves, where what is learned of a conversation, the
+    assistant's turns alone, is uneven; the first loss is the mean over these tokens, conversation by conversation.
+    """
+    talks(tmp_path)
+    long = {"format": "messages", "valid": 0, "train.context": 1024, "model.context": 1024}
+    descent = {"train.optim.kind": "sgd", "train.optim.momentum": 0, "train.lr": 1, "train.clip": 0}
+    found = []
+    for batch, accumulate, pack in ((8, 1, False), (1, 8, False), (1, 1, True)):
+        shape = {"train.batch": batch, "train.accumulate": accumulate, "train.pack": pack}
+        work, state = job(tmp_path, long | descent | shape, f"{batch}x{accumulate}-{pack}")
+        first = mean_loss(work)
+        batches = work.data.micro_batches(0)
+        assert (len(batches), len(batches[0].lengths)) == (accumulate, batch)
+        assert sum(len(row) for part in batches for row in part.lengths) == 8
+        losses = [update(work, state)["loss"] for _ in range(3)]
+        assert losses[0] == pytest.approx(first, rel=1e-6) and losses[2] < losses[0] - 0.1
+        found.append((losses, dict(work.model.named_parameters())))
+    for losses, parameters in found[1:]:
+        assert losses == pytest.approx(found[0][0], rel=1e-6)
+        for name, value in parameters.items():
+            torch.testing.assert_close(value, found[0][1][name], rtol=1e-5, atol=1e-6)
+
+
+def mean_loss(work):
+    """Of all learned tokens of a run's documents, each document read alone."""
+    lost, documents = [], work.data.documents
+    for number in range(len(documents)):
+        ids, mask = documents[number]
+        logs = work.model(torch.tensor(ids.astype(int))[None])[0].log_softmax(-1)
+        lost.append([-logs[place - 1, ids[place]].item() for place in range(1, len(ids)) if mask[place]])
+    counts = [len(own) for own in lost]
+    assert min(counts) * 4 < max(counts) and sum(counts) < 0.8 * sum(documents.lengths)
+    return sum(map(sum, lost)) / sum(counts)

@@ -63,7 +63,7 @@ SICK = {
     "kl_blow_up": (5, "is 1.01 nats a token", {"kl": [1.01] * 5}),
     "kl_collapse": (30, "is 9e-06 nats a token after 30 rounds", {"kl": [9e-6] * 30}),
     "clipping": (5, "31% of the tokens", {"clip_fraction": [0.31] * 5}),
-    "useless_critic": (30, "explains -0.01 of the returns'", {"explained_variance": [-0.01] * 30} | UNSOLVED),
+    "useless_critic": (30, "explains 0.00 of the returns'", {"explained_variance": [0.0] * 30} | UNSOLVED),
     "reply_growth": (10, "to 42 tokens from 20", {"length": [20.0] * 5 + [42.0] * 5}),
     "cut_replies": (5, "51% of the replies are cut", {"ended": [0.49] * 5}),
     "sampler_gap": (5, "by 0.51 nats", {"sampler_gap": [0.51] * 5}),

@@ -2,12 +2,14 @@
 
 import json
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
 
+from viva.align.preference import sigmoid
 from viva.base.errors import Refusal
 from viva.model.arch import llama
 from viva.model.init import initialise
@@ -18,8 +20,9 @@ from viva.train.data import Batching, Data
 from viva.train.loss import IGNORE
 from viva.train.objective import dpo, kto
 from viva.train.objective._answers import Spoken, told
-from viva.train.objective._reference import FILE
+from viva.train.objective._reference import FILE, Reference
 from viva.train.objective._sides import Sides
+from viva.train.objective.dpo import Preference
 from viva.train.objective.kto import Judged, mismatched
 from viva.train.run import run
 from viva.train.step import update
@@ -144,6 +147,35 @@ def test_log_probabilities_are_those_of_each_document_by_itself():
         logs = model(ids[None])[0].log_softmax(-1)
         right = sum(logs[place, aim] for place, aim in enumerate(targets.tolist()) if aim != IGNORE)
         torch.testing.assert_close(own, right, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("batch", [9, 4, 1])
+def test_gradients_of_packed_pairs_are_those_of_each_answer_by_itself(batch):
+    """Pairs end to end in one row, and in more rows than one, beside -log sigmoid(beta margin) of answers each read
+    alone, from a model's scores (Rafailov et al. 2023, equation 7).
+    """
+    made = [initialise(Transformer(llama.TINY.spec()), seed=seed).double() for seed in (1, 2, 1)]
+    policy, reference, twin = (model.eval() for model in made)
+    data, beta = read(drawn(), batch=batch), 0.5
+    preference = Preference(sigmoid.Config(beta=beta), Reference(SimpleNamespace(model=reference)))
+    batches = list(data.once())
+    assert [len(found.lengths[0]) for found in batches] == [2 * batch] * (9 // batch) + [2] * (9 % batch)
+    for found in batches:
+        preference(policy, found).sum.backward()
+
+    def answered(model, side, learned):
+        logs = model(torch.tensor(side.astype(int))[None])[0].log_softmax(-1)
+        return sum(logs[place - 1, side[place]] for place in np.flatnonzero(learned))
+
+    for number, cut in enumerate(data.documents.cuts):
+        ids, mask = data.documents[number]
+        sides = [(ids[:cut], mask[:cut]), (ids[cut:], mask[cut:])]
+        chosen, rejected = (answered(twin, *side) - answered(reference, *side).detach() for side in sides)
+        (-(beta * (chosen - rejected)).sigmoid().log()).backward()
+    alone = dict(twin.named_parameters())
+    for name, value in policy.named_parameters():
+        assert value.grad.abs().max() > 1e-6
+        torch.testing.assert_close(value.grad, alone[name].grad, rtol=1e-6, atol=1e-9, msg=name)
 
 
 # ------------------------------------------------------------------------------------------------- whole runs
