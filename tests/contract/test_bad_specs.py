@@ -18,7 +18,6 @@ from viva.model.ffn import mlp
 from viva.model.flow import Memory
 from viva.model.head import classify
 from viva.model.head import masked as masked_head
-from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.mask import Mask
 from viva.model.mask.block import Block as BlockMask
@@ -375,12 +374,6 @@ def test_a_pass_that_cannot_be_is_refused(name):
     with pytest.raises(Refusal) as caught:
         run(Transformer(config.spec()).eval())
     assert str(caught.value) == expected
-
-
-def test_a_source_may_be_read_once_for_many_rows():
-    model = initialise(Transformer(bart.TINY.spec())).eval()
-    memory = model.encode(IDS[:1] * 3)
-    torch.testing.assert_close(model(IDS, memory=memory), model(IDS, memory=memory.take([0, 0])))
 
 
 @pytest.mark.parametrize("asked", ["generate", "stream", "chat"])

@@ -309,8 +309,6 @@ def test_what_cannot_be_is_refused():
         model(x, memory=memory._replace(last=None))
     with pytest.raises(Refusal, match="each document must have a state to begin in, but found 1 for 2 documents"):
         model(x, Layout.packed(((2, 2),), 4), memory=memory)
-    with pytest.raises(Refusal, match="each document must have a state to begin in, but found 1 for 2 documents"):
-        model(x.repeat(2, 1), memory=memory)
     with pytest.raises(Refusal, match="for the rows that are read, but found 1 rows of 3 tokens beside 1 of 4"):
         model(x, Layout.one_document(3), memory=memory)
     with pytest.raises(Refusal, match="must read without a mask, but found Prefix"):

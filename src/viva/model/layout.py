@@ -67,6 +67,12 @@ class Layout:
         places, positions = pick(self.places), pick(self.positions)
         return replace(self, places=places, positions=positions, documents=documents, padding=padding)
 
+    def shared(self, B: int) -> "Layout":
+        """The layout of B rows: itself, or where it is of one row, that row's for each."""
+        if self.documents is None or len(self.documents) == B:
+            return self
+        return replace(self, documents=self.documents * B, padding=self.padding * B)
+
     @property
     def ends(self) -> Tensor:
         """[B or 1, T]: for each token the length of its document, or of its row, with what is cached."""
