@@ -22,6 +22,7 @@ from viva.model.layout import Layout
 from viva.model.mask import Mask
 from viva.model.mask.block import Block as BlockMask
 from viva.model.mask.causal import Causal
+from viva.model.mask.document import Document
 from viva.model.mask.given import Given
 from viva.model.mask.padding import Padding
 from viva.model.mask.prefix import Prefix
@@ -220,6 +221,34 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         gpt2.TINY,
         lambda model: model(IDS, masked(Prefix((2, 3, 4)) | Padding((4, 5)))),
         "masks that are combined must be for as many rows, but found [2, 3]. To fix it, give masks of one batch.",
+    ),
+    "documents of another length": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Causal() & Document(((5, 17), (22,))))),
+        "the documents of a mask must fill its rows, but found 22 of 6 slots. To fix it, give the lengths of all "
+        "documents of a row, padding too.",
+    ),
+    "documents of rows that differ": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Document(((2, 4), (5,))))),
+        "the documents of a mask must fill rows of one length, but found 5 and 6. To fix it, count what is left of a "
+        "row as its last document.",
+    ),
+    "padding of a row of less than nothing": (
+        bert.TINY,
+        lambda model: model(IDS, masked(Padding((4, -1)))),
+        "the lengths of rows must be 0 or more, but found -1. To fix it, count the tokens from the row's start.",
+    ),
+    "a batch of padding": (
+        bert.TINY,
+        lambda model: model(IDS, Layout.packed(((), ()), 6)),
+        "a batch must hold a document, but found 2 rows of none. To fix it, leave the batch out.",
+    ),
+    "a row of padding that is to be gone on from": (
+        gpt2.TINY,
+        lambda model: model(IDS, Layout.packed(((4,), ()), 6), model.cache(2, 8)),
+        "a row that is cached must be one document, but found none. To fix it, give each its own row; those that end "
+        "early are padded.",
     ),
     "a tensor for a mask": (
         gpt2.TINY,
