@@ -225,8 +225,8 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
     "documents of another length": (
         gpt2.TINY,
         lambda model: model(IDS, masked(Causal() & Document(((5, 17), (22,))))),
-        "the documents of a mask must fill its rows, but found 22 of 6 slots. To fix it, give the lengths of all "
-        "documents of a row, padding too.",
+        "the documents of a mask must fill its rows, but found 22 tokens in rows of 6. To fix it, give the lengths "
+        "of all documents of a row, padding too.",
     ),
     "documents of rows that differ": (
         gpt2.TINY,

@@ -212,7 +212,7 @@ def test_lengths_that_cannot_be_are_refused(make, found):
 def test_documents_that_do_not_fill_the_rows_are_refused(lengths, n, kernel):
     q, k, v = (x[:, :, :12] for x in inputs())
     for mask in (Document(lengths), Causal() & Document(lengths), Other() | Document(lengths)):
-        with pytest.raises(Refusal, match=f"the documents of a mask must fill its rows, but found {n} of 12 slots"):
+        with pytest.raises(Refusal, match=f"must fill its rows, but found {n} tokens in rows of 12"):
             dense.attend(q, k, v, mask, torch.arange(12)[None], True, DOT if kernel is whole else DOT._replace(keep={}))
 
 

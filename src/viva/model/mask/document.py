@@ -16,7 +16,7 @@ class Document(Mask):
     """Same document; `lengths` are those of the documents of each row, in order, filling it.
 
     `others` are those of the rows that the keys come from, where that is another sequence: the n-th document of the one
-    sees the n-th of the other.
+    sees the n-th of the other. Asked of all the keys of a row at once.
     """
 
     lengths: Lengths
@@ -37,8 +37,9 @@ class Document(Mask):
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
         seen = self.others or self.lengths
         if len(keys) != sum(seen[0]):
+            found = f"{sum(seen[0])} tokens in rows of {len(keys)}"
             fix = "give the lengths of all documents of a row, padding too"
-            raise Refusal("the documents of a mask must fill its rows", f"{sum(seen[0])} of {len(keys)} slots", fix)
+            raise Refusal("the documents of a mask must fill its rows", found, fix)
         rows = max(len(self.lengths), len(queries))
         of_query = _numbers(self.lengths, keys.device).expand(rows, -1).gather(1, queries.expand(rows, -1))
         return of_query[..., None] == _numbers(seen, keys.device)[:, None, keys]
@@ -46,8 +47,8 @@ class Document(Mask):
 
 def _require_filled(lengths: Lengths) -> None:
     """Refuse rows of several lengths, or none, and a document of no token."""
-    if shortest := [n for row in lengths for n in row if n < 1]:
-        raise Refusal("a document of a mask must have at least one token", min(shortest), "leave it out")
+    if empty := [n for row in lengths for n in row if n < 1]:
+        raise Refusal("a document of a mask must have at least one token", min(empty), "leave it out")
     if len(sums := {sum(row) for row in lengths}) != 1:
         found = " and ".join(map(str, sorted(sums))) or "no row"
         fix = "count what is left of a row as its last document"
