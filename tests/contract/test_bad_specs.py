@@ -18,11 +18,11 @@ from viva.model.ffn import mlp
 from viva.model.flow import Memory
 from viva.model.head import classify
 from viva.model.head import masked as masked_head
-from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.mask import Mask
 from viva.model.mask.block import Block as BlockMask
 from viva.model.mask.causal import Causal
+from viva.model.mask.document import Document
 from viva.model.mask.given import Given
 from viva.model.mask.padding import Padding
 from viva.model.mask.prefix import Prefix
@@ -222,6 +222,34 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         lambda model: model(IDS, masked(Prefix((2, 3, 4)) | Padding((4, 5)))),
         "masks that are combined must be for as many rows, but found [2, 3]. To fix it, give masks of one batch.",
     ),
+    "documents of another length": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Causal() & Document(((5, 17), (22,))))),
+        "the documents of a mask must fill its rows, but found 22 tokens in rows of 6. To fix it, give the lengths "
+        "of all documents of a row, padding too.",
+    ),
+    "documents of rows that differ": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Document(((2, 4), (5,))))),
+        "the documents of a mask must fill rows of one length, but found 5 and 6. To fix it, count what is left of a "
+        "row as its last document.",
+    ),
+    "padding of a row of less than nothing": (
+        bert.TINY,
+        lambda model: model(IDS, masked(Padding((4, -1)))),
+        "the lengths of rows must be 0 or more, but found -1. To fix it, count the tokens from the row's start.",
+    ),
+    "a batch of padding": (
+        bert.TINY,
+        lambda model: model(IDS, Layout.packed(((), ()), 6)),
+        "a batch must hold a document, but found 2 rows of none. To fix it, leave the batch out.",
+    ),
+    "a row of padding that is to be gone on from": (
+        gpt2.TINY,
+        lambda model: model(IDS, Layout.packed(((4,), ()), 6), model.cache(2, 8)),
+        "a row that is cached must be one document, but found none. To fix it, give each its own row; those that end "
+        "early are padded.",
+    ),
     "a tensor for a mask": (
         gpt2.TINY,
         lambda model: model(IDS, masked(table(6, 6))),
@@ -375,12 +403,6 @@ def test_a_pass_that_cannot_be_is_refused(name):
     with pytest.raises(Refusal) as caught:
         run(Transformer(config.spec()).eval())
     assert str(caught.value) == expected
-
-
-def test_a_source_may_be_read_once_for_many_rows():
-    model = initialise(Transformer(bart.TINY.spec())).eval()
-    memory = model.encode(IDS[:1] * 3)
-    torch.testing.assert_close(model(IDS, memory=memory), model(IDS, memory=memory.take([0, 0])))
 
 
 @pytest.mark.parametrize("asked", ["generate", "stream", "chat"])

@@ -142,6 +142,17 @@ def test_a_head_is_that_of_each_document(name):
         torch.testing.assert_close(mine, torch.stack(wanted))
 
 
+@pytest.mark.parametrize("at", [0, 1, 3])
+@pytest.mark.parametrize("name", sorted(set(HEADS) - PER_TOKEN - {"similar"}))
+def test_nothing_is_pooled_from_a_row_of_padding(name, at):
+    """Wherever it stands, the documents of the other rows give what they do without it."""
+    config, expected = HEADS[name]
+    head = built(config)
+    layout = Layout.packed((*DOCUMENTS[:at], (), *DOCUMENTS[at:]), T)
+    hidden = torch.cat((HIDDEN[:at], torch.full((1, T, E), torch.nan), HIDDEN[at:]))
+    torch.testing.assert_close(head(hidden, TABLE, layout), torch.stack([expected(head, x) for x in each()]))
+
+
 def test_likeness_is_the_cosine_of_each_pair():
     config, _ = HEADS["similar"]
     vectors = [x.mean(0) for x in each()]

@@ -189,6 +189,41 @@ def test_a_mask_of_another_shape_is_refused():
         Given(torch.zeros(16))
 
 
+@pytest.mark.parametrize(
+    ("make", "found"),
+    [
+        (lambda: Document(((5, 7), (9,))), "must fill rows of one length, but found 9 and 12"),
+        (lambda: Document(()), "must fill rows of one length, but found no row"),
+        (lambda: Document(((5, -7), (12,))), "must have at least one token, but found -7"),
+        (lambda: Document(((12, 0), (12,))), "must have at least one token, but found 0"),
+        (lambda: Document(((5, 7), (12,)), ((3,), (4,))), "must fill rows of one length, but found 3 and 4"),
+        (lambda: Document(((5, 7), (12,)), ((3, 4),)), "of as many rows as attend to them, but found 1 beside 2"),
+        (lambda: Padding((4, -1)), "the lengths of rows must be 0 or more, but found -1"),
+        (lambda: Prefix((-2, 4)), "the lengths of prefixes must be 0 or more, but found -2"),
+    ],
+)
+def test_lengths_that_cannot_be_are_refused(make, found):
+    with pytest.raises(Refusal, match=found):
+        make()
+
+
+@pytest.mark.parametrize(("lengths", "n"), [(((5, 4), (9,)), 9), (((5, 17), (22,)), 22), (((5, 8),), 13)])
+@pytest.mark.parametrize("kernel", [whole, written])
+def test_documents_that_do_not_fill_the_rows_are_refused(lengths, n, kernel):
+    q, k, v = (x[:, :, :12] for x in inputs())
+    for mask in (Document(lengths), Causal() & Document(lengths), Other() | Document(lengths)):
+        with pytest.raises(Refusal, match=f"must fill its rows, but found {n} tokens in rows of 12"):
+            dense.attend(q, k, v, mask, torch.arange(12)[None], True, DOT if kernel is whole else DOT._replace(keep={}))
+
+
+def test_documents_of_one_row_are_those_of_each():
+    """Also where the queries of each row stand at slots of their own."""
+    mask, places, keys = Document(((5, 11),)), torch.tensor([[2, 3], [9, 4]]), torch.arange(T)
+    rule = lambda q, k: (q < 5) == (k < 5)  # noqa: E731
+    assert torch.equal(mask.allows(places, keys), rule(places[..., None], keys))
+    assert torch.equal(mask.allows(keys[None], keys)[0], rule(keys[:, None], keys))
+
+
 @pytest.mark.parametrize("sight", ["causal", "both ways", "padding", "another sequence"])
 @pytest.mark.parametrize("T", [1, 40, 128, 200])
 def test_half_precision_training_is_as_exact_as_its_dtype(T, sight):

@@ -109,8 +109,8 @@ def test_documents_side_by_side_are_read_as_alone(kind, family):
     model = tuned(KINDS[kind], FAMILIES[family])
     alone = torch.cat([scores(model, part) for part in IDS.split((6, 8), 1)], 1)
     close(scores(model, IDS, Layout.packed(((6, 8),), 14)), alone)
-    rows = torch.cat((IDS, IDS.flip(1)))
-    found = scores(model, rows, Layout.packed(((6, 8), (5,)), 14))
+    rows = torch.cat((IDS, IDS.flip(1), IDS))
+    found = scores(model, rows, Layout.packed(((6, 8), (5,), ()), 14))
     close(found[0], alone[0])
     close(found[1, :5], scores(model, rows[1:, :5])[0])
 

@@ -9,6 +9,9 @@ from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.spec import Spec
 
+# For each layer the keys and values [B or 1, G, S, D] of what it attends to.
+Across = dict[int, tuple[Tensor, Tensor]]
+
 
 class Cache(Protocol):
     """What attention needs of a cache: where the next tokens go, and all keys and values once they are there.
@@ -20,7 +23,7 @@ class Cache(Protocol):
     ragged: bool
     held: int | Tensor  # tokens of each row: one number while rows are equally long, else [B]
     rows: int | None  # how many it keeps; None where any may come
-    across: dict[int, tuple[Tensor, Tensor]]  # for each layer the keys and values [B, G, S, D] of what it attends to
+    across: Across
 
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k and v [B, G, T, D] of new tokens and return those of all tokens, [B, G, S, D] each."""
@@ -47,6 +50,11 @@ def require_left_to_right(spec: Config) -> None:
         raise Refusal("a model must have a decoder to keep what it has read", "an encoder alone", "use a decoder")
 
 
+def taken(across: Across, rows: list[int]) -> Across:
+    """For each layer the keys and values of these rows. What is one row is for all that there are, and stays so."""
+    return {layer: pair if len(pair[0]) == 1 else (pair[0][rows], pair[1][rows]) for layer, pair in across.items()}
+
+
 class Contiguous:
     """One buffer [B, G, capacity, D] a layer for keys and one for values, filled from the front.
 
@@ -60,7 +68,7 @@ class Contiguous:
         require_left_to_right(spec)
         self.held: int | Tensor = 0
         self.capacity = capacity
-        self.across: dict[int, tuple[Tensor, Tensor]] = {}
+        self.across: Across = {}
         self.summed = False
         self.keys, self.values = [], []
         for a in (block.attention for block in spec.decoder.of_layers):
@@ -122,7 +130,7 @@ class Contiguous:
 
     def pick(self, rows: list[int]) -> None:
         """Make rows[i] the new row i, for any rows, repeated ones too; only what is held is copied."""
-        at = torch.tensor(rows, device=self.keys[0].device)
+        at = torch.tensor(rows, dtype=torch.long, device=self.keys[0].device)
         end = self.held if isinstance(self.held, int) else int(self.held.max())
         for buffers in (self.keys, self.values):
             for layer, buffer in enumerate(buffers):
@@ -136,6 +144,6 @@ class Contiguous:
         self._take_rest(rows)
 
     def _take_rest(self, rows: list[int]) -> None:
-        self.across = {layer: (k[rows], v[rows]) for layer, (k, v) in self.across.items()}
+        self.across = taken(self.across, rows)
         if not isinstance(self.held, int):
             self.held = self.held[rows]

@@ -13,7 +13,7 @@ from viva.model.recall import Segment
 
 
 class Memory(NamedTuple):
-    """Another sequence to attend to: its states [B, S, E], and where each stands.
+    """Another sequence to attend to: its states [B, S, E], and where each stands. One row is for all rows that attend.
 
     `last` is the state in which a recurrent encoder left each document, for a recurrent decoder to begin in.
     """
@@ -23,7 +23,9 @@ class Memory(NamedTuple):
     last: tuple[Tensor, ...] | None = None
 
     def take(self, rows: list[int]) -> "Memory":
-        """These rows alone, in this order; any rows, repeated ones too."""
+        """These rows alone, in this order; any rows, repeated ones too. What is one row for all stays so."""
+        if len(self.states) == 1:
+            return self
         if self.last is not None and self.last[0].shape[1] != len(self.states):
             must = "rows to go on from must be one document each"
             raise Refusal(

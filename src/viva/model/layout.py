@@ -67,6 +67,12 @@ class Layout:
         places, positions = pick(self.places), pick(self.positions)
         return replace(self, places=places, positions=positions, documents=documents, padding=padding)
 
+    def shared(self, B: int) -> "Layout":
+        """The layout of B rows: itself, or where it is of one row, that row's for each."""
+        if self.documents is None or len(self.documents) == B:
+            return self
+        return replace(self, documents=self.documents * B, padding=self.padding * B)
+
     @property
     def ends(self) -> Tensor:
         """[B or 1, T]: for each token the length of its document, or of its row, with what is cached."""
@@ -96,21 +102,21 @@ class Layout:
     @property
     def kept(self) -> int | Tensor:
         """How many tokens a cache holds after a first pass: T, or of each row [B] where some end in padding."""
-        if any(len(row) > 1 for row in self.lengths):
+        if odd := [len(row) for row in self.lengths if len(row) != 1]:
             fix = "give each its own row; those that end early are padded"
-            raise Refusal("a row that is cached must be one document", "several", fix)
+            raise Refusal("a row that is cached must be one document", "several" if max(odd) else "none", fix)
         filled = any(self.padding)
         return torch.tensor(self.lengths, device=self.places.device)[:, 0] if filled else self.places.shape[1]
 
     def spans(self, B: int, T: int) -> tuple[Tensor, Tensor]:
         """Where each of the N documents in B rows of T begins, the rows laid end to end, and its length: [N] and [N].
 
-        Padding is left out. Rows that are one document each may share one layout.
+        Padding is left out, and with it a row that is nothing else. Rows of one document each may share one layout.
         """
         lengths = self.lengths * (B // len(self.lengths))
         counts = torch.tensor([n for row in lengths for n in row])
         row = torch.arange(B).repeat_interleave(torch.tensor([len(row) for row in lengths]))
-        before = torch.tensor([start for row in lengths for start in accumulate(row[:-1], initial=0)])
+        before = torch.tensor([start for row in lengths for start in list(accumulate(row, initial=0))[:-1]])
         return row * T + before, counts
 
     @staticmethod
@@ -124,7 +130,12 @@ class Layout:
 
     @staticmethod
     def packed(documents: Lengths, T: int, device: torch.device | str = "cpu", mask: Mask | None = None) -> "Layout":
-        """Rows of several documents; what is left of a row, its padding, counts as a document of its own."""
+        """Rows of several documents; what is left of a row, its padding, counts as a document of its own.
+
+        A row may be padding alone, but not all rows.
+        """
+        if not any(documents):
+            raise Refusal("a batch must hold a document", f"{len(documents)} rows of none", "leave the batch out")
         padding = tuple(sum(row) < T for row in documents)
         documents = tuple(_filled(row, T) for row in documents)
         lengths = torch.tensor([n for row in documents for n in row])
@@ -136,7 +147,7 @@ class Layout:
         flat = flat.masked_fill(torch.tensor(ends).repeat_interleave(lengths), 0)
         positions = flat.view(len(documents), T).to(device)
         real = [n for row, pad in zip(documents, padding, strict=True) for n in (row[:-1] if pad else row)]
-        return Layout(places.to(device), positions, max(real, default=1), documents, mask=mask, padding=padding)
+        return Layout(places.to(device), positions, max(real), documents, mask=mask, padding=padding)
 
     @staticmethod
     def continued(lengths: tuple[int, ...], before: tuple[int, ...], device: torch.device | str = "cpu") -> "Layout":

@@ -11,16 +11,18 @@ from viva.model.mask.padding import Padding
 
 
 def attend(q: Tensor, k: Tensor, v: Tensor, own: Layout, other: Layout, how: Weighing) -> Tensor:
-    """q [B, H, T, D], laid out as `own` says, k and v [B, G, S, D], as `other` says -> [B, H, T, D].
+    """q [B, H, T, D], laid out as `own` says, k and v [B or 1, G, S, D], as `other` says -> [B, H, T, D].
 
-    Each row must have as many documents on both sides.
+    Each row must have as many documents on both sides. Keys of one row are those of every row.
     """
+    B = len(q)
     other.require_told()
-    _require_partners(own, other, q.shape[0])
+    other, k, v = other.shared(B), k.expand(B, -1, -1, -1), v.expand(B, -1, -1, -1)
+    _require_partners(own, other, B)
     if own.documents is None:  # a row is one document, and so is what it attends to
         mask = Full() if other.documents is None else Padding(tuple(map(sum, other.lengths)))
         return dense.attend(q, k, v, mask, own.places, False, how)
-    others = other.documents or ((k.shape[2],),) * k.shape[0]
+    others = other.documents or ((k.shape[2],),) * B
     filled = any(own.padding) or any(other.padding)
     if own.split and not filled:
         return packed.attend(q, k, v, Full(), own.documents, others, how)

@@ -6,7 +6,7 @@ from torch import Tensor
 from viva.base.config import Config
 from viva.base.errors import Refusal
 from viva.model.baseline.recurrence import State
-from viva.model.cache import require_left_to_right
+from viva.model.cache import Across, require_left_to_right, taken
 
 
 class Kept:
@@ -20,7 +20,7 @@ class Kept:
         require_left_to_right(spec)
         self.held: int | Tensor = 0
         self.state: State | None = None
-        self.across: dict[int, tuple[Tensor, Tensor]] = {}
+        self.across: Across = {}
 
     @property
     def rows(self) -> int | None:
@@ -39,7 +39,7 @@ class Kept:
     def pick(self, rows: list[int]) -> None:
         """Make rows[i] the new row i, for any rows, repeated ones too."""
         self.state = self.state and tuple(part[:, rows] for part in self.state)
-        self.across = {layer: (k[rows], v[rows]) for layer, (k, v) in self.across.items()}
+        self.across = taken(self.across, rows)
         if not isinstance(self.held, int):
             self.held = self.held[rows]
 

@@ -54,7 +54,7 @@ class Baseline(Whole):
         layout = layout or Layout.one_document(ids.shape[1], cache.held if cache is not None else 0, ids.device)
         _require_plain(layout, segments, ids)
         read = ids.shape[1] if cache is None else taken_in(layout, cache, len(ids))
-        state = self._begin(memory) if cache is None or cache.state is None else cache.state
+        state = self._begin(memory, len(ids)) if cache is None or cache.state is None else cache.state
         x, state = self.decoder(self.dropout(self.embedding(ids)), layout, state)
         if self.read is not None:
             x = self.read(x, layout, memory, cache, weights)
@@ -84,15 +84,15 @@ class Baseline(Whole):
         self.hidden(ids, replace(layout, whole=True), weights=kept, **given)
         return kept
 
-    def _begin(self, memory: Memory | None) -> State | None:
-        """The decoder's first state: the encoder's last."""
+    def _begin(self, memory: Memory | None, B: int) -> State | None:
+        """The decoder's first state: the encoder's last, of one row that of each of B."""
         if self.encoder is None:
             return None
         if memory is None or memory.last is None:
             found = "none" if memory is None else "states without the last one"
             fix = "give what the encoder read: model.encode(ids), or source= in generate"
             raise Refusal("a decoder must begin in the state in which the encoder ended", found, fix)
-        return memory.last
+        return tuple(part.repeat(1, B // len(memory.states), 1) for part in memory.last)
 
 
 def _require_plain(layout: Layout, segments: Tensor | None, ids: Tensor) -> None:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.model.mask import Mask
 
 Lengths = tuple[tuple[int, ...], ...]
@@ -15,20 +16,43 @@ class Document(Mask):
     """Same document; `lengths` are those of the documents of each row, in order, filling it.
 
     `others` are those of the rows that the keys come from, where that is another sequence: the n-th document of the one
-    sees the n-th of the other.
+    sees the n-th of the other. Asked of all the keys of a row at once.
     """
 
     lengths: Lengths
     others: Lengths | None = None
+
+    def __post_init__(self):
+        sides = (self.lengths,) if self.others is None else (self.lengths, self.others)
+        if len({len(side) for side in sides}) > 1:
+            found, fix = f"{len(self.others)} beside {len(self.lengths)}", "give the documents of each row of both"
+            raise Refusal("documents must be told of as many rows as attend to them", found, fix)
+        for side in sides:
+            _require_filled(side)
 
     @property
     def rows(self) -> int:
         return len(self.lengths)
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
-        of_query = _numbers(self.lengths, keys.device).gather(1, queries.expand(len(self.lengths), -1))
-        of_key = _numbers(self.others or self.lengths, keys.device)
-        return of_query[..., None] == of_key[:, None, keys]
+        seen = self.others or self.lengths
+        if len(keys) != sum(seen[0]):
+            found = f"{sum(seen[0])} tokens in rows of {len(keys)}"
+            fix = "give the lengths of all documents of a row, padding too"
+            raise Refusal("the documents of a mask must fill its rows", found, fix)
+        rows = max(len(self.lengths), len(queries))
+        of_query = _numbers(self.lengths, keys.device).expand(rows, -1).gather(1, queries.expand(rows, -1))
+        return of_query[..., None] == _numbers(seen, keys.device)[:, None, keys]
+
+
+def _require_filled(lengths: Lengths) -> None:
+    """Refuse rows of several lengths, or none, and a document of no token."""
+    if empty := [n for row in lengths for n in row if n < 1]:
+        raise Refusal("a document of a mask must have at least one token", min(empty), "leave it out")
+    if len(sums := {sum(row) for row in lengths}) != 1:
+        found = " and ".join(map(str, sorted(sums))) or "no row"
+        fix = "count what is left of a row as its last document"
+        raise Refusal("the documents of a mask must fill rows of one length", found, fix)
 
 
 def _numbers(lengths: Lengths, device: torch.device) -> Tensor:

@@ -5,7 +5,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from viva.base.errors import Refusal
 from viva.model.mask import Mask
+
+
+def require_not_negative(lengths: tuple[int, ...], of: str) -> None:
+    """Refuse a length below 0."""
+    if min(lengths, default=0) < 0:
+        raise Refusal(f"the lengths of {of} must be 0 or more", min(lengths), "count the tokens from the row's start")
 
 
 @dataclass(frozen=True)
@@ -13,6 +20,9 @@ class Padding(Mask):
     """key < length; `lengths` are those of the rows, which are padded on the right."""
 
     lengths: tuple[int, ...]
+
+    def __post_init__(self):
+        require_not_negative(self.lengths, "rows")
 
     @property
     def rows(self) -> int:

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from viva.model.mask import Mask
 from viva.model.mask.causal import Causal
-from viva.model.mask.padding import Padding
+from viva.model.mask.padding import Padding, require_not_negative
 
 
 @dataclass(frozen=True)
@@ -16,6 +16,9 @@ class Prefix(Mask):
     """key <= query, or key < length of its row's prefix."""
 
     lengths: tuple[int, ...]
+
+    def __post_init__(self):
+        require_not_negative(self.lengths, "prefixes")
 
     @property
     def rows(self) -> int:
