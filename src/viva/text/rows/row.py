@@ -12,8 +12,8 @@ from viva.base.errors import Refusal
 
 @dataclass(frozen=True)
 class Row:
-    """`data` by field name; `where` is "file:line", for messages to the user. `kin`: of several rows made of one, the hash
-    of that one, by which they are told apart together into those to train on and those held out.
+    """`data` by field name; `where` is "file:line", for messages to the user. `kin`: of several rows made of one, the
+    hash of that one, so that all are trained on or all held out.
     """
 
     data: dict[str, Any]

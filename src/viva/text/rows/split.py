@@ -12,8 +12,8 @@ Part = Literal["train", "valid", "all"]
 
 
 def part_of(row: Row, valid: float) -> Part:
-    """ "valid" for a share of about `valid` of all different rows, a pure function of the row's content, or of that which
-    it is made of.
+    """ "valid" for a share of about `valid` of all different rows, a pure function of the row's content, or of
+    that of the row which it is made of.
     """
     return "valid" if int.from_bytes((row.kin or row.digest)[:8], "big") < valid * 2**64 else "train"
 
