@@ -98,6 +98,7 @@ def test_each_token_off_the_target_costs_the_slope():
     [
         ("She has 5 and 3, so 8.", "3 + 5 = 8\n#### 8", 1),
         ("It costs $1,200.00", "#### 1200", 1),
+        ("It costs $1,2007", "#### 1,200", 0),
         ("-4", "#### 4", 0),
         ("7-4", "#### 4", 1),
         ("8 apples of 10", "#### 8", 0),

@@ -9,7 +9,7 @@ from viva.align.reply import Reply
 from viva.align.reward import Rule
 from viva.base.errors import Refusal
 
-NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?")
+NUMBER = re.compile(r"(?<![\d.])-?(?:\d{1,3}(?:,\d{3})+(?!\d)|\d+)(?:\.\d+)?")
 
 
 class Config(Rule):

@@ -132,6 +132,13 @@ def number(row: Row, name: str) -> float:
     return taken
 
 
+def require_two_answers(row: Row, chosen: str, rejected: str) -> None:
+    """Refuse a row whose fields `chosen` and `rejected` hold the same answer."""
+    if value(row, chosen) == value(row, rejected):
+        must = f"{row.where} must have two answers that differ in {chosen!r} and {rejected!r}"
+        raise Refusal(must, f"{str(row.data[chosen])[:60]!r} twice", "remove the row: it prefers nothing")
+
+
 def say_empty() -> None:
     """Say, in the same words each time so that it can be counted, that nothing stands where an answer is learned."""
     warnings.warn(Notice("an answer is empty or blank: that it ends is all there is to learn of it"), stacklevel=3)

@@ -12,10 +12,13 @@ from viva.base.errors import Refusal
 
 @dataclass(frozen=True)
 class Row:
-    """`data` by field name; `where` is "file:line", for messages to the user."""
+    """`data` by field name; `where` is "file:line", for messages to the user. `kin`: of several rows made of one, the
+    hash of that one, so that all are trained on or all held out.
+    """
 
     data: dict[str, Any]
     where: str
+    kin: bytes | None = None
 
     @property
     def digest(self) -> bytes:

@@ -1,4 +1,6 @@
-"""Train and held-out rows, told apart by their content, so that exact duplicates never straddle the border."""
+"""Train and held-out rows, told apart by their content, so that neither exact duplicates nor rows that are made of one
+ever straddle the border.
+"""
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
@@ -10,8 +12,10 @@ Part = Literal["train", "valid", "all"]
 
 
 def part_of(row: Row, valid: float) -> Part:
-    """ "valid" for a share of about `valid` of all different rows, a pure function of the row's content."""
-    return "valid" if int.from_bytes(row.digest[:8], "big") < valid * 2**64 else "train"
+    """ "valid" for a share of about `valid` of all different rows, a pure function of the row's content, or of
+    that of the row which it is made of.
+    """
+    return "valid" if int.from_bytes((row.kin or row.digest)[:8], "big") < valid * 2**64 else "train"
 
 
 def split(rows: Iterable[Row], part: Part, valid: float) -> Iterator[Row]:

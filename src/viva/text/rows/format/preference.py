@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import PositiveInt
 
 from viva.base.errors import Notice, Refusal, notices
-from viva.text.rows.fields import Format, corrected, number, text, value
+from viva.text.rows.fields import Format, corrected, number, require_two_answers, text, value
 from viva.text.rows.format import _talk
 from viva.text.rows.format._dialogue import TURN, is_dialogue, later, parted, turns
 from viva.text.rows.format.alpaca import asked
@@ -98,9 +98,7 @@ class Config(Format):
         """Both conversations of a row, the chosen first, `without` so many of the user's turns, the oldest, and what
         goes with them; refused where the answers are equal, or to other prompts.
         """
-        if value(row, self.chosen) == value(row, self.rejected):
-            must = f"{row.where} must have two answers that differ in {self.chosen!r} and {self.rejected!r}"
-            raise Refusal(must, f"{str(row.data[self.chosen])[:60]!r} twice", "remove the row: it prefers nothing")
+        require_two_answers(row, self.chosen, self.rejected)
         if self.plain:
             return self._completed(row, tokenizer, without)
         chosen, rejected = (self._whole(row, side) for side in (self.chosen, self.rejected))
