@@ -63,7 +63,9 @@ class Config(Format):
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         rows = list(rows)
         made = encode(tokenizer, [draft for row in rows for draft in self.drafts(row, tokenizer)])
-        pairs = zip(zip(made[::2], made[1::2], strict=True), rows, strict=True)
+        pairs = list(zip(zip(made[::2], made[1::2], strict=True), rows, strict=True))
+        for both, row in pairs:
+            self._require_apart(both, row)
         return [_side_by_side(*self._fitting(both, row, tokenizer), self._degree(row)) for both, row in pairs]
 
     def _fitting(self, whole: Both, row: Row, tokenizer: Tokenizer) -> Both:
@@ -96,11 +98,10 @@ class Config(Format):
 
     def drafts(self, row: Row, tokenizer: Tokenizer, without: int = 0) -> tuple[Draft, Draft]:
         """Both conversations of a row, the chosen first, `without` so many of the user's turns, the oldest, and what
-        goes with them; refused where the answers are equal, or to other prompts.
+        goes with them; refused where the fields of the answers are equal, or these are to other prompts.
         """
         if value(row, self.chosen) == value(row, self.rejected):
-            must = f"{row.where} must have two answers that differ in {self.chosen!r} and {self.rejected!r}"
-            raise Refusal(must, f"{str(row.data[self.chosen])[:60]!r} twice", "remove the row: it prefers nothing")
+            raise self._equal(row, f"{str(row.data[self.chosen])[:60]!r} twice")
         if self.plain:
             return self._completed(row, tokenizer, without)
         chosen, rejected = (self._whole(row, side) for side in (self.chosen, self.rejected))
@@ -113,6 +114,17 @@ class Config(Format):
             _talk.answer(row, chosen, shared, tokenizer, tools, self.chosen),
             _talk.answer(row, rejected, shared, tokenizer, tools, self.rejected),
         )
+
+    def _require_apart(self, both: Both, row: Row) -> None:
+        """Refuse answers that a template which trims, or another spelling of messages, makes the same."""
+        chosen, rejected = both
+        if chosen.ids == rejected.ids:
+            texts = (f"{str(row.data[side])[:60]!r}" for side in (self.chosen, self.rejected))
+            raise self._equal(row, f"{' and '.join(texts)}, which are the same tokens")
+
+    def _equal(self, row: Row, found: str) -> Refusal:
+        must = f"{row.where} must have two answers that differ in {self.chosen!r} and {self.rejected!r}"
+        return Refusal(must, found, "remove the row: it prefers nothing")
 
     def _completed(self, row: Row, tokenizer: Tokenizer, without: int) -> tuple[Draft, Draft]:
         """Both texts as they stand."""
