@@ -451,7 +451,11 @@ def test_answers_that_become_the_same_tokens_are_refused(case):
     template, both = SAME[case]
     tokenizer = byte_bpe.Config(vocab_size=300).learn(["yes or no"] * 4).with_template(template)
     rows = [Row({"prompt": "a?", "chosen": "yes", "rejected": "no"}, "d.jsonl:1"), Row({"prompt": "a?", **both}, "d:2")]
-    said = r"^d:2 must have two answers that differ in 'chosen' and 'rejected', but found .*yes.* and .*yes.*, which are"
+    said = (
+        r"^d:2 must have two answers that differ in 'chosen' and 'rejected', but found .*yes.* and .*yes.*, which are"
+    )
     with pytest.raises(Refusal, match=said + " the same tokens. To fix it, remove the row: it prefers nothing.$"):
         preference.Config().examples(rows, tokenizer)
-    preference.Config(plain=True).examples([Row({"prompt": "a?", "chosen": "yes", "rejected": "yes "}, "d:3")], tokenizer)
+    preference.Config(plain=True).examples(
+        [Row({"prompt": "a?", "chosen": "yes", "rejected": "yes "}, "d:3")], tokenizer
+    )
