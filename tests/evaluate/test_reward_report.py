@@ -199,7 +199,7 @@ def test_a_lean_beyond_the_judges_is_one_that_chance_does_not_bring():
 
 
 def test_where_answers_are_equally_long_nothing_is_told_by_length():
-    report, scored = made([2.0] * 9 + [-1.0] * 3, np.ones(12, int), np.ones(12, int))
+    report, _ = made([2.0] * 9 + [-1.0] * 3, np.ones(12, int), np.ones(12, int))
     assert report.length is None and list(report.baselines) == ["a bag of words"]
     text = page(report)
     assert "Both answers of every pair are equally long: there is nothing to tell by length." in text

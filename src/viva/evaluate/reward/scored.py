@@ -29,7 +29,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Pairs:
-    """`where` the rows stand, their answers, the chosen one first, and of each the ids of prompt and answer, `wholes`."""
+    """`where` the rows stand, their answers, the chosen one first, and `wholes`: of each the ids with its prompt."""
 
     where: list[str]
     sides: list[tuple[Side, Side]]
