@@ -31,7 +31,9 @@ FORM = Format(plain=True)
 def pairs(chosen, rejected):
     """Pairs of answers of so many tokens each."""
     sides = [tuple(Side(" ".join(["word"] * n), int(n)) for n in both) for both in zip(chosen, rejected, strict=True)]
-    return Pairs([f"d.jsonl:{n}" for n in range(1, len(sides) + 1)], sides)
+    return Pairs(
+        [f"d.jsonl:{n}" for n in range(1, len(sides) + 1)], sides, [((n,), (-1 - n,)) for n in range(len(sides))]
+    )
 
 
 def made(margins, chosen=None, rejected=None):
@@ -150,11 +152,11 @@ def test_what_judges_prefer_is_not_held_against_a_model_that_is_always_right(oft
 
 @pytest.mark.parametrize("often", [0.75, 0.9])
 def test_a_model_that_knows_length_alone_is_flagged_whatever_judges_choose(often):
-    longer, share = judged(often), f"{often:.1%}"
+    longer, share, wrong = judged(often), f"{often:.1%}", round(1000 * (1 - often))
     bias, follows = [flag for flag in flagged(longer / 40, longer) if not flag.startswith("not better")]
     assert bias == (
         "length bias: where the shorter answer is chosen it tells 0.0% right, else 100.0%; it prefers the longer one "
-        f"in 100.0% of the pairs, the judges in {share}"
+        f"in 100.0% of the pairs, the judges in {share}, which chance brings with p = {2 * 0.5**wrong:.2g}"
     )
     assert follows.startswith(
         "it follows length more than the judges: the longer an answer, the more it is worth (rank"
@@ -170,8 +172,64 @@ def test_a_model_that_prefers_length_less_than_the_judges_is_not_said_to_prefer_
     [said] = flagged(np.where(np.concatenate([np.arange(900) % 5 > 0, np.full(100, True)]), 1.0, -1.0), longer)
     assert said == (
         "length bias: where the longer answer is chosen it tells 80.0% right, else 100.0%; it prefers the shorter one "
-        "in 28.0% of the pairs, the judges in 10.0%"
+        f"in 28.0% of the pairs, the judges in 10.0%, which chance brings with p = {2 * 0.5**180:.2g}"
     )
+
+
+def leaning(short, long, n=2000):
+    """What is said of length of a model that tells so many pairs wrong of the 46 % whose shorter answer is chosen, and
+    of the others.
+    """
+    longer = -judged(0.46, n)
+    right = np.arange(n) >= np.where(longer < 0, short, 920 + long)
+    return flagged(np.where(right, 1.0, -1.0), longer)
+
+
+def test_a_lean_beyond_the_judges_is_one_that_chance_does_not_bring():
+    """Of 920 and 1,080 pairs it tells 408 and 390 wrong: surely more of the former, and prefers the longer answer in
+    54.9 % where judges do in 54.0 %, which a coin for each of these 798 does too; not so for 520 and 390.
+    """
+    assert binomtest(408, 798).pvalue > 0.5 and not leaning(408, 390)
+    [said] = leaning(520, 390)
+    assert said.endswith(
+        f"the longer one in 60.5% of the pairs, the judges in 54.0%, which chance brings with p = "
+        f"{binomtest(520, 910).pvalue:.2g}"
+    )
+    assert not leaning(440, 390)  # p = 0.089
+
+
+def test_where_answers_are_equally_long_nothing_is_told_by_length():
+    report, _ = made([2.0] * 9 + [-1.0] * 3, np.ones(12, int), np.ones(12, int))
+    assert report.length is None and list(report.baselines) == ["a bag of words"]
+    text = page(report)
+    assert "Both answers of every pair are equally long: there is nothing to tell by length." in text
+    assert "nan" not in text and json.loads(json.dumps(report.json(), allow_nan=False))["length"] is None
+
+
+def test_where_the_longer_answer_is_always_chosen_the_page_has_no_share_of_the_others():
+    report, _ = made([2.0] * 9 + [-1.0] * 3, np.full(12, 9), np.full(12, 5))
+    assert "| told right where the shorter answer is chosen | there is no such pair |" in page(report)
+    assert "nan" not in page(report) and json.dumps(report.json(), allow_nan=False)
+
+
+def test_pairs_that_were_learned_from_are_counted_and_said():
+    _, scored = made([2.0] * 9 + [-1.0] * 3)
+    some = scored.pairs.some(np.arange(12) < 5)
+    told = measure("d.jsonl", FORM, scored, scored.pairs, trained=some)
+    assert (told.trained, told.taught, told.learned) == (5, 12, 12)
+    assert told.flags[:2] == [
+        "5 of these 12 pairs are in the data that it was trained on: they do not tell what it is worth on others",
+        "the baselines learned from 12 of these 12 pairs: they tell more of them right than of others, and the model's "
+        "lead is too small",
+    ]
+    assert "Of these, 5 are in the data that the model was trained on." in page(told)
+    assert "The baselines learned from 12 pairs, 12 of them these." in page(told)
+    none = measure("d.jsonl", FORM, scored, some, trained=scored.pairs.some(np.arange(12) > 20))
+    assert (none.trained, none.taught) == (0, 5) and len(
+        [flag for flag in none.flags if " of these 12 pairs" in flag]
+    ) == 1
+    why = Refusal("a file must be there", "none", "give one")
+    assert "is not known: a file must be there, but found none." in page(measure("d", FORM, scored, trained=why))
 
 
 def test_length_itself_is_not_better_than_length():
@@ -214,7 +272,7 @@ def test_confidence_beyond_accuracy_is_flagged():
 
 def words(*both):
     sides = [tuple(Side(text, len(text)) for text in pair) for pair in both]
-    return Pairs(["d:1"] * len(sides), sides)
+    return Pairs(["d:1"] * len(sides), sides, [((n,), (-1 - n,)) for n in range(len(sides))])
 
 
 def test_a_bag_of_words_knows_the_words_of_the_chosen_answers():

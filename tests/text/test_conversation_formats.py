@@ -13,6 +13,7 @@ from viva.text.preflight.tally import Tally
 from viva.text.rows.corpus import files
 from viva.text.rows.format import alpaca, kto, messages, preference, prompt, sharegpt
 from viva.text.rows.row import Row
+from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.tokenizer import Tokenizer
 
 USER, ASSISTANT, SYSTEM = ("<|im_start|>" + role + "\n" for role in ("user", "assistant", "system"))
@@ -434,3 +435,27 @@ def test_a_row_is_refused_with_place_and_field_and_the_row_it_should_be(ours, ca
     if shown:
         right = json.loads(refused.value.fix[refused.value.fix.index(": {") + 2 :])
         assert module.Config().example(Row(right, "d.jsonl:3"), ours) is not None
+
+
+SAME = {
+    "another spelling": ("chatml", {"chosen": [{"role": "assistant", "content": "yes"}], "rejected": "yes"}),
+    "trimmed by llama3": ("llama3", {"chosen": "yes", "rejected": "yes "}),
+    "trimmed by gemma": ("gemma", {"chosen": "yes", "rejected": "yes "}),
+    "trimmed by mistral": ("mistral", {"chosen": "yes\n", "rejected": "yes"}),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_answers_that_become_the_same_tokens_are_refused(case):
+    """Of several rows the one is named; without a template the space is a difference."""
+    template, both = SAME[case]
+    tokenizer = byte_bpe.Config(vocab_size=300).learn(["yes or no"] * 4).with_template(template)
+    rows = [Row({"prompt": "a?", "chosen": "yes", "rejected": "no"}, "d.jsonl:1"), Row({"prompt": "a?", **both}, "d:2")]
+    said = (
+        r"^d:2 must have two answers that differ in 'chosen' and 'rejected', but found .*yes.* and .*yes.*, which are"
+    )
+    with pytest.raises(Refusal, match=said + " the same tokens. To fix it, remove the row: it prefers nothing.$"):
+        preference.Config().examples(rows, tokenizer)
+    preference.Config(plain=True).examples(
+        [Row({"prompt": "a?", "chosen": "yes", "rejected": "yes "}, "d:3")], tokenizer
+    )

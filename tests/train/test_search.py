@@ -237,6 +237,9 @@ def test_a_trial_that_ends_in_an_error_is_a_result(tmp_path, tree, monkeypatch, 
 @pytest.mark.parametrize(("space", "more", "message"), [
     ({}, {}, "space: Dictionary should have at least 1 item"),
     ({"train.lr": {"low": 1e-2, "high": 1e-3}}, {}, "must have `low` below `high`, but 0.01 is not below 0.001"),
+    ({"train.lr": {"low": "1e-2", "high": "1e-3"}}, {}, "space.train.lr: must have `low` below `high`, but 0.01"),
+    ({"train.lr": {"high": 1.0}}, {}, "found space.train.lr.low: Field required. To"),
+    ({"train.lr": 3}, {}, r"found space.train.lr: must be a list of values, or a range \{low, high\} \(given 3\)"),
     ({"train.lr": {"low": 0, "high": 1.0, "log": True}}, {}, "must have `low` above 0 to be logarithmic, but it is 0"),
     ({"train.lr": {"low": 1, "high": 2, "step": 3}}, {}, "must have a `step` of at most 1, but it is 3"),
     ({"train.lr": {"low": 0.1, "hihg": 1.0}}, {}, "unknown key 'hihg'"),
@@ -257,6 +260,8 @@ def test_bad_plans_are_refused(space, more, message):
     ({"train.optim": ["adamw", "sdg"]}, {}, "train.optim: must be a known kind; use 'sgd'"),
     ({"out": ["a", "b"]}, {}, "a search must leave `out` to its trials"),
     ({"train.lr": [0.1, 0.2]}, {"pruner": "median"}, "on the way to be given up early, but found no train.eval_every"),
+    ({"train.lr": [0.001, "1e-3"]}, {}, "train.lr must differ to the recipe, but found 0.001 and 1e-3, which are"),
+    ({"train.schedule": ["cosine", "linear", {"kind": "cosine"}]}, {}, "found cosine and {'kind': 'cosine'}, which"),
     ({"train.lr": {"low": 0.1, "high": 1.0}}, {"sampler": "grid"}, "ranges with a `step`, but found 0.1 to 1.0"),
 ])  # fmt: skip
 def test_bad_searches_are_refused_before_the_first_trial(tmp_path, tree, space, more, message):
@@ -269,6 +274,27 @@ def test_a_metric_that_is_not_recorded_is_refused(tmp_path, tree, monkeypatch):
     pretend(monkeypatch, lambda given, step: 1.0)
     with pytest.raises(Refusal, match=r"must be one that a run records, but found 'valid_acuracy'.*use 'valid_loss'"):
         search(tree, {}, plan({"train.lr": [0.1]}, metric="valid_acuracy"), tmp_path / "s")
+
+
+@pytest.mark.parametrize(("metric", "near"), [("losss", "'loss'"), ("valid_los", "'valid_loss'")])
+def test_a_metric_that_is_not_recorded_is_refused_after_a_step(tmp_path, tree, metric, near):
+    """Of a run that would take 50; the folder is free for a search by another metric."""
+    given = {"train.steps": 50}
+    with pytest.raises(
+        Refusal, match=rf"must be one that a run records, but found '{metric}'.*use {near} \(the nearest"
+    ):
+        search(tree, given, plan({"train.lr": [0.1]}, sampler="grid", metric=metric), tmp_path / "s")
+    assert [record["step"] for record in metrics.read(tmp_path / "s" / "trials" / "0000")] == [1]
+    [trial] = search(
+        tree, {"train.steps": 2}, plan({"train.lr": [0.01]}, sampler="grid", metric="loss"), tmp_path / "s"
+    )
+    assert trial.outcome == "done"
+
+
+def test_a_metric_of_held_out_rows_alone_is_waited_for(tmp_path, tree):
+    asked = plan({"train.lr": [0.1]}, sampler="grid", metric="valid_bits_per_byte")
+    [trial] = search(tree, {}, asked, tmp_path / "s")
+    assert (trial.outcome, trial.step) == ("done", 2) and trial.value > 0
 
 
 def test_another_search_needs_another_folder(tmp_path, tree, monkeypatch):

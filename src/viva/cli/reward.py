@@ -23,6 +23,7 @@ def report(
 ) -> None:
     """Measure a reward model on pairs it has not learned from: how many it tells right, beside which answer is longer
     and a bag of words; whether it is as sure as it is right; what it has to do with length; where it is most wrong.
+    Pairs that are in the data of its run are counted and warned of, and so are those that the baselines learned from.
 
     The report is kept beside the model, and what it warns of is said where the model is used as a reward: in the folder
     of its weights, reward_report.json, .md and .png.
@@ -53,32 +54,42 @@ def report(
     from viva.evaluate.reward.page import page
     from viva.evaluate.reward.plot import draw
     from viva.evaluate.reward.report import measure
+    from viva.evaluate.reward.trained import trained_on
     from viva.text.rows.corpus import files
 
-    where, form = api.located(model), _form(Path(model), fields)
+    where, run = api.located(model), _run(Path(model))
+    form = _form(run, fields)
     loaded = api.load(where)
     learned = None
     if train is not None:
-        learned, *_ = scored.read(files.Config(path=train).rows(), form, loaded.tokenizer, drop)
+        learned, _ = scored.read(files.Config(path=train).rows(), form, loaded.tokenizer, drop)
     found = scored.score(loaded.model, loaded.tokenizer, form, files.Config(path=data).rows(), drop)
-    told = measure(data, form, found, learned, worst)
+    told = measure(data, form, found, learned, worst, trained_on(run, form, loaded.tokenizer))
     text = page(told)
     print(text, end="")
-    kept = json.dumps(told.json() | {"weights": vouched.weights(where)}, ensure_ascii=False, indent=1) + "\n"
+    kept = told.json() | {"weights": vouched.weights(where)}
+    kept = json.dumps(kept, ensure_ascii=False, indent=1, allow_nan=False) + "\n"
     for folder in (where, *([] if out is None else [out])):
         write_text((folder / vouched.FILE).with_suffix(".md"), text)
         draw(told, found, (folder / vouched.FILE).with_suffix(".png"))
         write_text(folder / vouched.FILE, kept)
 
 
-def _form(model: Path, fields: tuple[str, ...]):
+def _run(model: Path) -> Path:
+    """The folder of the run that a model is or is a checkpoint of, if its recipe is there; else the model's own."""
+    from viva.train.recipe import FILE
+
+    places = (model, *model.resolve().parents[1:2])
+    return next((place for place in places if (place / FILE).is_file()), model)
+
+
+def _form(run: Path, fields: tuple[str, ...]):
     """The format preference, with the fields that are given or else those by which the run learned."""
     from viva.base.config import parse, read_yaml
     from viva.text.rows.format import preference
     from viva.train.recipe import FILE
 
-    places = [place / FILE for place in (model, *model.resolve().parents[1:2]) if (place / FILE).is_file()]
-    known = dict(read_yaml(places[0])["format"]) if places and not fields else {}
+    known = dict(read_yaml(run / FILE)["format"]) if (run / FILE).is_file() and not fields else {}
     if known.pop("kind", None) != "preference":
         known = {}
     return parse(preference.Config, known, fields, "the format preference")

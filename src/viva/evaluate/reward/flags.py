@@ -10,9 +10,21 @@ USUAL = 0.05  # the usual bound, for a baseline that is to be beaten
 FOLLOWS = 0.5  # a rank correlation, of either sign, from which on rewards may be mostly length
 
 
-def flags(accuracy: Share, beside: Mapping[str, Beside], calibration: Calibration, length: Length) -> list[str]:
+def flags(accuracy: Share, beside: Mapping[str, Beside], calibration: Calibration, length: Length | None) -> list[str]:
     """Sentences, none where nothing is to be said."""
     return [*_chance(accuracy), *_overconfident(accuracy, calibration), *_bias(length), *_beaten(beside)]
+
+
+def overlap(pairs: int, trained: int, taught: int) -> list[str]:
+    """What is to be said where, of so many pairs, the model was trained on some, or the baselines learned from some."""
+    said = []
+    if trained:
+        of = f"{trained:,} of these {pairs:,} pairs are in the data that it was trained on"
+        said.append(f"{of}: they do not tell what it is worth on others")
+    if taught:
+        of = f"the baselines learned from {taught:,} of these {pairs:,} pairs"
+        said.append(f"{of}: they tell more of them right than of others, and the model's lead is too small")
+    return said
 
 
 def _chance(accuracy: Share) -> list[str]:
@@ -30,10 +42,12 @@ def _overconfident(accuracy: Share, calibration: Calibration) -> list[str]:
     return [f"overconfident: {sure}, but {interval(accuracy)} of the pairs are told right"]
 
 
-def _bias(length: Length) -> list[str]:
+def _bias(length: Length | None) -> list[str]:
     """Judges who mostly choose the longer answer lend a correlation with length to every model that agrees with them:
     what is held against one is where it leans beyond them, and follows length more often than it follows them.
     """
+    if length is None or length.lean >= RARELY:
+        return []
     said, is_longer = [], length.model > length.judges
     more, less = ("longer", "shorter") if is_longer else ("shorter", "longer")
     model, judges = (share if is_longer else 1 - share for share in (length.model, length.judges))
@@ -41,7 +55,8 @@ def _bias(length: Length) -> list[str]:
     if length.chance < RARELY and often.value > seldom.value:
         said.append(
             f"length bias: where the {less} answer is chosen it tells {seldom.value:.1%} right, else "
-            f"{often.value:.1%}; it prefers the {more} one in {model:.1%} of the pairs, the judges in {judges:.1%}"
+            f"{often.value:.1%}; it prefers the {more} one in {model:.1%} of the pairs, the judges in {judges:.1%}, "
+            f"which chance brings with p = {length.lean:.2g}"
         )
     right = (often.right + seldom.right) / max(often.count + seldom.count, 1)
     if abs(length.apart) >= FOLLOWS and is_longer == (length.apart > 0) and model > right:

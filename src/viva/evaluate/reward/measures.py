@@ -90,7 +90,9 @@ class Length:
     much longer it is. `judges`, `model`: the share of pairs, of those with answers of unequal length, in which each
     prefers the longer one. `short`, `long`: the share told right where the shorter, or the longer, one is chosen.
     `chance`: how likely these two shares differ so much by chance, by Fisher's exact test (1922): where judges mostly
-    choose the longer answer, errors of any model are mostly there, and only their share tells.
+    choose the longer answer, errors of any model are mostly there, and only their share tells. `lean`: how likely
+    `judges` and `model` do, by McNemar's exact test: the pairs in which just one of the two prefers the longer answer
+    are those told wrong.
     """
 
     correlation: float
@@ -100,21 +102,27 @@ class Length:
     short: Share
     long: Share
     chance: float
+    lean: float
 
 
-def length(rewards: np.ndarray, lengths: np.ndarray) -> Length:
-    """Of rewards [N, 2] and lengths [N, 2] in tokens, the chosen answer's first."""
+def length(rewards: np.ndarray, lengths: np.ndarray) -> Length | None:
+    """Of rewards [N, 2] and lengths [N, 2] in tokens, the chosen answer's first; None where both answers of every pair
+    are equally long.
+    """
     margins, longer = rewards[:, 0] - rewards[:, 1], lengths[:, 0] - lengths[:, 1]
     right, unequal = told_right(margins), longer != 0
+    if not unequal.any():
+        return None
     short, long = right[longer < 0], right[longer > 0]
     return Length(
         correlation=_ranked(rewards.ravel(), lengths.ravel()),
         apart=_ranked(_both_ways(margins), _both_ways(longer)),
-        judges=float((longer[unequal] > 0).mean()) if unequal.any() else float("nan"),
-        model=float(told_right(margins * longer)[unequal].mean()) if unequal.any() else float("nan"),
+        judges=float((longer[unequal] > 0).mean()),
+        model=float(told_right(margins * longer)[unequal].mean()),
         short=share(short),
         long=share(long),
         chance=_alike(short, long),
+        lean=even(int((short == 0).sum()), int((long == 0).sum())),
     )
 
 

@@ -29,10 +29,11 @@ class Side:
 
 @dataclass(frozen=True)
 class Pairs:
-    """`where` the rows stand, and their answers, the chosen one first."""
+    """`where` the rows stand, their answers, the chosen one first, and `wholes`: of each the ids with its prompt."""
 
     where: list[str]
     sides: list[tuple[Side, Side]]
+    wholes: list[tuple[tuple[int, ...], tuple[int, ...]]]
 
     @cached_property
     def longer(self) -> np.ndarray:
@@ -42,7 +43,12 @@ class Pairs:
     def some(self, kept: np.ndarray) -> "Pairs":
         """Those where `kept` [N] is true."""
         at = np.flatnonzero(kept)
-        return Pairs([self.where[i] for i in at], [self.sides[i] for i in at])
+        return Pairs(*([held[i] for i in at] for held in (self.where, self.sides, self.wholes)))
+
+    def among(self, others: "Pairs") -> int:
+        """How many of them are among others, by the tokens of prompt and answers."""
+        known = set(others.wholes)
+        return sum(both in known for both in self.wholes)
 
 
 @dataclass(frozen=True)
@@ -62,12 +68,8 @@ class Scored:
         return self.rewards[:, 0] - self.rewards[:, 1]
 
 
-def read(
-    rows: Iterable[Row], form: Format, tokenizer: Tokenizer, drop: bool = False
-) -> tuple[Pairs, list[list[int]], int]:
-    """The pairs in `rows`, the ids of both wholes of each, one after the other, and how many rows are not read: refused
-    unless it is to `drop` them, and then said.
-    """
+def read(rows: Iterable[Row], form: Format, tokenizer: Tokenizer, drop: bool = False) -> tuple[Pairs, int]:
+    """The pairs in `rows`, and how many rows are not read: refused unless it is to `drop` them, and then said."""
     rows, said = list(rows), Counter()
     with notices(lambda notice: said.update([notice])):
         made = list(zip(rows, examples(rows, form, tokenizer), strict=True))
@@ -83,9 +85,9 @@ def read(
     for _, pair in made:
         parts = [(pair.ids[: pair.cut], pair.mask[: pair.cut]), (pair.ids[pair.cut :], pair.mask[pair.cut :])]
         answers = [[number for number, learned in zip(*part, strict=True) if learned] for part in parts]
-        wholes += [ids for ids, _ in parts]
+        wholes.append(tuple(tuple(ids) for ids, _ in parts))
         sides.append(tuple(Side(tokenizer.decode(answer, skip_special=True), len(answer)) for answer in answers))
-    return Pairs([row.where for row, _ in made], sides), wholes, len(refused)
+    return Pairs([row.where for row, _ in made], sides, wholes), len(refused)
 
 
 def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row], drop: bool = False) -> Scored:
@@ -96,15 +98,14 @@ def score(model: Whole, tokenizer: Tokenizer, form: Format, rows: Iterable[Row],
     prompt.
     """
     require_head(model, "regress")
-    pairs, wholes, unread = read(rows, form, tokenizer, drop)
-    couples = zip(wholes[::2], wholes[1::2], strict=True)
-    fits = [max(map(len, couple)) <= model.spec.context for couple in couples]
+    pairs, unread = read(rows, form, tokenizer, drop)
+    fits = [max(map(len, both)) <= model.spec.context for both in pairs.wholes]
     if drop:
         pairs = pairs.some(np.array(fits, bool))
-        wholes = [ids for ids, fit in zip(wholes, np.repeat(fits, 2), strict=True) if fit]
     if not pairs.where:
         must = f"a reward model must be measured on pairs of answers of at most {model.spec.context} tokens"
         raise Refusal(must, "none", "give rows with two answers")
+    wholes = [ids for both in pairs.wholes for ids in both]
     for place, ids in zip(np.repeat(pairs.where, 2), wholes, strict=True):
         require_fit(model, f"{place}, a prompt with its answer,", len(ids))
     model.eval()

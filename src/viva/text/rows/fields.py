@@ -135,8 +135,13 @@ def number(row: Row, name: str) -> float:
 def require_two_answers(row: Row, chosen: str, rejected: str) -> None:
     """Refuse a row whose fields `chosen` and `rejected` hold the same answer."""
     if value(row, chosen) == value(row, rejected):
-        must = f"{row.where} must have two answers that differ in {chosen!r} and {rejected!r}"
-        raise Refusal(must, f"{str(row.data[chosen])[:60]!r} twice", "remove the row: it prefers nothing")
+        raise one_answer(row, chosen, rejected, f"{str(row.data[chosen])[:60]!r} twice")
+
+
+def one_answer(row: Row, chosen: str, rejected: str, found: str) -> Refusal:
+    """The refusal of a row whose two answers are `found` to be one."""
+    must = f"{row.where} must have two answers that differ in {chosen!r} and {rejected!r}"
+    return Refusal(must, found, "remove the row: it prefers nothing")
 
 
 def say_empty() -> None:

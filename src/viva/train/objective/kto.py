@@ -8,7 +8,7 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor, nn
 
 from viva.align.kto import divergence, kto_loss
@@ -27,10 +27,13 @@ from viva.train.reading import Piece, Reading
 
 class Config(Base):
     """`beta`: how much a nat away from the reference counts. `desirable` and `undesirable` weigh the answers of either
-    label, to make up for unequal numbers of them. `reference` as in dpo.
+    label, to make up for unequal numbers of them. `reference`: the model that is compared with, a folder, a run or an
+    id of the hub, or "start", what the run began from; there is no KTO without one.
 
     A batch is its own point of reference: each of its prompts is given the answer of the document before, and how much
-    likelier these are than to the reference is the divergence. So a batch of 8 is not 8 batches of 1.
+    likelier these are than to the reference is the divergence. So a batch of 8 is not 8 batches of 1. Nor can the
+    reference be asked before the first step, as dpo's with `precompute`: which answer a prompt is given is another in
+    each epoch.
     """
 
     troubles: ClassVar[tuple[str, ...]] = (*Base.troubles, "chance_accuracy")
@@ -39,6 +42,14 @@ class Config(Base):
     desirable: float = Field(1.0, gt=0)
     undesirable: float = Field(1.0, gt=0)
     reference: str = START
+
+    @field_validator("reference", mode="before")
+    @classmethod
+    def _some_reference(cls, name: str | None) -> str | None:
+        if name is None:
+            fix = "leave it out for what the run began from, or name a model; of pairs dpo learns without one"
+            raise Refusal("kto must compare with a reference", "objective.reference=null", fix)
+        return name
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         require_end(tokenizer)

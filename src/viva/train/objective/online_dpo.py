@@ -23,7 +23,8 @@ class Config(Online):
     prompts whose replies are all worth the same teach nothing then. Or replies are taken two by two, and of rewards r_1
     and r_2 the first is preferred with the probability s(r_1 - r_2), s the logistic function (`bradley_terry`; Rafailov
     et al. 2023, equation 1): only so is the best policy of the loss `sigmoid` p_ref exp(r / beta) / Z; under the other
-    judge it is to give the best reply alone.
+    judge it is to give the best reply alone. Of two equal replies, which a reward model may tell apart by its rounding,
+    neither is preferred.
     """
 
     loss: Choice("viva.align.preference", usual="sigmoid") = sigmoid.Config()
@@ -41,7 +42,8 @@ class Config(Online):
     def lessons(self, policy: Policy, ground: Ground) -> Lessons:
         def lessons(found: Round) -> Iterator[list[Batch]]:
             judge = _best_and_worst if self.judge == "best" else _two_by_two
-            pairs = [found.replies[number] for number in judge(found)]
+            both = ([found.replies[number] for number in pair] for pair in judge(found))
+            pairs = [reply for one, other in both if one.ids != other.ids for reply in (one, other)]
             if pairs:
                 size = policy.size // 2 * 2  # no pair is parted
                 yield [replace(part, answers=len(part.lengths[0]) // 2) for part in in_parts(pairs, size, policy.pad)]
@@ -53,27 +55,23 @@ class Config(Online):
         return dpo.Config(loss=self.loss, reference=self.reference).build(ground)
 
 
-def _best_and_worst(found: Round) -> list[int]:
-    """The numbers of the replies of each pair, the preferred first."""
+def _best_and_worst(found: Round) -> list[tuple[int, int]]:
+    """The numbers of the two replies of each pair, the preferred first."""
     n = found.rewards.shape[1]
     return [
-        prompt * n + place
+        (prompt * n + int(rewards.argmax()), prompt * n + int(rewards.argmin()))
         for prompt, rewards in enumerate(found.rewards)
         if rewards.max() > rewards.min()
-        for place in (int(rewards.argmax()), int(rewards.argmin()))
     ]
 
 
-def _two_by_two(found: Round) -> list[int]:
-    """The same, of the first and the second reply to a prompt, the third and the fourth, and so on; of equal replies
-    neither is preferred.
-    """
+def _two_by_two(found: Round) -> list[tuple[int, int]]:
+    """The same, of the first and the second reply to a prompt, the third and the fourth, and so on."""
     draw, n = stream(found.seed, "judge"), found.rewards.shape[1]
     pairs = []
     for prompt, rewards in enumerate(found.rewards):
         for at in range(0, n - 1, 2):
             is_first = draw.random() < (rewards[at] - rewards[at + 1]).sigmoid().item()
             one, other = (prompt * n + place for place in ((at, at + 1) if is_first else (at + 1, at)))
-            if found.replies[one].ids != found.replies[other].ids:
-                pairs += [one, other]
+            pairs.append((one, other))
     return pairs

@@ -2,9 +2,9 @@
 
 import json
 from collections.abc import Iterator
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import BeforeValidator, Field, PositiveInt, model_validator
 
 from viva.base.choice import Choice
 from viva.base.config import Config, kind, parse
@@ -60,12 +60,21 @@ class Range(Config):
         return [self.low + k * step for k in range(int((self.high - self.low) / step * (1 + 1e-12)) + 1)]
 
 
+def _values(given: Any) -> Any:
+    """A range or a list, by what is given, so that only the faults of this one are told."""
+    if isinstance(given, dict):
+        return Range.model_validate(given)
+    if not isinstance(given, list | tuple | Range):
+        raise ValueError("must be a list of values, or a range {low, high}")
+    return given
+
+
 class Plan(Config):
     """`space`: for each leaf of the recipe a list of values or a range {low, high}. A trial's value is the best of
     `metric` among its records, the least or, with `goal` max, the most. `trials`: how many; of a grid all unless told.
     """
 
-    space: dict[str, Range | tuple[Any, ...]] = Field(min_length=1)
+    space: dict[str, Annotated[Range | tuple[Any, ...], BeforeValidator(_values)]] = Field(min_length=1)
     metric: str = "valid_loss"
     goal: Literal["min", "max"] = "min"
     trials: PositiveInt | None = None
@@ -83,14 +92,19 @@ class Plan(Config):
         return self
 
     def require(self, tree: dict[str, Any], given: dict[str, Any], name: str) -> None:
-        """Refuse a leaf that the recipe has not, and a value that it does not take."""
+        """Refuse a leaf that the recipe has not, a value that it does not take, and two that are one to it."""
         if "out" in self.space:
             raise Refusal(
                 "a search must leave `out` to its trials", "a list of them", "give the search's --out instead"
             )
         for path, values in self.space.items():
+            known: list[tuple[Any, Recipe]] = []
             for value in values.ends() if isinstance(values, Range) else values:
-                parse(Recipe, tree, {**given, path: value}, name=f"{name} with {path}={value}")
+                made = parse(Recipe, tree, {**given, path: value}, name=f"{name} with {path}={value}")
+                if (same := next((one for one, before in known if before == made), None)) is not None:
+                    found = f"{same} and {value}, which are the same to it"
+                    raise Refusal(f"values of {path} must differ to the recipe", found, "remove one of them")
+                known.append((value, made))
 
     def suggested(self, trial: Any) -> dict[str, Any]:
         """The settings of a trial of Optuna by their dotted paths; a value of a list is known by how JSON writes it."""

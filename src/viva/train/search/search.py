@@ -26,6 +26,8 @@ from viva.train.search.plan import Plan
 
 JOURNAL, PLAN, RESULTS = "journal.jsonl", "search.yaml", "results.json"
 ERROR = "error.txt"  # in the folder of a trial, where it came from
+HELD_OUT, EVALUATED = "valid_", ("loss", "bits_per_byte")  # what is measured of held-out rows, whatever the objective
+OF_STEPS = ("step", "seconds", "lr", "norm", "tokens")  # what is none of held-out rows
 DONE, GIVEN_UP, FAILED = "done", "given up", "failed"
 
 
@@ -40,6 +42,14 @@ class Trial:
     settings: dict[str, Any]
     folder: str
     why: str | None = None
+
+
+class Unrecorded(Refusal):
+    """The metric of a search is none that its runs record."""
+
+    def __init__(self, metric: str, known: list[str]):
+        must = "the metric of a search must be one that a run records"
+        super().__init__(must, repr(metric), nearest(metric, sorted(set(known))))
 
 
 def search(
@@ -65,8 +75,13 @@ def search(
         study = _study(plan, out)
         while len(finished(study, out)) < plan.count():
             trial = _next(study, plan, base.seed)
-            if not _tried(tree, given, plan, trial, out):
-                return None
+            try:
+                if not _tried(tree, given, plan, trial, out):
+                    return None
+            except Unrecorded:
+                if not finished(study, out):
+                    (out / JOURNAL).unlink()  # with another metric the search may begin anew in this folder
+                raise
             found = finished(study, out)
             write_text(out / RESULTS, json.dumps([asdict(each) for each in _ranked(found, plan)], indent=2))
             tell(max(found, key=lambda each: each.number))
@@ -75,7 +90,7 @@ def search(
 
 def _require_measured(plan: Plan, base: Recipe) -> None:
     """Refuse a plan for a held-out value that is never measured, or only at the end, too late to give a trial up."""
-    held_out = plan.metric.startswith("valid_")
+    held_out = plan.metric.startswith(HELD_OUT)
     if held_out and not base.valid and base.held_out is None:
         raise Refusal(
             f"{plan.metric} must be measured", "no held-out rows", "set `valid` to for example 0.1, or `held_out`"
@@ -137,6 +152,7 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
 
     def watch(record: dict[str, Any]) -> bool:
         nonlocal given_up
+        _require_recorded(plan, record)
         if plan.metric in record and record["step"] not in _reported(trial):
             trial.report(record[plan.metric], record["step"])
             given_up = _hopeless(trial)
@@ -145,6 +161,8 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
     try:
         recipe = parse(Recipe, tree, {**given, **settings, "out": str(folder)}, name=f"trial {trial.number}")
         done = None if given_up else run(recipe, watch)
+    except Unrecorded:
+        raise
     except Refusal as refusal:
         return _failed(trial, str(refusal))
     except Exception as error:  # whatever it is, other settings may do
@@ -164,6 +182,24 @@ def _tried(tree: dict[str, Any], given: dict[str, Any], plan: Plan, trial: Any, 
     else:
         trial.study.tell(trial.number, state=state.PRUNED)
     return True
+
+
+def _require_recorded(plan: Plan, record: dict[str, Any]) -> None:
+    """Refuse a metric that the first record of a run shows to be none: what is measured of a step is measured of what
+    is held out too. A round of replies that taught nothing shows less.
+    """
+    names = _numbers(record)
+    is_measured = any(name.startswith(HELD_OUT) for name in names)
+    more = (
+        [] if is_measured else [HELD_OUT + name for name in dict.fromkeys((*names, *EVALUATED)) if name not in OF_STEPS]
+    )
+    if plan.metric not in (*names, *more) and "skipped" not in record:
+        raise Unrecorded(plan.metric, [*names, *more])
+
+
+def _numbers(record: dict[str, Any]) -> list[str]:
+    """The names of what a record measures."""
+    return [name for name, held in record.items() if isinstance(held, int | float)]
 
 
 def _hopeless(trial: Any) -> bool:
@@ -188,10 +224,7 @@ def _best(plan: Plan, folder: Path) -> tuple[float, int]:
     records = metrics.read(folder)
     values = [(record[plan.metric], record["step"]) for record in records if plan.metric in record]
     if not values:
-        known = sorted({name for record in records for name, held in record.items() if isinstance(held, int | float)})
-        raise Refusal(
-            "the metric of a search must be one that a run records", repr(plan.metric), nearest(plan.metric, known)
-        )
+        raise Unrecorded(plan.metric, [name for record in records for name in _numbers(record)])
     sign = 1 if plan.goal == "min" else -1
     return min(values, key=lambda pair: (sign * pair[0], pair[1]))
 

@@ -10,7 +10,7 @@ from typing import ClassVar
 from pydantic import PositiveInt
 
 from viva.base.errors import Notice, Refusal, notices
-from viva.text.rows.fields import Format, corrected, number, require_two_answers, text, value
+from viva.text.rows.fields import Format, corrected, number, one_answer, require_two_answers, text, value
 from viva.text.rows.format import _talk
 from viva.text.rows.format._dialogue import TURN, is_dialogue, later, parted, turns
 from viva.text.rows.format.alpaca import asked
@@ -63,7 +63,9 @@ class Config(Format):
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         rows = list(rows)
         made = encode(tokenizer, [draft for row in rows for draft in self.drafts(row, tokenizer)])
-        pairs = zip(zip(made[::2], made[1::2], strict=True), rows, strict=True)
+        pairs = list(zip(zip(made[::2], made[1::2], strict=True), rows, strict=True))
+        for both, row in pairs:
+            self._require_apart(both, row)
         return [_side_by_side(*self._fitting(both, row, tokenizer), self._degree(row)) for both, row in pairs]
 
     def _fitting(self, whole: Both, row: Row, tokenizer: Tokenizer) -> Both:
@@ -96,7 +98,7 @@ class Config(Format):
 
     def drafts(self, row: Row, tokenizer: Tokenizer, without: int = 0) -> tuple[Draft, Draft]:
         """Both conversations of a row, the chosen first, `without` so many of the user's turns, the oldest, and what
-        goes with them; refused where the answers are equal, or to other prompts.
+        goes with them; refused where the fields of the answers are equal, or these are to other prompts.
         """
         require_two_answers(row, self.chosen, self.rejected)
         if self.plain:
@@ -111,6 +113,14 @@ class Config(Format):
             _talk.answer(row, chosen, shared, tokenizer, tools, self.chosen),
             _talk.answer(row, rejected, shared, tokenizer, tools, self.rejected),
         )
+
+    def _require_apart(self, both: Both, row: Row) -> None:
+        """Refuse answers that a template which trims, or another spelling of messages, makes the same."""
+        chosen, rejected = both
+        if chosen.ids == rejected.ids:
+            texts = (f"{str(row.data[side])[:60]!r}" for side in (self.chosen, self.rejected))
+            found = f"{' and '.join(texts)}, which are the same tokens"
+            raise one_answer(row, self.chosen, self.rejected, found)
 
     def _completed(self, row: Row, tokenizer: Tokenizer, without: int) -> tuple[Draft, Draft]:
         """Both texts as they stand."""
