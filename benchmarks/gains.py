@@ -29,7 +29,7 @@ from viva.train import loop, metrics
 TASKS = {"data": {"kind": "tasks", "count": 12_000, "seed": 1}, "format": {"kind": "messages"}}
 ROLLOUT = {"reward": "interpreter", "rollout": {"replies": 4, "max_new_tokens": 24}}
 GRPO = {"kind": "grpo", **ROLLOUT}  # no price of divergence
-PPO = {"kind": "ppo", "beta": 0.01, **ROLLOUT}  # by k1 from the reward; advantages are not whitened
+PPO = {"kind": "ppo", "beta": 0.01, **ROLLOUT}  # by k1 from the reward
 FROM_REWARD = {"beta": 0.01, "penalty": "reward", "estimator": "k1"}
 TRAIN = {
     "context": 256,
@@ -71,7 +71,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "grpo": play(GRPO, lr=3e-4),
     "rloo": play(GRPO | {"advantage": "rloo", "average": "constant"}, lr=3e-4),
     "reinforce++": play(GRPO | FROM_REWARD | {"advantage": "reinforce_pp", "average": "token"}, lr=3e-4),
-    "ppo": play(PPO | {"epochs": 2, "minibatches": 2}, lr=3e-4),
+    "ppo": play(PPO | {"epochs": 2, "minibatches": 1, "whiten_advantages": True}, lr=2e-4),
 }
 FORMATS = {"pairs": "preference", "judged": "kto", "right": "messages"}
 
