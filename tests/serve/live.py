@@ -98,7 +98,7 @@ class Served:
         """The official client."""
         return kind(base_url=f"{self.url}/v1", **{"api_key": "none", "max_retries": 0, "timeout": 30, **more})
 
-    def settle(self, seconds: float = 5) -> None:
+    def settle(self, seconds: float = 30) -> None:
         """Wait until nothing is being written and no place is taken."""
         until = time.monotonic() + seconds
         core = self.engine.core
