@@ -11,6 +11,8 @@ import argparse
 import os
 import random
 import tempfile
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -47,36 +49,45 @@ def pairs() -> list[tuple[list[int], list[int], list[int]]]:
 
 
 def viva(folder: Path):
+    from viva.model import folder as checkpoint
+
+    model, frozen = (checkpoint.load(folder).model for _ in range(2))
+    return steps.ours(model, against(frozen), laid(pairs()), LR)
+
+
+def against(frozen):
+    """viva's loss, beside a reference."""
     from types import SimpleNamespace
 
     from viva.align.preference import sigmoid
-    from viva.model import folder as checkpoint
-    from viva.train.batch import Batch
-    from viva.train.loss import IGNORE
     from viva.train.objective._reference import Reference
     from viva.train.objective.dpo import Preference
 
-    model, frozen = (checkpoint.load(folder).model for _ in range(2))
-    sides = [(prompt, answer) for prompt, *answers in pairs() for answer in answers]
+    reference = Reference(SimpleNamespace(model=frozen.requires_grad_(False).eval()))
+    return Preference(sigmoid.Config(beta=BETA), reference)
+
+
+def laid(found: list[tuple[list[int], list[int], list[int]]]):
+    """viva's batch of pairs: both sides of each, one after the other, in one row."""
+    from viva.train.batch import Batch
+    from viva.train.loss import IGNORE
+
+    sides = [(prompt, answer) for prompt, *answers in found for answer in answers]
     ids = [torch.tensor(prompt + answer[:-1]) for prompt, answer in sides]
     targets = [torch.tensor([IGNORE] * (len(prompt) - 1) + answer) for prompt, answer in sides]
-    batch = Batch(torch.cat(ids)[None], torch.cat(targets)[None], (tuple(map(len, ids)),), answers=PAIRS)
-    reference = Reference(SimpleNamespace(model=frozen.requires_grad_(False).eval()))
-    return steps.ours(model, Preference(sigmoid.Config(beta=BETA), reference), batch, LR)
+    return Batch(torch.cat(ids)[None], torch.cat(targets)[None], (tuple(map(len, ids)),), answers=len(found))
 
 
-def padded(device: str = "cpu") -> dict[str, torch.Tensor]:
+def padded(found: list[tuple[list[int], list[int], list[int]]]) -> dict[str, torch.Tensor]:
     """ids, attention mask and which tokens are an answer's, padded on the right; the chosen answers come first."""
-    sides = [
-        (prompt, answer) for side in range(2) for prompt, *answers in pairs() for answer in answers[side : side + 1]
-    ]
+    sides = [(prompt, answers[side]) for side in range(2) for prompt, *answers in found]
     rows = {
         "input_ids": [prompt + answer for prompt, answer in sides],
         "attention_mask": [[1] * len(prompt + answer) for prompt, answer in sides],
         "completion_mask": [[0] * len(prompt) + [1] * len(answer) for prompt, answer in sides],
     }
     lay = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
-    return {name: lay([torch.tensor(row) for row in found]) for name, found in rows.items()}
+    return {name: lay([torch.tensor(row) for row in made]) for name, made in rows.items()}
 
 
 def twins(folder: Path):
@@ -105,7 +116,7 @@ def trl(folder: Path):
     )  # fmt: skip
     trainer = DPOTrainer(policy, reference, args, train_dataset=rows, processing_class=tokenizer)
     optimizer = torch.optim.AdamW(policy.parameters(), lr=LR, weight_decay=0.0, fused=True)
-    given = padded()
+    given = padded(pairs())
 
     def turn() -> float:
         loss = trainer.compute_loss(policy, given)
@@ -118,27 +129,30 @@ def trl(folder: Path):
 
 
 def bare(folder: Path, completions: bool):
-    """The shortest loop that does it, on transformers."""
-    policy, reference = twins(folder)
+    return looped(*twins(folder), padded(pairs()), completions)
+
+
+def looped(policy, reference, given: dict[str, torch.Tensor], completions: bool, autocast: Callable = nullcontext):
+    """The shortest loop that does it, on transformers, forward in the context `autocast`."""
     optimizer = torch.optim.AdamW(policy.parameters(), lr=LR, weight_decay=0.0, fused=True)
-    given = padded()
     ids, mask = given["input_ids"], given["attention_mask"]
     learned, aims = given["completion_mask"][:, 1:].bool(), ids[:, 1:]
-    row = torch.arange(len(ids))[:, None].expand_as(aims)[learned]
+    row = torch.arange(len(ids), device=ids.device)[:, None].expand_as(aims)[learned]
 
     def sums(model) -> torch.Tensor:
         states = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
         if completions:
-            logs = model.lm_head(states[learned]).log_softmax(-1).gather(1, aims[learned][:, None])[:, 0]
+            logs = model.lm_head(states[learned]).float().log_softmax(-1).gather(1, aims[learned][:, None])[:, 0]
             return logs.new_zeros(len(ids)).index_add(0, row, logs)
-        logs = model.lm_head(states).log_softmax(-1).gather(2, aims[..., None])[..., 0]
+        logs = model.lm_head(states).float().log_softmax(-1).gather(2, aims[..., None])[..., 0]
         return (logs * learned).sum(1)
 
     def turn() -> float:
-        with torch.no_grad():
-            expected = sums(reference)
-        chosen, rejected = (sums(policy) - expected).chunk(2)
-        loss = -torch.nn.functional.logsigmoid(BETA * (chosen - rejected)).mean()
+        with autocast():
+            with torch.no_grad():
+                expected = sums(reference)
+            chosen, rejected = (sums(policy) - expected).chunk(2)
+            loss = -torch.nn.functional.logsigmoid(BETA * (chosen - rejected)).mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -15,11 +15,12 @@ from pathlib import Path
 
 import torch
 
+import dpo_step
 import rounds
 import steps
 
 VOCAB, WIDTH, HEADS, KV_HEADS, HIDDEN = 151_936, 896, 14, 2, 4864
-RANK, ALPHA, LR, BETA = 16, 32, 1e-5, 0.1
+RANK, ALPHA, LR = 16, 32, 1e-5
 TARGETS = {
     "attention.q": "q_proj",
     "attention.k": "k_proj",
@@ -88,21 +89,8 @@ def viva(folder: Path, rows: int, tokens: int, way: str):
 
 
 def viva_dpo(folder: Path, rows: int, tokens: int):
-    from types import SimpleNamespace
-
-    from viva.align.preference import sigmoid
-    from viva.train.batch import Batch
-    from viva.train.loss import IGNORE
-    from viva.train.objective._reference import Reference
-    from viva.train.objective.dpo import Preference
-
-    model, frozen = loaded(folder), loaded(folder).requires_grad_(False).eval()
-    sides = [(prompt, answer) for prompt, *answers in pairs(rows, tokens) for answer in answers]
-    ids = [torch.tensor(prompt + answer[:-1]) for prompt, answer in sides]
-    targets = [torch.tensor([IGNORE] * (len(prompt) - 1) + answer) for prompt, answer in sides]
-    batch = Batch(torch.cat(ids)[None], torch.cat(targets)[None], (tuple(map(len, ids)),), answers=rows)
-    loss = Preference(sigmoid.Config(beta=BETA), Reference(SimpleNamespace(model=frozen)))
-    return steps.ours(model, loss, batch.to("cuda"), LR, autocast)
+    batch = dpo_step.laid(pairs(rows, tokens)).to("cuda")
+    return steps.ours(loaded(folder), dpo_step.against(loaded(folder)), batch, dpo_step.LR, autocast)
 
 
 def theirs(folder: Path, way: str):
@@ -144,36 +132,10 @@ def peer(folder: Path, rows: int, tokens: int, way: str):
 
 
 def bare_dpo(folder: Path, rows: int, tokens: int):
-    """The shortest loop that does it on transformers, with the logits of completions alone."""
+    """The bare loop with the logits of completions alone."""
     model, frozen = theirs(folder, "full").train(), theirs(folder, "full").eval().requires_grad_(False)
-    optimizer = optimised(model)
-    sides = [(prompt, answers[side]) for side in range(2) for prompt, *answers in pairs(rows, tokens)]
-    lay = partial(torch.nn.utils.rnn.pad_sequence, batch_first=True)
-    ids = lay([torch.tensor(prompt + answer) for prompt, answer in sides]).cuda()
-    mask = lay([torch.ones(len(prompt + answer), dtype=torch.long) for prompt, answer in sides]).cuda()
-    learned = (
-        lay([torch.tensor([0] * len(prompt) + [1] * len(answer)) for prompt, answer in sides])[:, 1:].bool().cuda()
-    )
-    aims = ids[:, 1:]
-    row = torch.arange(len(ids), device=ids.device)[:, None].expand_as(aims)[learned]
-
-    def sums(model) -> torch.Tensor:
-        states = model.model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state[:, :-1]
-        logs = model.lm_head(states[learned]).float().log_softmax(-1).gather(1, aims[learned][:, None])[:, 0]
-        return logs.new_zeros(len(ids)).index_add(0, row, logs)
-
-    def turn() -> float:
-        with autocast():
-            with torch.no_grad():
-                expected = sums(frozen)
-            chosen, rejected = (sums(model) - expected).chunk(2)
-            loss = -torch.nn.functional.logsigmoid(BETA * (chosen - rejected)).mean()
-        loss.backward()
-        optimizer.step()
-        optimizer.zero_grad()
-        return loss.item()
-
-    return turn, turn()
+    given = {name: laid.cuda() for name, laid in dpo_step.padded(pairs(rows, tokens)).items()}
+    return dpo_step.looped(model, frozen, given, completions=True, autocast=autocast)
 
 
 WAYS = {
