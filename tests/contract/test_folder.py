@@ -72,6 +72,10 @@ def test_every_family_round_trips_bit_for_bit(name, tmp_path):
         ({"num_hidden_layers": 1}, "unexpected: model.layers.1.input_layernorm.weight"),
         ({"intermediate_size": 64}, r"but found \(48, 32\) for .*, where config.json asks for \(64, 32\)"),
         ({"tie_word_embeddings": True}, "tied embeddings in .* must be one matrix"),
+        (
+            {"model_type": "clip"},
+            r"but found 'clip'. To fix it, save one side of it by transformers, CLIPTextModelWith",
+        ),
         ({"model_type": ["llama"]}, r"must be a known family, but found \['llama'\]"),
         ({"rms_norm_eps": -1.0}, r"eps: Input should be greater than 0 \(given -1\.0\)"),
         (

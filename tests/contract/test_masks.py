@@ -216,6 +216,12 @@ def test_documents_that_do_not_fill_the_rows_are_refused(lengths, n, kernel):
             dense.attend(q, k, v, mask, torch.arange(12)[None], True, DOT if kernel is whole else DOT._replace(keep={}))
 
 
+def test_a_token_behind_the_documents_of_a_mask_is_refused():
+    q, k, v = (x[:, :, :6] for x in inputs())
+    with pytest.raises(Refusal, match="must hold the tokens that attend, but found 4 tokens, and one at place 5"):
+        dense.attend(q, k, v, Document(((2, 2),), ((3, 3),)), torch.arange(6)[None], False, DOT)
+
+
 def test_documents_of_one_row_are_those_of_each():
     """Also where the queries of each row stand at slots of their own."""
     mask, places, keys = Document(((5, 11),)), torch.tensor([[2, 3], [9, 4]]), torch.arange(T)
@@ -253,6 +259,17 @@ def test_half_precision_training_is_as_exact_as_its_dtype(T, sight):
     assert not halves.suits(exact[0].bfloat16(), 0.0, 1.0)
     truth = gradients(fused, torch.float64)
     assert (gradients(ours, torch.bfloat16) - truth).norm() <= 0.01 * truth.norm()
+
+
+def test_one_row_of_padding_is_that_of_each_in_half_precision():
+    """Bit by bit, gradients too."""
+    found = []
+    for mask in (Padding((5,)), Padding((5, 5, 5))):
+        given = [x.bfloat16().requires_grad_() for x in torch.randn(3, 3, H, 8, 16, generator=torch.manual_seed(1))]
+        how = Weighing(dot.Config().build(16, H))
+        out = dense.attend(*given, mask, torch.arange(8)[None], True, how)
+        found.append([out, *torch.autograd.grad(out.square().sum(), given)])
+    assert all(torch.equal(one, each) for one, each in zip(*found, strict=True))
 
 
 @pytest.mark.parametrize("mask", [Causal(), Full(), Padding((8, 3)), Causal() & Window(4)])

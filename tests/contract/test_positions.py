@@ -80,6 +80,11 @@ BOUNDS = [
         {"beta_fast": 1, "beta_slow": 32},
         "beta_fast of yarn must be at least beta_slow, but found beta_fast 1 and beta_slow 32. To fix it, exchange the",
     ),
+    (
+        "yarn",
+        {"beta_slow": 16},
+        "must turn more than beta_slow times over the trained context, but found 10 times in 64 tokens, and beta_slow",
+    ),
     ("llama3", {"low_freq_factor": 0}, "low_freq_factor: Input should be greater than 0"),
     ("llama3", {"low_freq_factor": -2, "high_freq_factor": -1}, "high_freq_factor: Input should be greater than 0"),
     *(

@@ -8,7 +8,7 @@ import viva
 from viva.model import folder
 from viva.model.arch import custom, gemma2, gpt2, llama, qwen, qwen2, rnn, t5
 from viva.model.init import initialise
-from viva.model.position import log_n, rope
+from viva.model.position import learned, log_n, rope
 from viva.model.position.scaling import linear, yarn
 
 TRAINED = 64
@@ -77,6 +77,28 @@ def test_a_model_that_turns_nothing_is_refused(load, family, found):
         f"a model must have rotary positions for them to be scaled, but found {found}. To fix it, load one such as "
         "llama."
     )
+
+
+def test_a_table_of_positions_has_no_other_context(load):
+    """Beside rotary positions, which alone would reach further."""
+    entry = custom.TINY.decoder.entry.model_copy(update={"position": learned.Config()})
+    block = custom.TINY.decoder.blocks[0]
+    turned = block.model_copy(update={"attention": block.attention.model_copy(update={"position": rope.Config()})})
+    decoder = custom.TINY.decoder.model_copy(update={"entry": entry, "blocks": (turned,)})
+    model = load(custom.TINY.model_copy(update={"decoder": decoder}))
+    assert model.rescaled(YARN).spec.decoder.blocks[0].attention.position.scaling == yarn.Config(factor=4, trained=64)
+    with pytest.raises(
+        viva.Refusal, match=r"must not depend on the context .* decoder\.entry\.position\.table\.weight"
+    ):
+        model.rescaled(YARN, context=2 * model.spec.context)
+
+
+def test_what_transformers_has_not_is_not_saved_as_a_family(load, tmp_path):
+    stepped = load(llama.TINY).rescaled({"kind": "stepped", "trained": TRAINED}, 2 * TRAINED)
+    with pytest.raises(
+        viva.Refusal, match=r"one that transformers has .* but found stepped\. To fix it, choose dynamic"
+    ):
+        stepped.save(tmp_path / "stepped")
 
 
 def test_what_cannot_be_a_scaling(load):

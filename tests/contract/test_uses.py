@@ -363,3 +363,11 @@ def test_texts_that_have_no_class(load):
         model.model.head.out.weight[0, 0] = float("nan")
     with pytest.raises(viva.Refusal, match="a model's scores must be finite"):
         model.classify(["some"])
+
+
+@pytest.mark.parametrize(("changes", "layer"), [({"heads": 2, "kv_heads": 1}, 0), ({"layers": 1}, 1)])
+def test_a_cache_of_another_model_is_refused(changes, layer):
+    ours, other = (initialise(llama.TINY.model_copy(update=more).spec().build()) for more in ({}, changes))
+    found = f"another for layer {layer} with 2 heads x 8. To fix it, make it by model.cache"
+    with pytest.raises(viva.Refusal, match=f"a cache must be made for the model that reads, but found {found}"):
+        ours.hidden(torch.tensor([[3, 4]]), cache=other.cache(1, 8))

@@ -34,11 +34,12 @@ def images(B: int = 3, side: int = 12) -> torch.Tensor:
 
 def test_a_text_is_what_its_end_token_has_read(tmp_path):
     """Texts that end at different places, padded with end tokens as CLIP's tokenizer pads; and packed in a row."""
-    config = clip_text.TINY.model_copy(update={"head": embed.Config(pool="last", normalised=False, width=24)})
+    config = clip_text.TINY.model_copy(
+        update={"head": embed.Config(pool="last", normalised=False, width=24), "end": EOS}
+    )
     ours = drawn(config)
     checkpoint.save(tmp_path / "m", config, ours)
     twin = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path / "m", attn_implementation="eager").eval()
-    twin.text_model.eos_token_id = EOS
     lengths = (4, 9, 12)
     ids = torch.randint(3, EOS, (3, 12), generator=torch.Generator().manual_seed(3))
     for row, n in enumerate(lengths):

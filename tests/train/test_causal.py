@@ -6,6 +6,7 @@ import pytest
 import torch
 import transformers
 
+from viva.base.config import parse
 from viva.base.errors import Refusal
 from viva.model import folder as checkpoint
 from viva.model.arch import gemma2, llama, transfo_xl
@@ -13,6 +14,7 @@ from viva.model.head import lm
 from viva.model.init import initialise
 from viva.model.linear.joined import pieces
 from viva.model.recall import Recall
+from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
@@ -69,6 +71,31 @@ def test_a_text_is_learned_by_segments():
         causal.Config().require(model)
     with pytest.raises(Refusal, match="only then, but found no recall, and segment 7"):
         causal.Config(segment=7).require(Transformer(gemma2.TINY.spec()))
+
+
+@pytest.mark.parametrize(
+    ("changes", "found"),
+    [
+        ({"norm": "batchnorm"}, "batchnorm"),
+        ({"ffn": {"kind": "moe", "hidden": 16, "experts": 4}}, "the balance of experts"),
+        ({"ffn": {"kind": "moe", "hidden": 16, "experts": 4, "balance": 0}}, None),
+    ],
+)
+def test_what_is_reckoned_over_a_batch_is_not_learned_by_segments(changes, found):
+    """For the padding behind the shorter rows would count in it."""
+    block = {
+        "attention": {"heads": 2, "kv_heads": 2, "head_dim": 8, "position": "alibi"},
+        "ffn": {"kind": "mlp", "hidden": 16},
+    }
+    decoder = {"layers": 2, "recall": 8, "blocks": [{**block, "norm": "rmsnorm", **changes}]}
+    made = Transformer(parse(Spec, {"vocab": 30, "width": 16, "context": 64, "decoder": decoder}))
+    if found is None:
+        causal.Config(segment=8).require(made)
+        return
+    with pytest.raises(
+        Refusal, match=f"must reckon nothing over a batch, .* but found {found}. To fix it, use another"
+    ):
+        causal.Config(segment=8).require(made)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,9 @@ import yaml
 
 from viva.base.config import parse
 from viva.base.errors import Refusal
+from viva.model.arch import custom
+from viva.model.norm import batchnorm
+from viva.model.transformer import Transformer
 from viva.text.tokens.learn import byte_bpe
 from viva.train import start
 from viva.train.recipe import Recipe, claim
@@ -33,6 +36,11 @@ def refuses(text):
     (
         {"objective": {"kind": "tag", "weights": "balanced"}, "train.balanced": True},
         "must make up for small classes once: leave out objective.weights, or train.balanced",
+    ),
+    ({"objective.segment": 8}, "objective.segment needs rows of one document each: set train.pack to false"),
+    (
+        {"objective.segment": 32, "train.pack": False},
+        "objective.segment must be below train.context, 32, for a row to recall anything: it is 32",
     ),
     ({"valid": 0, "train.eval_every": 3}, "train.eval_every needs held-out rows: set `valid` to for example 0.02"),
 ])  # fmt: skip
@@ -67,6 +75,30 @@ def test_a_recipe_that_came_to_nothing_can_be_corrected(tmp_path):
 def test_a_context_beyond_the_model_is_refused(tmp_path):
     with refuses("train.context must be at most the model's 32, but found 64"):
         job(tmp_path, {"train.context": 64})
+
+
+def test_a_model_that_recalls_reads_rows_of_many_segments(tmp_path):
+    """Its own context is what it reads at once when it writes."""
+    sizes = {"kind": "transfo_xl", "width": 16, "layers": 2, "heads": 2, "hidden": 24, "context": 8, "memory": 8}
+    read = {"train.context": 64, "train.pack": False, "objective.segment": 8}
+    done = run(recipe(tmp_path, {"model": sizes, **read}))
+    assert done.finished and done.metrics["loss"] > 0
+
+
+@pytest.mark.parametrize(("accumulate", "changes", "what"), [
+    (1, {"objective": "pairs"}, None),
+    (4, {"objective": "pairs"}, "the objective pairs"),
+    (4, {"model.layers": 1}, None),
+    (4, {"model": "batchnorm"}, "batchnorm"),
+])  # fmt: skip
+def test_what_accumulation_changes_is_said(tmp_path, recwarn, accumulate, changes, what):
+    given = recipe(tmp_path, {"train.accumulate": accumulate, **{k: v for k, v in changes.items() if k != "model"}})
+    made = Transformer(custom.TINY.spec())
+    if "model" in changes:
+        made.decoder.norm = batchnorm.Config().build(16)
+    start._tell_over_batch(made, given)
+    told = f"{what}: reckoned over each batch of 3 on its own, so 4 of them accumulated are not a batch of 12"
+    assert [str(found.message).partition(";")[0] for found in recwarn] == ([] if what is None else [told])
 
 
 def test_a_model_with_too_few_rows_for_the_tokenizer_is_refused(tmp_path):

@@ -96,6 +96,10 @@ class Contiguous:
         end = T + (self.held if isinstance(self.held, int) else int(self.held.max()))
         if end > self.capacity:
             raise Refusal(f"this cache holds at most {self.capacity} tokens a row", f"{end}", "make it larger")
+        if layer >= len(self.keys) or self.keys[layer].shape[1::2] != k.shape[1::2]:
+            found = f"another for layer {layer} with {k.shape[1]} heads x {k.shape[3]}"
+            fix = "make it by model.cache(rows, capacity)"
+            raise Refusal("a cache must be made for the model that reads", found, fix)
         return self._store(self.keys[layer], k, end), self._store(self.values[layer], v, end)
 
     def _store(self, buffer: Tensor, new: Tensor, end: int) -> Tensor:

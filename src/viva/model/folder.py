@@ -36,6 +36,10 @@ MANIFEST = "viva.json"
 FORMAT = 1
 ADAPTER = "adapter.safetensors"  # the tensors in the folder of an adapter, which has no model (model/adapter.py)
 OWN_HEAD = "viva_head"  # the key of config.json for a head that the family's classes have not
+BOTH_SIDES = (
+    "save one side of it by transformers, CLIPTextModelWithProjection.from_pretrained(FOLDER).save_pretrained(SIDE) or "
+    "CLIPVisionModelWithProjection likewise, and load that"
+)
 # what a folder of ours holds, beside the weights
 WRITTEN = {
     "config.json",
@@ -219,7 +223,7 @@ def _within(folder: Path) -> set[str]:
 
 def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Tokenizer | None) -> dict[str, Any]:
     dtype = str(next(model.parameters()).dtype).removeprefix("torch.")
-    ids = getattr(family, "PLACEHOLDERS", {}) if tokenizer is None else _roles(model, tokenizer)
+    ids = _placeholders(family, config) if tokenizer is None else _roles(model, tokenizer)
     stands, states = family.to_hf(config), next(iter(family.HEADS.values()))
     own = "none" if _embeds(family, model.spec) else their_kind(model.spec.head)
     architecture = family.HEADS.get(own, family.HEADS.get("none", states))
@@ -229,6 +233,11 @@ def _hf_config(family: Any, config: Config, model: Transformer, tokenizer: Token
             raise Refusal(must, ids[key], f"build the model with {key.split('_')[0]}: {ids[key]}")
     head = {"model_type": family.MODEL_TYPE, "architectures": [architecture], "dtype": dtype}
     return {**head, **stands, **ids, **_forced(model, tokenizer)}
+
+
+def _placeholders(family: Any, config: Config) -> dict[str, Any]:
+    """The keys that a family's class cannot do without, where no tokenizer says them."""
+    return family.placeholders(config) if hasattr(family, "placeholders") else {}
 
 
 def _roles(model: Whole, tokenizer: Tokenizer) -> dict[str, int | None]:
@@ -404,6 +413,7 @@ def _family(keys: Keys) -> Any:
     wanted = keys.take("model_type")
     if str(wanted) not in families:
         fix = nearest(str(wanted), sorted(families)).replace("use", "load a model of type", 1)
+        fix = BOTH_SIDES if wanted == "clip" else fix
         raise Refusal(f"model_type in {keys.where} must be a known family", repr(wanted), fix)
     return families[wanted]
 

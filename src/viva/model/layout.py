@@ -159,7 +159,9 @@ class Layout:
 
 
 def _filled(row: tuple[int, ...], T: int) -> tuple[int, ...]:
-    if sum(row) > T or min(row, default=1) < 1:
+    if min(row, default=1) < 1:
+        raise Refusal("a document of a row must have at least one token", f"lengths {row}", "leave the others out")
+    if sum(row) > T:
         raise Refusal(f"the documents of a row must fill at most {T} tokens", f"lengths {row}", "pack fewer into a row")
     rest = T - sum(row)
     return (*row, rest) if rest else tuple(row)

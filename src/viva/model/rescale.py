@@ -25,7 +25,12 @@ def twin(model: Whole, config: Config) -> Whole:
     """The model of `config` with the weights of another, which it shares."""
     with hollow():
         other = config.spec().build()
-    other.load_state_dict(model.state_dict(), assign=True)
+    held = model.state_dict()
+    for name, wanted in other.state_dict().items():
+        if held[name].shape != wanted.shape:
+            found, fix = f"{name} of shape {list(held[name].shape)}, and {list(wanted.shape)}", "leave context out"
+            raise Refusal("weights must not depend on the context for it to be another", found, fix)
+    other.load_state_dict(held, assign=True)
     return other.eval()
 
 

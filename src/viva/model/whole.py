@@ -8,9 +8,11 @@ from viva.base.config import Config, kind
 from viva.base.errors import Refusal
 from viva.model.adapt._virtual import Virtual
 from viva.model.cache import Cache
+from viva.model.ffn.moe import MoE
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
+from viva.model.norm import over_batch
 from viva.text.tokens.characters import require_list
 
 
@@ -40,6 +42,13 @@ class Whole(nn.Module):
     def recalls(self) -> bool:
         """Whether it reads a segment at a time, with what it recalls of the one before."""
         return bool(self.stacks) and self.stacks[-1].spec.recall > 0
+
+    @property
+    def of_whole_batch(self) -> list[str]:
+        """What of it is reckoned over all tokens of a batch in training, so that a batch is not the sum of its rows."""
+        normed = any(over_batch(module) for module in self.modules())
+        balanced = any(isinstance(module, MoE) and module.config.balance for module in self.modules())
+        return ["batchnorm"] * normed + ["the balance of experts"] * balanced
 
     @property
     def tells_segments(self) -> bool:

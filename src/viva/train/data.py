@@ -151,6 +151,7 @@ class Data:
             (r.split, f"documents are longer than the context of {context} tokens and are cut into pieces"),
             (r.dropped, f"documents ({r.dropped_tokens} tokens) are longer than the context and left out"),
             (r.short, "documents have fewer than two tokens and teach nothing"),
+            (r.empty, "pieces of documents hold nothing to learn and are left out"),
         ]
         return [f"{count} {what}" for count, what in said if count]
 

@@ -119,6 +119,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
     recipe.objective.require(found)
     recipe.objective.require_classes(found, form)
     _require_fit(found, recipe, tokens)
+    _tell_over_batch(found, recipe)
     config = _beginning(config, recipe, form, tokens)
     folder.require_savable(config, found, tokens)
     if recipe.adapter is not None:
@@ -211,9 +212,21 @@ def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
     if found.spec.vocab < tokens.vocab_size:
         fix = "leave model.vocab out, or use the tokenizer of the model"
         raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)
-    if found.spec.context < recipe.train.context:
+    if not found.recalls and found.spec.context < recipe.train.context:
         fix = "lower train.context, or raise the model's"
         raise Refusal(f"train.context must be at most the model's {found.spec.context}", recipe.train.context, fix)
+
+
+def _tell_over_batch(found: Transformer, recipe: Recipe) -> None:
+    """Say what makes an update of several batches another than one of a single batch of all their rows."""
+    whole = found.of_whole_batch + [f"the objective {kind(recipe.objective)}"] * recipe.objective.over_batch
+    if recipe.train.accumulate > 1 and whole:
+        batch, times = recipe.train.batch, recipe.train.accumulate
+        text = (
+            f"{' and '.join(whole)}: reckoned over each batch of {batch} on its own, so {times} of them accumulated "
+            f"are not a batch of {batch * times}; raise train.batch for that"
+        )
+        warnings.warn(Notice(text), stacklevel=2)
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,9 @@ def _given(keys: Keys) -> dict[str, Any]:
 def write(config: rope.Config) -> dict[str, Any]:
     """The keys of config.json for a rotary scheme, in the form every version of transformers reads."""
     name, fields = kind(config.scaling), config.scaling.model_dump(exclude_none=True)
+    if name == "stepped":
+        fix = "choose dynamic, which theirs has, or build the model with the kind custom"
+        raise Refusal("a scaling must be one that transformers has for a family's files to say it", name, fix)
     if name == "dynamic":
         del fields["trained"]  # there it is the context itself
     scaling = {THEIRS.get(key, key): value for key, value in fields.items()}

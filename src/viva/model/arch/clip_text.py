@@ -19,10 +19,12 @@ HEADS = {"embed": "CLIPTextModelWithProjection", "none": "CLIPTextModel"}
 
 
 class Config(gpt2.Body):
-    """Theirs pools the state of a text's end token; here that is the last of a document, whatever padding follows.
-    `head` left out projects to `width`; `dropout` falls on attention's weights alone.
+    """Theirs pools the state of a text's end token; here that is the last of a document, whatever padding follows,
+    and `end`, the id of that token, is theirs to know where no tokenizer says it. `head` left out projects to `width`;
+    `dropout` falls on attention's weights alone.
     """
 
+    end: int | None = Field(None, ge=0)
     context: int = Field(77, gt=0)
     activation: Activation = "gelu_sigmoid"
 
@@ -53,6 +55,7 @@ def from_hf(keys: Keys) -> Config:
         eps=keys.take("layer_norm_eps", 1e-5),
         dropout=keys.take("attention_dropout", 0.0),
         head=clip_vision.read_head(keys, HEADS, "last"),
+        end=keys.take("eos_token_id", None),
     )
 
 
@@ -70,6 +73,10 @@ def to_hf(config: Config) -> dict[str, Any]:
         "attention_dropout": config.dropout,
         **clip_vision.head_to_hf(spec),
     }
+
+
+def placeholders(config: Config) -> dict[str, Any]:
+    return {} if config.end is None else {"eos_token_id": config.end}
 
 
 BASE = "text_model."

@@ -48,8 +48,11 @@ def to_hf(config: Config) -> dict[str, Any]:
     }
 
 
+def placeholders(config: Config) -> dict[str, Any]:
+    return {"pad_token_id": 0}  # the class's own lies beyond a small vocabulary
+
+
 BASE, ZEROS = bart.BASE, bart.ZEROS
-PLACEHOLDERS = {"pad_token_id": 0}  # where no tokenizer says it: the class's own lies beyond a small vocabulary
 COMPUTED = {".embed_positions.weight": lambda T, E: sinusoidal.sinusoids(torch.arange(T), E, paired=False)}
 TENSORS = (
     held("model.shared.weight", "embedding.weight"),

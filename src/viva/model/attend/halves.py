@@ -22,7 +22,8 @@ def suits(q: Tensor, dropout: float, scale: float) -> bool:
 def attend(q: Tensor, k: Tensor, v: Tensor, causal: bool = True, allowed: Tensor | None = None) -> Tensor:
     """softmax(Q K^T / sqrt(D)) V; q [B, H, T, D], k and v [B, H, S, D] -> [B, H, T, D].
 
-    `causal` is key <= query, for T = S; `allowed` [B, 1, 1, S] are the keys that may be seen, one of each row at least.
+    `causal` is key <= query, for T = S; `allowed` [B or 1, 1, 1, S] are the keys that may be seen, one of each row at
+    least.
     """
     return _Attention.apply(q, k, v, causal, allowed)
 
@@ -48,7 +49,7 @@ class _Attention(torch.autograd.Function):
         *kept, logsum = ctx.saved_tensors  # once: where activations are computed again, each comes but once
         q, k, v, out, grad = (x.flatten(0, 1) for x in (*kept, grad))
         logsum = logsum.reshape(B * H, T, 1)
-        hidden = None if ctx.allowed is None else ~ctx.allowed.expand(-1, H, 1, -1).reshape(B * H, 1, -1)
+        hidden = None if ctx.allowed is None else ~ctx.allowed.expand(B, H, 1, -1).reshape(B * H, 1, -1)
         shift = (grad * out).sum(-1, keepdim=True, dtype=torch.float32).to(q.dtype)
         by_q, by_k, by_v = torch.empty_like(q), torch.zeros_like(k), torch.zeros_like(v)
         q = q * D**-0.5

@@ -11,7 +11,9 @@ from viva.model.mask import Mask
 
 @dataclass(frozen=True, eq=False)
 class Given(Mask):
-    """`table` [T, S] for every row alike, or [B, T, S]: True where slot t may see slot s."""
+    """`table` [T, S] for every row alike, or [B, T, S]: True where slot t may see slot s. One that is larger
+    than a text is of its first slots, as for a cache that fills.
+    """
 
     table: Tensor
 

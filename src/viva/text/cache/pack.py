@@ -25,12 +25,15 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True)
 class Report:
-    """What `spans` did: documents cut into several pieces, dropped as too long, too short to predict anything."""
+    """What `spans` did: documents cut into several pieces, dropped as too long, too short to predict anything. And how
+    many pieces are left out for they hold nothing to learn.
+    """
 
     split: int = 0
     dropped: int = 0
     dropped_tokens: int = 0
     short: int = 0
+    empty: int = 0
 
 
 Named = Callable[[int], str]  # a document, by its number, in a sentence

@@ -20,7 +20,9 @@ def class_cross_entropy(
     right = lambda of: of.gather(1, targets[:, None])[:, 0]  # noqa: E731
     weighed = logs if weights is None else logs * weights.to(scores)
     aim = (1 - smoothing) * right(weighed) + smoothing * weighed.mean(1) if smoothing else right(weighed)
-    focus = (1 - right(logs).exp()).clamp_min(0) ** gamma if gamma else 1.0
+    # where p is 1, the slope of a power below 1 has no bound, and 0 times that is NaN
+    wrong = (1 - right(logs).exp()).clamp_min(torch.finfo(logs.dtype).tiny)
+    focus = wrong**gamma if gamma else 1.0
     return -(focus * aim).sum()
 
 

@@ -2,9 +2,10 @@
 
 `Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(ground)` gives a
 function of (model, batch) that returns a `Loss`. `Config.heads` are the kinds of head by which it can be learned, and
-`Config.head(form)` is the one to give a model that ends in another, and `Config.troubles` those that a run is
-watched for (train/health). An objective that learns numbers of its own beside
-the model's, such as a map between two widths, is a module: they are trained, saved and resumed with the model.
+`Config.head(form)` is the one to give a model that ends in another, `Config.troubles` those that a run is watched for
+(train/health), and `Config.over_batch` says that the loss of a batch is not the sum of its rows'. An objective that
+learns numbers of its own beside the model's, such as a map between two widths, is a module: they are trained, saved
+and resumed with the model.
 """
 
 from collections.abc import Callable, Sequence
@@ -86,6 +87,7 @@ class Base(Config):
     """The base of each file's Config."""
 
     heads: ClassVar[tuple[str, ...]] = ("lm", "masked")
+    over_batch: ClassVar[bool] = False
     troubles: ClassVar[tuple[str, ...]] = ("loss_stuck", "loss_spike", "loss_blow_up", "gradient_growth")
 
     def reading(self, tokenizer: Tokenizer) -> Reading:

@@ -26,6 +26,10 @@ class Config(Base):
             found = f"{'a' if model.recalls else 'no'} recall, and segment {self.segment}"
             fix = "set objective.segment" if model.recalls else "leave segment out, or use a model such as transfo_xl"
             raise Refusal("a model must recall segments to learn by segments, and only then", found, fix)
+        if self.segment is not None and model.of_whole_batch:
+            must = "a model that learns by segments must reckon nothing over a batch, for the padding there would count"
+            fix = "use another norm, or a balance of 0"
+            raise Refusal(must, ", ".join(model.of_whole_batch), fix)
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of the next token in nats, summed over the learned ones; unsmoothed in evaluation."""

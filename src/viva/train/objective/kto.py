@@ -36,6 +36,7 @@ class Config(Base):
     each epoch.
     """
 
+    over_batch: ClassVar[bool] = True
     troubles: ClassVar[tuple[str, ...]] = (*Base.troubles, "chance_accuracy")
 
     beta: float = Field(0.1, gt=0)

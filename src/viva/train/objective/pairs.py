@@ -26,6 +26,7 @@ class Config(Base):
     """Scores are dot products over `temperature`. `both` ways: the second of a pair is also to find its first."""
 
     heads: ClassVar[tuple[str, ...]] = ("embed",)
+    over_batch: ClassVar[bool] = True
 
     temperature: float = Field(0.05, gt=0)
     both: bool = True

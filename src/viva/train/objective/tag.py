@@ -1,6 +1,7 @@
 """A class for each token: names, parts of speech, where words begin."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -11,6 +12,7 @@ from viva.base.config import Config as BaseConfig
 from viva.model.head import tag
 from viva.model.transformer import Transformer
 from viva.text.cache.documents import Documents
+from viva.text.cache.pack import Long, Named, Report, Span
 from viva.text.rows.fields import Format
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
@@ -61,6 +63,12 @@ class Tags(Reading):
 
     ahead = 0
     every = False
+
+    def spans(self, documents: Documents, context: int, long: Long, named: Named) -> tuple[list[Span], Report]:
+        """Pieces with a tag: of a document that is cut one may be the end of a word alone."""
+        found, report = super().spans(documents, context, long, named)
+        kept = [span for span in found if (Piece(documents, span).tags >= 0).any()]
+        return kept, replace(report, empty=len(found) - len(kept))
 
     def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
         tags = [[np.where(piece.tags < 0, IGNORE, piece.tags) for piece in row] for row in rows]

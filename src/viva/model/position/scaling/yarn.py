@@ -18,7 +18,8 @@ class Config(BaseConfig):
 
     `attention_factor` multiplies cos and sin; left out, it is 0.1 ln(factor) + 1 (eq. 22), or the ratio of two such
     terms when both `mscale` and `mscale_all_dim` are given (DeepSeek's variant). `truncate` rounds the bounds outward,
-    as the authors' code does.
+    as the authors' code does. Where even the slowest frequency turns more than `beta_fast` times, none is divided;
+    transformers then divides them all.
     """
 
     by_length: ClassVar[bool] = False
@@ -37,6 +38,10 @@ class Config(BaseConfig):
         if self.beta_fast < self.beta_slow:
             found = f"beta_fast {self.beta_fast:g} and beta_slow {self.beta_slow:g}"
             raise Refusal("beta_fast of yarn must be at least beta_slow", found, "exchange the two, or correct one")
+        if self.trained <= 2 * math.pi * self.beta_slow:
+            must = "the fastest frequency must turn more than beta_slow times over the trained context"
+            found = f"{self.trained / 2 / math.pi:.2g} times in {self.trained} tokens, and beta_slow {self.beta_slow:g}"
+            raise Refusal(must, found, "lower beta_slow, or use linear, which divides them all")
         return self
 
     def angles(self, theta: float, head_dim: int, end: int) -> tuple[Tensor, float]:
