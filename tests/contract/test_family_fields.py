@@ -12,7 +12,7 @@ from viva.base.config import Config, parse
 from viva.base.errors import Refusal
 
 FAMILIES = "viva.model.arch"
-NO_PART_OF_THE_SPEC = {"start"}  # with which id a reply begins
+NO_PART_OF_THE_SPEC = {"start", "end"}  # with which id a reply begins, and a text ends
 WORDS = ("relu", "silu", "gru", "encoder", "xavier", "none", "replaced", "dot", "rope")  # some of each list of names
 
 

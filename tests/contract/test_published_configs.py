@@ -579,6 +579,12 @@ def test_every_default_of_their_class_is_taken(model_type):
         ("bart-base", "add_bias_logits", True, "add_bias_logits .* must be False"),
         ("bart-base", "extra_pos_embeddings", 0, "extra_pos_embeddings .* must be 2, but found 0"),
         ("opus-mt-de-en", "normalize_embedding", True, "normalize_embedding .* must be False"),
+        (
+            "gemma-2-2b",
+            "sliding_window",
+            None,
+            "sliding_window .* must be a number of tokens for gemma2, but found null",
+        ),
         ("openai-gpt", "n_special", 3, "n_special .* must be 0, but found 3"),
         ("bert-base-uncased", "pruned_heads", {"0": [1]}, r"pruned_heads .* must be \{\}, but found"),
         ("llama-7b", "add_cross_attention", True, "add_cross_attention .* must be False, but found"),

@@ -6,12 +6,14 @@ import pytest
 import torch
 
 import viva
+from viva.base.config import parse
 from viva.infer.beam import beam_search
 from viva.infer.sampling import Sampling
 from viva.model import folder
 from viva.model.arch import bert, clip_text, cnn, electra, llama, original, rnn, roberta, t5, vit
 from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
+from viva.model.spec import Spec
 from viva.text.tokens.learn import byte_bpe
 
 TALK = [{"role": "user", "content": "hi"}]
@@ -365,9 +367,28 @@ def test_texts_that_have_no_class(load):
         model.classify(["some"])
 
 
+def test_a_cache_of_another_score_is_refused():
+    """Linear attention keeps sums, [B, H, D, D] and [B, H, D], and softmax keys."""
+
+    def made(score, heads=2, layers=2):
+        attention = {"heads": heads, "kv_heads": heads, "head_dim": 8, "score": score}
+        block = {"attention": attention, "ffn": {"kind": "mlp", "hidden": 16}, "norm": "rmsnorm"}
+        decoder = {"layers": layers, "blocks": [block]}
+        return initialise(parse(Spec, {"vocab": 30, "width": 16, "context": 8, "decoder": decoder}).build())
+
+    ids = torch.tensor([[3, 4]])
+    soft, sums = made("dot"), made("linear")
+    pairs = [(soft, sums), (sums, soft), (sums, made("linear", heads=4)), (sums, made("linear", layers=1))]
+    for ours, other in pairs:
+        with pytest.raises(viva.Refusal, match="a cache must be made for the model that reads, but found one that"):
+            ours.hidden(ids, cache=other.cache(1, 8))
+    for model in (soft, sums):
+        model.hidden(ids, cache=model.cache(1, 8))
+
+
 @pytest.mark.parametrize(("changes", "layer"), [({"heads": 2, "kv_heads": 1}, 0), ({"layers": 1}, 1)])
 def test_a_cache_of_another_model_is_refused(changes, layer):
     ours, other = (initialise(llama.TINY.model_copy(update=more).spec().build()) for more in ({}, changes))
-    found = f"another for layer {layer} with 2 heads x 8. To fix it, make it by model.cache"
+    found = f"one that is not for layer {layer}, whose values are 2 x 8 numbers. To fix it, make it by"
     with pytest.raises(viva.Refusal, match=f"a cache must be made for the model that reads, but found {found}"):
         ours.hidden(torch.tensor([[3, 4]]), cache=other.cache(1, 8))

@@ -1,8 +1,10 @@
 """What the towers of images and texts pool, against transformers, and what a model of images refuses."""
 
 import pytest
+import tokenizers
 import torch
 import transformers
+from tokenizers.processors import TemplateProcessing
 
 import viva
 from viva.base.errors import Refusal
@@ -15,6 +17,7 @@ from viva.model.init import initialise
 from viva.model.layout import Layout
 from viva.model.spec import Spec
 from viva.model.transformer import Transformer
+from viva.text.tokens.tokenizer import Tokenizer
 
 EOS = 63
 
@@ -26,6 +29,15 @@ def drawn(config, seed: int = 2) -> Transformer:
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.1)
     return model
+
+
+def framed(end: int, start: int) -> Tokenizer:
+    """64 words, and a frame of two tokens around each text."""
+    core = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{i}": i for i in range(64)}, unk_token="w1"))
+    ends = [(f"w{number}", number) for number in dict.fromkeys((start, end))]
+    core.add_special_tokens([token for token, _ in ends])
+    core.post_processor = TemplateProcessing(single=f"w{start} $A w{end}", special_tokens=ends)
+    return Tokenizer(core, {"eos_token": f"w{end}", "bos_token": f"w{start}"})
 
 
 def images(B: int = 3, side: int = 12) -> torch.Tensor:
@@ -53,6 +65,32 @@ def test_a_text_is_what_its_end_token_has_read(tmp_path):
     (padded * weight).sum().backward(), (expected * weight).sum().backward()
     mine, theirs = ours.head.project.weight.grad, twin.text_projection.weight.grad
     torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("end", "start", "pooled"), [
+    (2, 5, "the token with the largest id where the end token is 2"),
+    (3, 3, "the first token 3, by which a text also begins here"),
+    (3, 5, None),
+])  # fmt: skip
+def test_it_is_said_where_the_twin_pools_another_token(tmp_path, recwarn, end, start, pooled):
+    """And it does: texts that end in the end token, as their tokenizer frames them."""
+    config = clip_text.TINY.model_copy(update={"head": embed.Config(pool="last", normalised=False, width=24)})
+    tokenizer = framed(end, start)
+    ours = drawn(config)
+    checkpoint.require_savable(config, ours, tokenizer)
+    checkpoint.save(tmp_path / "m", config, ours, tokenizer)
+    told = [str(each.message) for each in recwarn if "it pools" in str(each.message)]
+    assert [each.partition("it pools ")[2] for each in told] == (
+        [f"{pooled}, and not the last token"] if pooled else []
+    )
+    twin = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path / "m").eval()
+    ids = torch.tensor([[*tokenizer.around_whole[0], 9, 8, end]])
+    assert torch.allclose(ours(ids), twin(ids).text_embeds, atol=1e-5) == (pooled is None)
+
+
+def test_an_end_beyond_the_vocabulary_is_refused():
+    with pytest.raises(Refusal, match="end must be an id of the vocabulary of 64 tokens, but found 64"):
+        clip_text.TINY.model_copy(update={"end": 64}).spec()
 
 
 def test_an_image_towers_first_state_is_what_the_twin_pools(tmp_path):

@@ -18,7 +18,7 @@ from viva.model.spec import Spec
 from viva.model.transformer import Transformer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
-from viva.train.objective import causal, prefix
+from viva.train.objective import causal, dpo, kto, prefix
 
 SEGMENTS = partial(causal.Config, segment=24)  # a whole row at once, so that nothing is recalled
 
@@ -71,6 +71,24 @@ def test_a_text_is_learned_by_segments():
         causal.Config().require(model)
     with pytest.raises(Refusal, match="only then, but found no recall, and segment 7"):
         causal.Config(segment=7).require(Transformer(gemma2.TINY.spec()))
+
+
+def test_rows_without_a_target_teach_nothing_by_segments():
+    """A sum of 0 with gradients of 0, as of rows that are read whole."""
+    model, given = initialise(Transformer(transfo_xl.TINY.spec()), seed=1).train(), batch(64)
+    found = causal.Config(segment=7).build()(
+        model, Batch(given.ids, torch.full_like(given.targets, IGNORE), given.lengths)
+    )
+    found.sum.backward()
+    assert found.sum.item() == found.count == 0 and not any(
+        p.grad.any() for p in model.parameters() if p.grad is not None
+    )
+
+
+@pytest.mark.parametrize("objective", [dpo.Config(), kto.Config()])
+def test_a_model_that_recalls_learns_by_segments_alone(objective):
+    with pytest.raises(Refusal, match="a model that recalls segments must learn by them, but found the objective"):
+        objective.require(Transformer(transfo_xl.TINY.spec()))
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ import viva
 from viva.base.choice import tagged
 from viva.base.errors import Notice, Refusal
 from viva.evaluate.classes import predicted
+from viva.model.head import embed
 from viva.text.rows.format import classes
 from viva.text.rows.row import Row
 from viva.train import start
@@ -131,6 +132,14 @@ def test_every_objective_keeps_a_head_that_it_can_use(data, objective, form, hea
         warnings.filterwarnings("error", ".* makes room for")
         _, made = start.model(given, given.format, tokenizer)
     assert tagged(made.spec.head).items() >= head.items()
+
+
+def test_the_head_that_a_family_has_by_itself_is_kept_where_it_serves(data):
+    """CLIP's texts are told by the last token, projected: an objective of vectors has no use for another."""
+    clip = {"kind": "clip_text", "width": 16, "layers": 1, "heads": 2, "hidden": 24, "context": 64}
+    given = recipe(data, changes("bert") | {"objective": "pairs", "format": "pairs", "model": clip})
+    _, made = start.model(given, given.format, mending.tokenizer())
+    assert made.spec.head == embed.Config(pool="last", normalised=False, width=16)
 
 
 @pytest.mark.parametrize(("family", "head"), [("bert", "similar"), ("custom", "lm")])

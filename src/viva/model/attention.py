@@ -102,7 +102,7 @@ class Attention(nn.Module):
             found = "attention both ways, a mask of the batch, or weights to be read"
             fix = "read the whole text without a cache"
             raise Refusal("linear attention on a cache must see all that came before, as a sum", found, fix)
-        return linear.decode(q, k, v, flow.cache.sums(layer), self.score, flow.layout.real)
+        return linear.decode(q, k, v, flow.cache.sums(layer, v), self.score, flow.layout.real)
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, flow: Flow, how: Weighing) -> Tensor:
         layout = flow.layout

@@ -28,8 +28,8 @@ class Cache(Protocol):
     def update(self, layer: int, k: Tensor, v: Tensor) -> tuple[Tensor, Tensor]:
         """Store k and v [B, G, T, D] of new tokens and return those of all tokens, [B, G, S, D] each."""
 
-    def sums(self, layer: int) -> tuple[Tensor, Tensor]:
-        """What linear attention keeps in place of keys, [B, H, D, D] and [B, H, D]; it updates them in place."""
+    def sums(self, layer: int, v: Tensor) -> tuple[Tensor, Tensor]:
+        """What linear attention keeps, beside values such as v: [B, H, D, D] and [B, H, D], updated in place."""
 
     def advance(self, T: int | Tensor) -> None:
         """Count T more tokens in every row, or T[b] in row b; called once a pass, after the last layer."""
@@ -53,6 +53,12 @@ def require_left_to_right(spec: Config) -> None:
 def taken(across: Across, rows: list[int]) -> Across:
     """For each layer the keys and values of these rows. What is one row is for all that there are, and stays so."""
     return {layer: pair if len(pair[0]) == 1 else (pair[0][rows], pair[1][rows]) for layer, pair in across.items()}
+
+
+def _of_another(layer: int, v: Tensor) -> Refusal:
+    """That a cache is of another model than the one whose new values v [B, G, T, D] are."""
+    found = f"one that is not for layer {layer}, whose values are {v.shape[1]} x {v.shape[3]} numbers"
+    return Refusal("a cache must be made for the model that reads", found, "make it by model.cache(rows, capacity)")
 
 
 class Contiguous:
@@ -84,7 +90,9 @@ class Contiguous:
             for kept, shape in zip((self.keys, self.values), shapes, strict=True):
                 kept.append(torch.zeros(shape, dtype=kept_as, device=device))
 
-    def sums(self, layer: int) -> tuple[Tensor, Tensor]:
+    def sums(self, layer: int, v: Tensor) -> tuple[Tensor, Tensor]:
+        if layer >= len(self.keys) or self.values[layer].shape[1:] != v.shape[1::2]:
+            raise _of_another(layer, v)
         return self.keys[layer], self.values[layer]
 
     @property
@@ -96,10 +104,8 @@ class Contiguous:
         end = T + (self.held if isinstance(self.held, int) else int(self.held.max()))
         if end > self.capacity:
             raise Refusal(f"this cache holds at most {self.capacity} tokens a row", f"{end}", "make it larger")
-        if layer >= len(self.keys) or self.keys[layer].shape[1::2] != k.shape[1::2]:
-            found = f"another for layer {layer} with {k.shape[1]} heads x {k.shape[3]}"
-            fix = "make it by model.cache(rows, capacity)"
-            raise Refusal("a cache must be made for the model that reads", found, fix)
+        if layer >= len(self.keys) or self.values[layer].ndim < 4 or self.values[layer].shape[1::2] != v.shape[1::2]:
+            raise _of_another(layer, v)
         return self._store(self.keys[layer], k, end), self._store(self.values[layer], v, end)
 
     def _store(self, buffer: Tensor, new: Tensor, end: int) -> Tensor:

@@ -143,6 +143,10 @@ def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = 
             f"what is saved as it is, transformers would compute something else, as if the head were {told(other)}"
         )
         warnings.warn(Notice(text), stacklevel=2)
+    misread = getattr(variant(FAMILIES, tagged(config)["kind"]), "misread", None)
+    if misread is not None and (found := misread(config, tokenizer)) is not None:
+        text = f"transformers will compute something else from what is saved: it pools {found}, and not the last token"
+        warnings.warn(Notice(text), stacklevel=2)
 
 
 def other_head(config: Config, model: Whole, tokenizer: Tokenizer | None = None) -> Config | None:

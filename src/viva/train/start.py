@@ -131,7 +131,7 @@ def _head(recipe: Recipe, form: Format, config: Config) -> Config | None:
     """The head that the recipe names, else the model's own, where the objective can use it, else the one it needs, as
     the family has it; None where nothing is to take the place of the model's own.
     """
-    needed, own = recipe.objective.head(form), config.head
+    needed, own = recipe.objective.head(form), config.head or config.spec().head
     if recipe.head is not None or needed is None:
         return recipe.head
     if own is not None and _serves(own, needed, recipe):
@@ -212,7 +212,8 @@ def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
     if found.spec.vocab < tokens.vocab_size:
         fix = "leave model.vocab out, or use the tokenizer of the model"
         raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)
-    if not found.recalls and found.spec.context < recipe.train.context:
+    by_segments = getattr(recipe.objective, "segment", None) is not None
+    if not by_segments and found.spec.context < recipe.train.context:
         fix = "lower train.context, or raise the model's"
         raise Refusal(f"train.context must be at most the model's {found.spec.context}", recipe.train.context, fix)
 

@@ -51,7 +51,8 @@ def _applied(job: Job, step: int, batches: list[Batch], before: int) -> tuple[di
 def learned(batches: list[Batch], step: int) -> int:
     count = sum(batch.count for batch in batches)
     if not count:
-        fix = "check the format and the chat template with --dry-run: no token of these rows is to be learned"
+        fix = "check the format and the chat template with --dry-run; where documents are longer than train.context, "
+        fix += "pieces that hold none of the answer come of it: raise that, or train.batch"
         raise Refusal(f"an update must have tokens to learn (step {step})", "a loss mask that hides them all", fix)
     return count
 

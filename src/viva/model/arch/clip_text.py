@@ -6,6 +6,8 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.base.config import kind
+from viva.base.errors import Refusal
 from viva.model.activation import Activation
 from viva.model.arch import clip_vision, gpt2
 from viva.model.arch._family import Keys, held, name_of, pairs
@@ -13,6 +15,7 @@ from viva.model.arch.vit import ACTIVATIONS
 from viva.model.ffn import mlp
 from viva.model.head import embed, none
 from viva.model.spec import Block, Spec, Stack
+from viva.text.tokens.tokenizer import Tokenizer
 
 MODEL_TYPE = "clip_text_model"
 HEADS = {"embed": "CLIPTextModelWithProjection", "none": "CLIPTextModel"}
@@ -38,14 +41,18 @@ class Config(gpt2.Body):
         return stack.model_copy(update={"entry": stack.entry.model_copy(update={"dropout": 0.0})})
 
     def spec(self) -> Spec:
+        if self.end is not None and self.vocab is not None and self.end >= self.vocab:
+            fix = "give the id of the end token"
+            raise Refusal(f"end must be an id of the vocabulary of {self.vocab} tokens", self.end, fix)
         head = self.head or embed.Config(pool="last", normalised=False, width=self.width)
         return Spec(vocab=self.known_vocab, width=self.width, context=self.context, decoder=self.stack(), head=head)
 
 
 def from_hf(keys: Keys) -> Config:
     clip_vision.ignore(keys)
+    vocab, end = keys.take("vocab_size", 49_408), keys.take("eos_token_id", 49_407)
     return Config(
-        vocab=keys.take("vocab_size", 49_408),
+        vocab=vocab,
         width=keys.take("hidden_size", 512),
         layers=keys.take("num_hidden_layers", 12),
         heads=keys.take("num_attention_heads", 8),
@@ -55,7 +62,7 @@ def from_hf(keys: Keys) -> Config:
         eps=keys.take("layer_norm_eps", 1e-5),
         dropout=keys.take("attention_dropout", 0.0),
         head=clip_vision.read_head(keys, HEADS, "last"),
-        end=keys.take("eos_token_id", None),
+        end=end if end < vocab else None,  # one that no text can hold says nothing
     )
 
 
@@ -77,6 +84,18 @@ def to_hf(config: Config) -> dict[str, Any]:
 
 def placeholders(config: Config) -> dict[str, Any]:
     return {} if config.end is None else {"eos_token_id": config.end}
+
+
+def misread(config: Config, tokenizer: Tokenizer | None) -> str | None:
+    """Their class pools the first of a text's tokens that is the end; where that is 2, the one with the largest id."""
+    end = config.end if tokenizer is None else tokenizer.eos_id
+    if kind(config.spec().head) != "embed":
+        return None
+    if end == 2:
+        return "the token with the largest id where the end token is 2"
+    if tokenizer is not None and end in tokenizer.around_whole[0]:
+        return f"the first token {end}, by which a text also begins here"
+    return None
 
 
 BASE = "text_model."

@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import Field
 
+from viva.base.errors import Refusal
 from viva.model.arch import _decoder, llama
 from viva.model.arch._family import Keys, held
 from viva.model.ffn import glu
@@ -69,8 +70,16 @@ def from_hf(keys: Keys) -> Config:
         scalar=keys.take("query_pre_attn_scalar", 256),
         cap=keys.take("attn_logit_softcapping", 50.0, null=None),
         head_cap=keys.take("final_logit_softcapping", 30.0, null=None),
-        window=keys.take("sliding_window", 4096),
+        window=_window(keys),
     )
+
+
+def _window(keys: Keys) -> int:
+    found = keys.take("sliding_window", 4096, null=None)
+    if found is None:
+        fix = "give the window that every second layer has"
+        raise Refusal(f"sliding_window in {keys.where} must be a number of tokens for gemma2", "null", fix)
+    return found
 
 
 def to_hf(config: Config) -> dict[str, Any]:

@@ -21,7 +21,6 @@ class Config(Base):
     segment: int | None = Field(None, gt=0)
 
     def require(self, model: Transformer) -> None:
-        super().require(model)
         if model.recalls != (self.segment is not None):
             found = f"{'a' if model.recalls else 'no'} recall, and segment {self.segment}"
             fix = "set objective.segment" if model.recalls else "leave segment out, or use a model such as transfo_xl"
@@ -30,6 +29,7 @@ class Config(Base):
             must = "a model that learns by segments must reckon nothing over a batch, for the padding there would count"
             fix = "use another norm, or a balance of 0"
             raise Refusal(must, ", ".join(model.of_whole_batch), fix)
+        super().require(model)
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of the next token in nats, summed over the learned ones; unsmoothed in evaluation."""
@@ -50,7 +50,5 @@ def by_segments(model: nn.Module, batch: Batch, segment: int, smoothing: float) 
         raise Refusal("rows that are read by segments must be one document each", "several", "set train.pack to false")
     recall, total = Recall(model.stacks[-1].spec.recall), 0.0
     for ids, targets in zip(batch.ids.split(segment, 1), batch.targets.split(segment, 1), strict=True):
-        hidden = model.hidden(ids, recall=recall)
-        if (targets >= 0).any():
-            total = total + words(model, hidden, targets, smoothing)
+        total = total + words(model, model.hidden(ids, recall=recall), targets, smoothing)
     return total
