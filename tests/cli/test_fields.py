@@ -1,5 +1,7 @@
 """What `viva fields` prints: every field of every section of a recipe."""
 
+import re
+
 import pytest
 
 from viva.base.choice import names, variant
@@ -91,6 +93,13 @@ def test_every_kind_shows_every_field(viva, name, kind):
     code, out, err = viva("fields", name, kind)
     assert (code, err) == (0, "")
     assert all(row(out, field) for field in variant(FOLDERS[name], kind).Config.model_fields)
+
+
+@pytest.mark.parametrize("kind", [kind for name, kind in KINDS if name == "objective"])
+def test_of_an_objective_it_is_said_what_it_does_and_not_where(viva, kind):
+    """No files, classes or fields that a recipe has not, and nothing to be looked up at another objective."""
+    out = viva("fields", "objective", kind)[1]
+    assert not re.search(r"\.py|file's|\bConfig\b|Rewritten|fields are those of|as in causal|as of the", out)
 
 
 def test_an_unknown_section_or_kind_is_told_the_nearest(viva):

@@ -30,10 +30,18 @@ def row(**data) -> Row:
     return Row(data, "here:1")
 
 
-def test_a_first_line_that_names_the_given_columns_is_no_row(tmp_path):
-    (tmp_path / "a.tsv").write_text("\n Label\ttext\na dog\t1\n", encoding="utf-8")  # swapped
+@pytest.mark.parametrize("first", [" Label\ttext", "sentence\tlabel", "Text\tclass", "sentence\tLABEL \tid"])
+def test_a_first_line_that_names_the_given_columns_is_no_row(tmp_path, first):
+    """All of them in another order, or one in its own place."""
+    (tmp_path / "a.tsv").write_text(f"\n{first}\na dog\t1\n", encoding="utf-8")
     with pytest.raises(Refusal, match=r"must begin with a row where data.columns names .* leave data.columns out"):
         list(table.Config(path=str(tmp_path / "a.tsv"), columns=("text", "label")).rows())
+
+
+def test_a_first_row_may_hold_the_name_of_another_column(tmp_path):
+    (tmp_path / "a.tsv").write_text("label\t1\n\t0\ntext\tlabel\n", encoding="utf-8")
+    rows = list(table.Config(path=str(tmp_path / "a.tsv"), columns=("text", "label")).rows())
+    assert [tuple(row.data.values()) for row in rows] == [("label", "1"), ("", "0"), ("text", "label")]
 
 
 def test_the_digest_of_tables_tells_what_they_are_read_as(tmp_path):
@@ -231,6 +239,20 @@ def test_a_value_is_taken_as_it_is(tokenizer):
 def test_a_class_that_is_not_known_is_refused(tokenizer):
     with pytest.raises(Refusal, match="here:1 must have a known class as 'label', but found 'maybe'"):
         classes.Config(labels=("no", "yes")).example(row(text="x", label="maybe"), tokenizer)
+
+
+@pytest.mark.parametrize(
+    ("label", "says"),
+    [
+        ("neutral", ""),
+        ("positiv", """; 'positive' may be meant: {"text": "x", "label": "positive"}"""),
+    ],
+)
+def test_another_class_is_only_mended_where_it_may_be_misspelled(tokenizer, label, says):
+    with pytest.raises(Refusal) as refused:
+        classes.Config(labels=("negative", "positive")).example(row(text="x", label=label), tokenizer)
+    fix = "name it in format.labels beside negative, positive, or correct or remove the row"
+    assert refused.value.fix == fix + says
 
 
 def test_tags_stand_on_the_first_token_of_a_word(tokenizer):

@@ -235,12 +235,20 @@ def test_classes_without_names_are_taken_to_be_those_of_the_data(tuned, tmp_path
 
 def test_the_classes_that_were_found_are_said(data, capsys):
     """A first line that is read as a row is seen by its class."""
-    (data / "data.tsv").write_text("texts\tlabel\n" + "a ball\tsport\na bank\tmoney\n" * 3)
+    (data / "data.tsv").write_text("texts\tkind\n" + "a ball\tsport\na bank\tmoney\n" * 3)
     table = {"data": {"kind": "table", "path": str(data / "data.tsv"), "columns": ["text", "label"]}, "valid": 0}
     looked(recipe(data, changes("bert") | table))
-    said = "3 classes: 'label' 1, 'money' 3, 'sport' 3\n"
+    said = "3 classes: 'kind' 1, 'money' 3, 'sport' 3\n"
     assert said in capsys.readouterr().out
     run(recipe(data, changes("bert") | table | {"train.steps": 1}))
+    assert said in capsys.readouterr().err
+
+
+def test_a_run_says_that_its_classes_seem_to_be_values(data, capsys):
+    rows = [{"text": "a ball", "label": n / 8} for n in range(30)]
+    (data / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    run(recipe(data, changes("bert") | {"valid": 0, "train.steps": 1}))
+    said = "30 classes have 30 examples, fewer than two each on average: they are numbers, which format.values=true"
     assert said in capsys.readouterr().err
 
 

@@ -228,7 +228,7 @@ def test_balanced_weights_are_sklearns():
     weights = balanced(torch.tensor([1, 10, 50]))
     torch.testing.assert_close(weights, torch.tensor([61 / 3, 61 / 30, 61 / 150]))
     documents = Marked([[1, n % 7 + 2, 0] for n in range(61)], labels=[0] + [1] * 10 + [2] * 50)
-    batch, made = only(documents, Classes(PAD), 61), model(bert, head=class_head.Config(labels=4, dense="tanh"))
+    batch, made = only(documents, Classes(PAD), 61), model(bert, head=class_head.Config(labels=4, dense="tanh")).train()
     found = classify.Config(weights="balanced").build(Ground(documents, None, made))(
         made, batch
     )  # a fourth class is never seen
@@ -237,16 +237,21 @@ def test_balanced_weights_are_sklearns():
     torch.testing.assert_close(found.sum, cross_entropy(scores, batch.targets.long(), four, reduction="sum"))
 
 
-def test_classes_are_smoothed_in_training_alone():
+def test_the_remedies_of_classes_are_taken_in_training_alone():
+    """Against torch's cross-entropy, of which the focal loss is (1 - p)^2 of each term; held out, the plain one."""
     made = model(bert, head=class_head.Config(labels=3, dense="tanh"))
     with torch.no_grad():
         made.head.out.weight.mul_(50)  # so that one class is likelier than another
     batch = only(Marked([[1, n + 2, 0] for n in range(6)], labels=[n % 3 for n in range(6)]), Classes(PAD))
     weights, aims = (1.0, 2.0, 0.5), torch.tensor([0, 1, 2] * 2)
-    scores, objective = made(batch.ids, batch.layout), classify.Config(smoothing=0.3, weights=weights).build()
+    scores = made(batch.ids, batch.layout)
+    missed = 1 - scores.softmax(-1).gather(1, aims[:, None])[:, 0]
     for smoothing in (0.0, 0.3):
-        expected = cross_entropy(scores, aims, torch.tensor(weights), label_smoothing=smoothing, reduction="sum")
-        torch.testing.assert_close(objective(made.train(smoothing > 0), batch).sum, expected)
+        terms = cross_entropy(scores, aims, torch.tensor(weights), label_smoothing=smoothing, reduction="none")
+        objective = classify.Config(smoothing=smoothing, weights=weights, gamma=2.0).build()
+        torch.testing.assert_close(objective(made.train(), batch).sum, (missed**2 * terms).sum())
+        plain = cross_entropy(scores, aims, reduction="sum")
+        torch.testing.assert_close(objective(made.eval(), batch).sum, plain)
 
 
 def test_tags_by_hand_and_learned():
@@ -274,9 +279,9 @@ def test_a_piece_without_a_tag_is_left_out_and_counted():
 
 
 def test_the_remedies_of_tags():
-    """Weights against torch's, and the focal loss: (1 - p)^2 of each of torch's terms."""
+    """Weights against torch's, and the focal loss: (1 - p)^2 of each of torch's terms. Held out it is torch's alone."""
     batch = only(Marked([[1, 2, 3, 0], [2, 2, 0]], tags=[[-1, 1, 2, -1], [1, 0, -1]]), Tags(PAD))
-    made, weights = model(bert, head=tag_head.Config(labels=3)), (1.0, 2.0, 0.5)
+    made, weights = model(bert, head=tag_head.Config(labels=3)).train(), (1.0, 2.0, 0.5)
     scores, aims = made(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
     terms = cross_entropy(scores, aims, torch.tensor(weights), reduction="none")
     torch.testing.assert_close(tag.Config(weights=weights).build()(made, batch).sum, terms.sum())
@@ -284,13 +289,15 @@ def test_the_remedies_of_tags():
     torch.testing.assert_close(
         tag.Config(weights=weights, gamma=2.0).build()(made, batch).sum, (missed**2 * terms).sum()
     )
+    plain = cross_entropy(scores, aims, reduction="sum")
+    torch.testing.assert_close(tag.Config(weights=weights, gamma=2.0).build()(made.eval(), batch).sum, plain)
 
 
 def test_balanced_weights_of_tags_go_by_tagged_tokens():
     """n / (classes * count) of 1, 3 and 6 tokens, whatever the number of documents; the fourth class is never seen."""
     tags = [[-1, 2, 2, -1], [2, 1, 2, 2], [1, 0, -1, 1], [-1, 2, -1, -1]]
     documents = Marked([[1, n + 2, n + 3, 0] for n in range(4)], tags=tags)
-    batch, made = only(documents, Tags(PAD)), model(bert, head=tag_head.Config(labels=4))
+    batch, made = only(documents, Tags(PAD)), model(bert, head=tag_head.Config(labels=4)).train()
     found = tag.Config(weights="balanced").build(Ground(documents, None, made))(made, batch)
     scores, aims = made(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
     weights = torch.tensor([10 / 4, 10 / 12, 10 / 24, 10 / 4])

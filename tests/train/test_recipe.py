@@ -106,6 +106,18 @@ def test_a_model_with_too_few_rows_for_the_tokenizer_is_refused(tmp_path):
         job(tmp_path, {"model.vocab": 100})
 
 
+@pytest.mark.parametrize(("vocab", "told"), [(None, False), (428, False), (429, True), (50_257, True)])
+def test_rows_for_tokens_that_there_are_not_are_said(tmp_path, recwarn, vocab, told):
+    """Where there are more than rounding up explains: 128, or an eighth of the tokenizer's 300."""
+    given = recipe(tmp_path, {"model.vocab": vocab})
+    start.model(given, given.format, start.tokenizer(given, tmp_path / "run"))
+    says = (
+        f"the model has rows for {vocab or 0:,} tokens, but the tokenizer has 300: the other rows take memory and time"
+    )
+    expected = [f"{says} for nothing; leave model.vocab out"] if told else []
+    assert [str(found.message) for found in recwarn if "rows for" in str(found.message)] == expected
+
+
 def test_a_tokenizer_changed_between_two_halves_of_a_run_is_refused(tmp_path):
     folder = tmp_path / "tokenizer"
     byte_bpe.train(WORDS * 9, byte_bpe.Config(vocab_size=280)).save(folder)

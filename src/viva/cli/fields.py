@@ -131,13 +131,15 @@ def _title(section: type[Config]) -> str:
 
 
 def _describe(section: type[Config]) -> None:
-    """Print what documents a class of fields, those it inherits included, and the fields in a table."""
+    """Print what documents a class of fields, those it inherits included, and the fields in a table. A base without
+    fields of its own documents none.
+    """
     from viva.cli import table
 
     if section.__name__ == "Config":
         print(f"{_title(section)}: {_summary(inspect.getmodule(section))}\n")
     for owner in section.__mro__[: section.__mro__.index(Config)]:
-        if owner is section or inspect.get_annotations(owner):
+        if owner is section or inspect.get_annotations(owner).keys() & section.model_fields.keys():
             print(f"{inspect.cleandoc(owner.__doc__ or '')}\n")
     rows = [
         [name, _type(info.annotation, info.metadata), _default(info), info.description or ""]

@@ -76,7 +76,7 @@ class Transformer(Whole):
         x = self.embedding(ids)
         layout = _laid(x, layout, weights, cache, recall)
         if recall is not None:
-            _require_segments(self.stacks[-1], layout, cache)
+            _require_recall(self.stacks[-1], layout, cache)
         if memory is not None:
             require_crossing(self, memory, len(x))
         if self.decoder is None:
@@ -142,7 +142,7 @@ def _begun(cache: Cache | None) -> bool:
     return cache is not None and not (isinstance(cache.held, int) and cache.held == 0)
 
 
-def _require_segments(stack: Stack, layout: Layout, cache: Cache | None) -> None:
+def _require_recall(stack: Stack, layout: Layout, cache: Cache | None) -> None:
     if not stack.spec.recall:
         fix = "leave recall out, or use a model such as transfo_xl"
         raise Refusal("a model must be made for segments to recall the one before", "a stack with recall 0", fix)

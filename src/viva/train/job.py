@@ -28,13 +28,14 @@ class Train(Batching):
 
     `lr` is the peak that the schedule is multiplied onto; `clip` bounds the global norm of the gradient, 0 does not.
     `eval_every` and `save_every` count steps, and there is a save at least every `save_minutes`; `patience`:
-    evaluations without improvement before the run stops; `keep`: checkpoints kept beside the best. `recompute` trades
-    a second forward for memory (Chen et al. 2016). `ema`: the decay of a moving average of the weights, which is
-    evaluated and saved in their place. `freeze` names parts of the model that are not trained, such as `encoder` or
-    `decoder.layers.0`. `rates` multiply the rate of parts by such names, in which * stands for any characters, also of
-    what the objective learns, such as `objective.critic`; `decays` are weight decays for them, and `layer_decay` lowers
-    the rate from block to block (train/rates.py). `regularise`: what is done in training against learning by heart, one
-    after another. `health`: by what the run is told to be in trouble.
+    evaluations in a row without a lower held-out loss before the run stops; `keep`: checkpoints kept beside the best,
+    which is that of the lowest held-out loss. `recompute` trades a second forward for memory (Chen et al. 2016). `ema`:
+    the decay of a moving average of the weights, which is evaluated and saved in their place. `freeze` names parts of
+    the model that are not trained, such as `encoder` or `decoder.layers.0`. `rates` multiply the rate of parts by such
+    names, in which * stands for any characters, also of what the objective learns, such as `objective.critic`; `decays`
+    are weight decays for them, and `layer_decay` lowers the rate from block to block (train/rates.py). `regularise`:
+    what is done in training against learning by heart, one after another. `health`: by what the run is told to be in
+    trouble.
     """
 
     steps: PositiveInt | None = None

@@ -30,12 +30,12 @@ def _read(name: str, data: Data) -> list[str]:
 
 
 def _classes(parts: Parts) -> list[str]:
-    """The classes with the number of rows, or of words, that each has to learn from."""
+    """The classes with the number of rows, or of words, that each has to learn from, and what of them is doubtful."""
     names = parts.form.classes()
     if names is None:
         return []
-    counts = parts.train.documents.tally_classes(len(names)).tolist()
-    return [classes.told(dict(zip(names, counts, strict=True)))]
+    counts = dict(zip(names, parts.train.documents.tally_classes(len(names)).tolist(), strict=True))
+    return [classes.told(counts), *classes.doubts(counts)]
 
 
 def _warmup(job: Job, state: State) -> list[str]:

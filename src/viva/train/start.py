@@ -31,6 +31,8 @@ from viva.train import checkpoint, sources
 from viva.train.data import Data, Share
 from viva.train.recipe import TOKENIZER, Recipe
 
+SPARE = 128  # rows beyond the tokenizer's that rounding a vocabulary up explains, as does an eighth of them
+
 
 def tokenizer(recipe: Recipe, out: Path) -> Tokenizer:
     """The tokenizer that the recipe names, or one trained on the rows that are not held out, kept in `out`; with the
@@ -119,6 +121,7 @@ def model(recipe: Recipe, form: Format, tokens: Tokenizer, more: Grown | None = 
     recipe.objective.require(found)
     recipe.objective.require_classes(found, form)
     _require_fit(found, recipe, tokens)
+    _tell_spare_rows(found, recipe, tokens)
     _tell_over_batch(found, recipe)
     config = _beginning(config, recipe, form, tokens)
     folder.require_savable(config, found, tokens)
@@ -216,6 +219,14 @@ def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
     if not by_segments and found.spec.context < recipe.train.context:
         fix = "lower train.context, or raise the model's"
         raise Refusal(f"train.context must be at most the model's {found.spec.context}", recipe.train.context, fix)
+
+
+def _tell_spare_rows(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
+    """Say that a new model has far more rows than tokens: more than rounding the vocabulary up explains."""
+    vocab, most = found.spec.vocab, tokens.vocab_size + max(SPARE, tokens.vocab_size // 8)
+    if recipe.init is None and vocab > most:
+        text = f"the model has rows for {vocab:,} tokens, but the tokenizer has {tokens.vocab_size:,}: the other rows"
+        warnings.warn(Notice(f"{text} take memory and time for nothing; leave model.vocab out"), stacklevel=2)
 
 
 def _tell_over_batch(found: Transformer, recipe: Recipe) -> None:

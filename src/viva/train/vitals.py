@@ -69,7 +69,7 @@ class Vitals:
     def healthy(self) -> str:
         """What is hoped for, of all that is measured."""
         hoped = ", ".join(sign.healthy for name, sign in self.signs.items() if self.measured(name))
-        return f"healthy: {hoped}"
+        return f"healthy would be: {hoped}"
 
     def verdict(self, name: str) -> str:
         """What became of one trouble."""

@@ -1,10 +1,11 @@
 """The classes of data: how many rows, or words, each of them has."""
 
 from collections.abc import Mapping
+from math import isfinite
 
 from viva.text.tokens.example import UNTAGGED, Example
 
-MOST = 20  # classes that are named
+MOST = 20  # classes that are named, and that are few
 
 
 def numbers(found: Example) -> list[int]:
@@ -22,3 +23,27 @@ def told(counts: Mapping[str, int]) -> str:
     named = ", ".join(f"{name!r} {count:,}" for name, count in list(counts.items())[:MOST])
     more = f" and {len(counts) - MOST} more" if len(counts) > MOST else ""
     return f"{len(counts)} classes: {named}{more}"
+
+
+def doubts(counts: Mapping[str, int]) -> list[str]:
+    """What is to be said of names that seem to be none of classes, for nearly every row has its own.
+
+    >>> doubts(dict.fromkeys("abc", 1))
+    []
+    >>> doubts({f"{n / 10}": 1 for n in range(30)})[0].partition(": ")[2]
+    'they are numbers, which format.values=true of the format classes learns as values'
+    """
+    examples = sum(counts.values())
+    if len(counts) <= MOST or examples >= 2 * len(counts):
+        return []
+    why = "if the columns of texts and labels are swapped, swap their names in data.columns or in format"
+    if all(map(_is_number, counts)):
+        why = "they are numbers, which format.values=true of the format classes learns as values"
+    return [f"{len(counts):,} classes have {examples:,} examples, fewer than two each on average: {why}"]
+
+
+def _is_number(name: str) -> bool:
+    try:
+        return isfinite(float(name))
+    except ValueError:
+        return False

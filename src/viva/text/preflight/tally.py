@@ -105,7 +105,7 @@ class Tally:
         part.kinds = dict(self.kinds.most_common(KINDS))
         if rare := self.kinds.total() - sum(part.kinds.values()):
             part.kinds[f"{len(self.kinds) - KINDS} other reasons"] = rare
-        part.notes += counted(self.seen)
+        part.notes += [*counted(self.seen), *classes.doubts(part.classes)]
         return part
 
     def _classes(self, found: Example, names: tuple[str, ...] | None) -> None:

@@ -62,6 +62,15 @@ def capped(scores: Tensor, cap: float | None) -> Tensor:
     return scores if cap is None else cap * (scores / cap).tanh()
 
 
+def cap_in_place(scores: Tensor, cap: float | None) -> Tensor | float:
+    """Bound scores z softly where they lie, to cap tanh(z / cap); returns the slope of that, 1 - tanh(z / cap)^2."""
+    if cap is None:
+        return 1.0
+    slope = 1 - scores.div_(cap).tanh_().square()
+    scores.mul_(cap)
+    return slope
+
+
 Dtypes = tuple[torch.dtype, torch.dtype]
 
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from viva.train.loss import IGNORE
-from viva.train.loss._scores import Scores, keep, product_dtypes, rows_at_once, scaled, wanted
+from viva.train.loss._scores import Scores, cap_in_place, keep, product_dtypes, rows_at_once, scaled, wanted
 
 
 def linear_cross_entropy(
@@ -56,17 +56,10 @@ class _LinearCrossEntropy(torch.autograd.Function):
 
 
 def _loss_into_gradient(logits: Tensor, targets: Tensor, smoothing: float, cap: float | None = None) -> Tensor:
-    """The summed loss of [rows, V] logits, which become their own gradient in place.
-
-    A `cap` makes of z first cap tanh(z / cap), whose slope is 1 - tanh(z / cap)^2.
-    """
+    """The summed loss of [rows, V] logits, first bounded by `cap`, which become their own gradient in place."""
     size = logits.shape[1]
     targets = targets.unsqueeze(1)
-    slope = None
-    if cap is not None:
-        logits.div_(cap).tanh_()
-        slope = 1 - logits.square()
-        logits.mul_(cap)
+    slope = cap_in_place(logits, cap)
     top = logits.amax(1, keepdim=True)
     aim = (1 - smoothing) * logits.gather(1, targets)
     if smoothing:
@@ -76,6 +69,6 @@ def _loss_into_gradient(logits: Tensor, targets: Tensor, smoothing: float, cap: 
     logits.scatter_add_(1, targets, logits.new_full((), smoothing - 1).expand_as(targets))
     if smoothing:
         logits.sub_(smoothing / size)
-    if slope is not None:
+    if cap is not None:
         logits.mul_(slope)
     return (mass.log_() + top - aim).sum()

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from viva.train.loss._scores import Scores, keep, product_dtypes, rows_at_once, scaled, wanted
+from viva.train.loss._scores import Scores, cap_in_place, keep, product_dtypes, rows_at_once, scaled, wanted
 
 GroupLoss = Callable[..., Tensor]  # (group, log-probabilities[, entropies]) -> scalar
 
@@ -119,12 +119,8 @@ def _together(groups: Sequence[int], chunk: int) -> list[tuple[int, list[int], s
 
 
 def _tempered(logits: Tensor, cap: float | None, temperature: float) -> tuple[Tensor, Tensor | float]:
-    """In place cap tanh(z / cap) / t, with the slope of that: (1 - tanh(z / cap)^2) / t."""
-    slope = 1.0
-    if cap is not None:
-        logits.div_(cap).tanh_()
-        slope = 1 - logits.square()
-        logits.mul_(cap)
+    """The logits bounded and divided by t, in place, with the slope of that."""
+    slope = cap_in_place(logits, cap)
     return (logits, slope) if temperature == 1 else (logits.div_(temperature), slope / temperature)
 
 

@@ -72,9 +72,7 @@ def filled(model: nn.Module, batch: Batch) -> Loss:
 
 
 class Rewritten(seq2seq.Config):
-    """`start`: the token that what the decoder writes begins with, as in the format parallel. The other fields are
-    those of seq2seq.
-    """
+    """`start`: the token that what the decoder writes begins with; left out, that of the model or of the tokenizer."""
 
     start: str | None = None
 

@@ -24,8 +24,9 @@ from viva.train.reading import Piece, Reading, lengths
 
 class Config(Base):
     """For classes of unequal size: `weights` "balanced" weighs each in inverse proportion to its count in the training
-    data, a list gives one a class; `gamma` > 0 is the focal loss. `smoothing` as in causal. With the head `regress` the
-    loss is the squared error.
+    data, a list gives one a class; `gamma` > 0 is the focal loss. `smoothing`: the share of each target that is spread
+    over all classes (Szegedy et al. 2016). The held-out loss is the plain cross-entropy, whatever these are, so that
+    it can be compared. With the head `regress` the loss is the squared error.
     """
 
     heads: ClassVar[tuple[str, ...]] = ("classify", "regress")
@@ -61,7 +62,7 @@ class Config(Base):
             raise Refusal("rows must have values for the head regress to predict", found, fix)
 
     def build(self, ground: Ground | None = None) -> Objective:
-        """The summed loss, with the number of documents told right as `accuracy`."""
+        """The summed loss, with the number of documents told right as `accuracy`; the plain one in evaluation."""
         weights = weights_of(self.weights, ground)
 
         def classes(model: nn.Module, batch: Batch) -> Loss:
@@ -69,7 +70,8 @@ class Config(Base):
             if scores.ndim == 1:
                 return Loss((scores.float() - batch.targets).square().sum(), batch.count)
             aims = batch.targets.long()
-            total = class_cross_entropy(scores, aims, weights, self.gamma, self.smoothing if model.training else 0.0)
+            remedies = (weights, self.gamma, self.smoothing) if model.training else ()
+            total = class_cross_entropy(scores, aims, *remedies)
             return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == aims).sum())})
 
         return classes

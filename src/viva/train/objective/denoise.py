@@ -20,8 +20,7 @@ class Config(Rewritten):
     `permute` puts its sentences in any order; they end with a token that ends with a full stop, or a question or
     exclamation mark. `rotate` lets it begin at any token. `infill` is the share of tokens in spans of which each
     becomes one mask token; their lengths are Poisson(`mean`), and one of length 0 puts a mask between two tokens.
-    `mask` is the share of tokens that become a mask each, `delete` of those that are left out. `start` and the other
-    fields are those of `Rewritten`.
+    `mask` is the share of tokens that become a mask each, `delete` of those that are left out.
     """
 
     permute: bool = True

@@ -28,7 +28,7 @@ from viva.train.reading import Reading
 
 
 class Config(Base):
-    """`loss`: one of align/preference. `reference`: the model that is compared with, a folder, a run or an id of the
+    """`loss`: what is learned of a pair. `reference`: the model that is compared with, a folder, a run or an id of the
     hub; "start", what the run began from; or null, as if all answers were as likely to it. Losses that compare with no
     reference leave it unread. With `precompute` it reads all pairs before the first step, each once, and what it gives
     them is kept in the run's folder.

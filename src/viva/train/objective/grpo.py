@@ -48,7 +48,7 @@ class Config(Clipped):
     A round is learned in `epochs`, each of `minibatches` updates.
 
     `beta` holds the policy to the `reference`, a model's name or "start", what the run began from; `estimator` says how
-    the divergence from it is measured (align/kl.py), `penalty` whether it is part of the loss, or taken from the reward
+    the divergence from it is measured, `penalty` whether it is part of the loss, or taken from the reward
     token by token. Left out, the estimator is the one whose gradient is that of the divergence: k2 in the loss, k1 from
     the reward. GRPO was published with k3 in the loss, whose gradient is that of KL(p_ref || p), so that it comes to
     another policy than p_ref exp(r / beta) / Z; any price in the loss leaves out what a token does to the divergence of

@@ -22,7 +22,7 @@ from viva.train.reading import Piece, Reading, lengths
 class Config(Base):
     """A `share` of a document's tokens, one at least, is to be guessed. In place of `masked` of them stands the mask
     token, of `random` any token; the others stay, so that every state must hold its token. With `whole_words` the
-    tokens of a word are chosen together (text/tokens/words.py), of one word at least, and the share is met on average.
+    tokens of a word are chosen together, of one word at least, and the share is met on average.
     """
 
     share: float = Field(0.15, gt=0, le=1)

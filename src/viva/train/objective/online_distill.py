@@ -14,9 +14,10 @@ from viva.train.replies import in_parts
 
 
 class Config(Online):
-    """`teacher` and `logits`: as of the objective distill; by default the reverse KL divergence, under which a student
-    that cannot say all that its teacher does keeps to what that finds likely. `reward` measures: nothing is learned of
-    it.
+    """`teacher`, a folder, a run or a model of the hub, stays as it is; it must have the tokenizer of the run.
+    `logits`: how far the model is from it at each token of its replies; by default the reverse KL divergence, under
+    which a student that cannot say all that its teacher does keeps to what that finds likely. `reward` measures:
+    nothing is learned of it.
     """
 
     troubles: ClassVar[tuple[str, ...]] = (*Base.troubles, "reply_growth", "cut_replies", "sampler_gap")

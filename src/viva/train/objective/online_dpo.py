@@ -19,12 +19,13 @@ from viva.train.replies import in_parts
 
 
 class Config(Online):
-    """`loss` and `reference`: as of the objective dpo. The `judge` prefers the best reply to the worst (`best`);
-    prompts whose replies are all worth the same teach nothing then. Or replies are taken two by two, and of rewards r_1
-    and r_2 the first is preferred with the probability s(r_1 - r_2), s the logistic function (`bradley_terry`; Rafailov
-    et al. 2023, equation 1): only so is the best policy of the loss `sigmoid` p_ref exp(r / beta) / Z; under the other
-    judge it is to give the best reply alone. Of two equal replies, which a reward model may tell apart by its rounding,
-    neither is preferred.
+    """`loss`: what is learned of a pair of replies. `reference`: the model that is compared with, a folder, a run or an
+    id of the hub; "start", what the run began from; or null, as if all replies were as likely to it. The `judge`
+    prefers the best reply to the worst (`best`); prompts whose replies are all worth the same teach nothing then. Or
+    replies are taken two by two, and of rewards r_1 and r_2 the first is preferred with the probability s(r_1 - r_2), s
+    the logistic function (`bradley_terry`; Rafailov et al. 2023, equation 1): only so is the best policy of the loss
+    `sigmoid` p_ref exp(r / beta) / Z; under the other judge it is to give the best reply alone. Of two equal replies,
+    which a reward model may tell apart by its rounding, neither is preferred.
     """
 
     loss: Choice("viva.align.preference", usual="sigmoid") = sigmoid.Config()

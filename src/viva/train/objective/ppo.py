@@ -67,12 +67,12 @@ class Config(Clipped):
     updates; after one in whose replies the policy had already moved by more than `stop`, in nats a token, none follows.
 
     `beta` is the price of a nat of divergence from the `reference`, a model's name or "start", what the run began from,
-    measured by `estimator` (align/kl.py); it is fixed, or `adaptive`. `gamma` and `lam` are those of GAE, `entropy` is
-    c_2. `cut` is taken from the reward of a reply that did not end. `whiten_rewards`: less their mean, divided by their
-    deviation, over all rounds so far, so that beta is a price in deviations; `whiten_advantages`: the same with each
-    round's, as the code of Ziegler et al. does. It is off here: at the best policy advantages are noise alone, which
-    whitening makes as large as ever, and of their scale Adam's steps are free as it is. On a bandit a run of three was
-    lost with it, and none without (docs/results.md).
+    measured by `estimator`; it is fixed, or `adaptive`. `gamma` and `lam` are those of GAE, `entropy` is what a nat of
+    the policy's entropy is worth. `cut` is taken from the reward of a reply that did not end. `whiten_rewards`: less
+    their mean, divided by their deviation, over all rounds so far, so that beta is a price in deviations;
+    `whiten_advantages`: the same with each round's, as the code of Ziegler et al. does. It is off here: at the best
+    policy advantages are noise alone, which whitening makes as large as ever, and of their scale Adam's steps are free
+    as it is. On a bandit a run of three was lost with it, and none without (docs/results.md).
     """
 
     epochs: int = Field(4, ge=1)

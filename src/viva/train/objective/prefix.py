@@ -19,7 +19,9 @@ from viva.train.reading import Piece, Reading, lengths
 
 
 class Config(Base):
-    """`smoothing` as in causal. The prefix of a document has any length, of one token to all that are read."""
+    """The prefix of a document has any length, of one token to all that are read. `smoothing`: the share of each target
+    that is spread over the vocabulary (Szegedy et al. 2016).
+    """
 
     smoothing: float = Field(0.0, ge=0, lt=1)
 

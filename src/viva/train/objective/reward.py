@@ -1,5 +1,5 @@
 """A reward model: which of two answers to a prompt is preferred (Ouyang et al. 2022, https://arxiv.org/abs/2203.02155,
-equation 1; `align/bradley_terry.py` has the formulas).
+equation 1).
 """
 
 from collections.abc import Sequence

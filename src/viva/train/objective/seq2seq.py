@@ -19,7 +19,8 @@ from viva.train.reading import Piece, Reading
 
 
 class Config(Base):
-    """`smoothing` as in causal; 0.1 in the original Transformer (Vaswani et al. 2017, section 5.4).
+    """`smoothing`: the share of each target that is spread over the vocabulary (Szegedy et al. 2016); 0.1 in the
+    original Transformer (Vaswani et al. 2017, section 5.4).
 
     `sampled`: the share of the decoder's inputs that are its own most likely guess in place of the target's token, at
     the end of the run, to which it grows in a line from none (scheduled sampling with linear decay, Bengio et al. 2015,

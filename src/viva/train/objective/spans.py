@@ -14,7 +14,7 @@ from viva.train.reading import Reading
 
 class Config(Rewritten):
     """A `share` of the tokens is left out, in spans of `mean` tokens on average. `sentinel`: the names of the tokens,
-    with {} for their number. `start` and the other fields are those of `Rewritten`.
+    with {} for their number.
     """
 
     share: float = Field(0.15, gt=0, lt=1)

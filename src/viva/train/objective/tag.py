@@ -24,7 +24,10 @@ from viva.train.reading import Piece, Reading, lengths
 
 
 class Config(Base):
-    """`weights` and `gamma` as in classify; "balanced" goes by the counts of tagged tokens."""
+    """For classes of unequal size: `weights` "balanced" weighs each in inverse proportion to its count of tagged tokens
+    in the training data, a list gives one a class; `gamma` > 0 is the focal loss. The held-out loss is the plain
+    cross-entropy, whatever these are, so that it can be compared.
+    """
 
     heads: ClassVar[tuple[str, ...]] = ("tag",)
 
@@ -47,12 +50,13 @@ class Config(Base):
         require_same_classes(model, form)
 
     def build(self, ground: Ground | None = None) -> Objective:
-        """The summed loss over tagged tokens, with the number of those told right as `accuracy`."""
+        """The summed loss over tagged tokens, with the number told right as `accuracy`; the plain one in evaluation."""
         weights = weights_of(self.weights, ground)
 
         def tags(model: nn.Module, batch: Batch) -> Loss:
             scores, aims = model(batch.ids, batch.layout).flatten(0, 1), batch.targets.flatten()
-            total = class_cross_entropy(scores, aims, weights, self.gamma)
+            remedies = (weights, self.gamma) if model.training else ()
+            total = class_cross_entropy(scores, aims, *remedies)
             return Loss(total, batch.count, {"accuracy": float((scores.argmax(-1) == aims).sum())})
 
         return tags

@@ -69,10 +69,9 @@ class Config(Corpus):
         if twice := [name for name in names if name and names.count(name) > 1]:
             must = f"the columns of {file} must have names of their own"
             raise Refusal(must, f"{twice[0]!r} {names.count(twice[0])} times", "rename the others")
-        named = sorted(map(_plain, names))
         for place, (number, fields) in enumerate(numbered):
-            if self.columns and not place and sorted(map(_plain, fields)) == named:
-                fix = "leave data.columns out: the first line names them"
+            if self.columns and not place and _heads(fields, names):
+                fix = "leave data.columns out if the first line names them, or give them names that no row holds"
                 raise Refusal(f"{file} must begin with a row where data.columns names the columns", fields, fix)
             if len(fields) != len(names):
                 found = f"{len(fields)} for {', '.join(names)}"
@@ -92,6 +91,12 @@ def _numbered(reader: Iterator[list[str]], file: Path) -> Iterator[tuple[int, li
             return
         except csv.Error as error:
             raise Refusal(f"{file}:{number} must be a line of csv", error, "mend its quotes") from None
+
+
+def _heads(fields: list[str], names: list[str]) -> bool:
+    """Whether a line names columns: one of them in its place, or all in another order."""
+    said, known = ([_plain(name) for name in line] for line in (fields, names))
+    return sorted(said) == sorted(known) or any(one and one == other for one, other in zip(said, known, strict=False))
 
 
 def _plain(name: str) -> str:

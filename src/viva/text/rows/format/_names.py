@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, Field
 
-from viva.base.errors import Refusal, nearest
+from viva.base.errors import Refusal
 from viva.text.rows.fields import corrected
 from viva.text.rows.row import Row
 
@@ -47,10 +47,17 @@ def numbered(label: Any, labels: tuple[str, ...] | None, row: Row, field: str) -
     """The place among `labels` of the class that a label gives, which must be one of them."""
     found = name(label, row, field, (labels or ("...",))[0])
     if labels is None or found not in labels:
-        alike = get_close_matches(found, labels or ("...",), n=1, cutoff=0.0)[0]
-        fix = nearest(found, list(labels or ())) + _shown(label, row, field, alike)
+        beside = f" beside {', '.join(labels)}" if labels else ""
+        fix = f"name it in format.labels{beside}, or correct or remove the row"
+        fix += _misspelled(found, labels or (), label, row, field)
         raise Refusal(f"{row.where} must have a known class as {field!r}", repr(found), fix)
     return labels.index(found)
+
+
+def _misspelled(found: str, labels: tuple[str, ...], label: Any, row: Row, field: str) -> str:
+    """The class that was perhaps meant, with the row as it would be."""
+    alike = get_close_matches(found, labels, n=1)
+    return f"; {alike[0]!r} may be meant{_shown(label, row, field, alike[0])}" if alike else ""
 
 
 def _shown(label: Any, row: Row, field: str, right: str) -> str:
