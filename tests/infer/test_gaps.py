@@ -47,7 +47,7 @@ def learned():
 
 
 def gap(kind: str, start: int, end: int) -> tuple[int, int] | None:
-    """[start, end) of TEXT as a gap in place of these characters of its tokens; one behind a space that they begin with.
+    """[start, end) of TEXT as a gap in place of these characters of tokens: behind the space that they begin with.
     None where words are cut, or where a word's space is a token of its own though others hold theirs.
     """
     cut = any(TEXT[at - 1 : at].isalpha() and TEXT[at].isalpha() for at in (start, end))
@@ -122,3 +122,22 @@ def test_spans_put_back_make_the_text(learned, kind):
         assert how.whole([source], [target]) == [whole]
         seen += len(left_out)
     assert seen >= 40 and (whole == TEXT or kind in ("word", "wordpiece"))
+
+
+@pytest.mark.parametrize("kind", ["bpe", "byte_bpe"])  # by which each place is one token
+def test_a_trained_model_fills_in_what_it_learned(learned, kind, tmp_path):
+    """The recipe for masked words on the sayings: each animal's place, by `fill` and, among all, by `cloze`."""
+    (tmp_path / "d.jsonl").write_text("".join(json.dumps({"text": text}) + "\n" for text in SAYINGS * 30))
+    learned[kind].save(tmp_path / "tokenizer")
+    changes = {"out": str(tmp_path / "run"), "data": {"kind": "files", "path": str(tmp_path / "d.jsonl")}}
+    changes |= {"tokenizer": str(tmp_path / "tokenizer"), "train.minutes": None, "train.steps": 200, "train.batch": 16}
+    changes |= {"valid": 0, "train.eval_every": None}
+    changes |= {"model": {"kind": "bert", "width": 64, "layers": 2, "heads": 4, "context": 64, "dropout": 0.0}}
+    viva.train("recipes/pretrain-bert.yaml", {**changes, "train.context": 64, "train.schedule.warmup": 20})
+    model = viva.load(tmp_path / "run")
+    words = {place: place for place in PLACES.values()}
+    for name, place in PLACES.items():
+        [[best]] = model.fill(f"Now the big {name} is {MASK} again.", top=1)
+        assert best.token == f" {place}"
+        [guess] = model.cloze([f"the red {name}"], "Now {text} is {word} again.", words)
+        assert guess.label == place
