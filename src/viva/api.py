@@ -92,7 +92,7 @@ class LanguageModel:
 
         A model with an encoder and a decoder is refused: it reads two sequences.
         """
-        require_one_sequence(self.model)
+        require_one_sequence(self.model, self.own_tokenizer)
         return self.model(given(self.model, ids))
 
     def ids(self, prompt: Prompt, tools: list[dict] | None = None) -> list[int]:
@@ -141,7 +141,7 @@ class LanguageModel:
 
         chosen = parse(Sampling, sampling, name="sampling")
         require_writer(self.model)
-        require_one_sequence(self.model)
+        require_one_sequence(self.model, self.own_tokenizer)
         before, after = self._plain([before, after])
         parts = (self.tokenizer.encode(text) for text in (before, "", after))
         turned = infill.Config().reading(self.tokenizer).told(*parts, spm)
@@ -223,7 +223,7 @@ class LanguageModel:
 
     def vectors(self, texts: list[str], truncate: bool = False) -> Iterator[Tensor]:
         """As `embed`, some texts at a time, [n, E]: who asks for no more has no more read."""
-        require_head(self.model, "embed")
+        require_head(self.model, "embed", self.own_tokenizer)
         return read_together(self.model, self._framed(self._plain(texts), truncate))
 
     def classify(self, texts: list[str], pair: list[str] | None = None) -> list[Prediction]:
@@ -232,12 +232,12 @@ class LanguageModel:
         `pair` gives each its second text, where the model was trained on two. A text longer than the model reads is
         refused. Classes whose names the folder does not know are called by their numbers.
         """
-        require_head(self.model, "classify")
+        require_head(self.model, "classify", self.own_tokenizer)
         return classify.classify(self.model, self.tokenizer, *self._one_or_two(texts, pair), self._classes)
 
     def value(self, texts: list[str], pair: list[str] | None = None) -> list[float]:
         """The number for each text, by a model with the head `regress`; `pair` and what is refused as in `classify`."""
-        require_head(self.model, "regress")
+        require_head(self.model, "regress", self.own_tokenizer)
         return classify.values(self.model, self.tokenizer, *self._one_or_two(texts, pair))
 
     def _one_or_two(self, texts: list[str], pair: list[str] | None) -> tuple[list[str], list[str] | None]:
@@ -253,7 +253,7 @@ class LanguageModel:
 
         One with the head `embed` gives the vectors themselves. A text longer than the model reads is refused.
         """
-        require_head(self.model, "similar")
+        require_head(self.model, "similar", self.own_tokenizer)
         return similar.similarities(self.model, self.tokenizer, self._plain(first), self._plain(second))
 
     def answer(self, questions: list[str], contexts: list[str]) -> list[Answer]:
@@ -262,7 +262,7 @@ class LanguageModel:
         Each has the `text`, its `probability`, and its `start` and `end` in the context, in characters. A question and
         a context that together are longer than the model reads are refused.
         """
-        require_head(self.model, "span")
+        require_head(self.model, "span", self.own_tokenizer)
         questions, contexts = self._plain(questions, "questions"), self._plain(contexts)
         return answers.answer(self.model, self.tokenizer, questions, contexts)
 
@@ -272,7 +272,7 @@ class LanguageModel:
 
         Other special tokens are plain characters, as in every text. One longer than the model reads is refused.
         """
-        require_filler(self.model)
+        require_filler(self.model, self.own_tokenizer)
         return fill.fill(self.model, self.tokenizer, text, top)
 
     def nearest(self, texts: list[str], examples: dict[str, list[str]]) -> list[Prediction]:
@@ -286,7 +286,7 @@ class LanguageModel:
         """The class of each text by the word that fills the gap of a pattern, by an encoder that scores its vocabulary:
         cloze(texts, "{text} It was {word}.", {"positive": "great", "negative": "terrible"}). A word must be one token.
         """
-        require_filler(self.model)
+        require_filler(self.model, self.own_tokenizer)
         return cloze.cloze(self.model, self.tokenizer, self._plain(texts), pattern, words)
 
     def in_context(
@@ -296,7 +296,7 @@ class LanguageModel:
         its class, stand before it in the same pattern, such as "Review: {text}\\nSentiment: {word}\\n\\n".
         """
         require_writer(self.model)
-        require_one_sequence(self.model)
+        require_one_sequence(self.model, self.own_tokenizer)
         if unknown := sorted({label for _, label in examples} - set(words)):
             raise Refusal("each example must be of a class that has a word", ", ".join(unknown), "give it one in words")
         shown = [(text, words[label]) for text, label in examples]
@@ -309,7 +309,7 @@ class LanguageModel:
 
         `spaces` says whether words are set apart by spaces, as in the format `tags`.
         """
-        require_head(self.model, "tag")
+        require_head(self.model, "tag", self.own_tokenizer)
         words = [self._plain(text, "words") for text in require_list(texts, "lists of words")]
         return classify.tag(self.model, self.tokenizer, words, spaces, self._classes)
 

@@ -1,5 +1,6 @@
 """Every call of a loaded model, for every kind of model: it works, or a sentence names the call that fits."""
 
+import re
 import warnings
 
 import pytest
@@ -312,6 +313,28 @@ def test_a_text_that_spells_a_special_token_is_read_as_text_and_that_is_said(loa
         call(model, "some <|endoftext|> words")
     assert not any("<|mask|> in a text" in str(each.message) for each in told)
     assert model.tokenizer.eos_id not in model.tokenizer.encode("some <|endoftext|> words")
+
+
+@pytest.mark.parametrize("other", ["<mask>", "[MASK]", "<extra_id_0>"])
+def test_a_gap_of_another_model_in_a_text_to_mend_is_told(load, other):
+    """It is read as its characters; not told beside a gap of this model, and never of a text without any."""
+    model, said = load(t5, {}), rf"{re.escape(other)} in a text is read as its characters: .* mask token is <\|mask\|>"
+    with pytest.warns(viva.Notice, match=said):
+        model.mend([f"some {other} to learn"], max_new_tokens=2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", viva.Notice)
+        model.mend([f"some {other} to <|mask|>", "some words"], max_new_tokens=2)
+
+
+def test_mend_is_not_named_where_a_tokenizer_has_no_gaps(load):
+    model = load(t5, {})
+    model.tokenizer.config.pop("mask_token")
+    del model.tokenizer.words
+    for name in ("fill", "embed", "call"):
+        with pytest.raises(viva.Refusal, match=r"or use this one by translate\(texts\)\.$"):
+            CALLS[name](model, None)
+    with pytest.raises(viva.Refusal, match="a tokenizer must have sentinels, <extra_id_0> the first, or a mask token"):
+        CALLS["mend"](model, None)
 
 
 def test_messages_are_data(load):

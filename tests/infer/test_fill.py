@@ -28,11 +28,11 @@ def wordpiece() -> Tokenizer:
 
 
 def bytes_level() -> Tokenizer:
-    """As RoBERTa has it: the mask takes the space in front of it."""
+    """As RoBERTa is published: the mask takes the space in front of it."""
     made = byte_bpe.train([TEXT] * 3, byte_bpe.Config(vocab_size=290))
     mask = AddedToken("<mask>", lstrip=True, special=True, normalized=False)
     made.core.add_special_tokens([mask])
-    return Tokenizer(made.core, {**made.config, "mask_token": "<mask>"})
+    return Tokenizer(made.core, {**made.words, "mask_token": "<mask>"})
 
 
 CASES = {

@@ -275,7 +275,7 @@ def test_a_very_long_run_of_space_is_left_to_tokenizers(ours, monkeypatch):
     assert again.encode(long) == ours.core.encode(long).ids
 
 
-@pytest.mark.parametrize("flag", ["lstrip", "rstrip", "single_word"])
+@pytest.mark.parametrize("flag", ["rstrip", "single_word"])
 def test_added_tokens_with_a_way_of_their_own_are_left_to_tokenizers(ours, flag):
     core = tokenizers.Tokenizer.from_str(ours.core.to_str())
     core.add_special_tokens([AddedToken("<|odd|>", **{flag: True})])
@@ -292,9 +292,13 @@ def test_added_tokens_that_are_looked_for_after_normalisation_are_left_to_tokeni
 
 @pytest.fixture(scope="module")
 def added(ours) -> tuple[Tokenizer, Tokenizer]:
-    """With added tokens that are not special, one of which overlaps a special one, and NFC: slow, fast."""
+    """With added tokens that are not special, one of which overlaps a special one, two that take the space before them,
+    and NFC: slow, fast.
+    """
     core = tokenizers.Tokenizer.from_str(ours.core.to_str())
     core.add_tokens([AddedToken(word, normalized=False) for word in ("<tool>", "<tool>s", "pad|>x", "\u4e2d\u4e2d")])
+    core.add_tokens([AddedToken("<call>", lstrip=True, normalized=False)])
+    core.add_special_tokens([AddedToken("<gap>", lstrip=True, normalized=False)])
     core.normalizer = normalizers.NFC()
     slow, fast = Tokenizer(core, ours.config), Tokenizer(core, ours.config)
     fast._asked, slow._asked = 1 << 60, -(1 << 60)
@@ -302,7 +306,22 @@ def added(ours) -> tuple[Tokenizer, Tokenizer]:
     return slow, fast
 
 
-WORDS = ["<tool>", "s", "<|pad|>x", "<|pad|>", "<|im_end|>", "\u4e2d", "e\u0301", " ", "a b", "\n", "\ufdd0", "\ufdd1"]
+WORDS = [
+    "<call>",
+    "<gap>",
+    "<tool>",
+    "s",
+    "<|pad|>x",
+    "<|pad|>",
+    "<|im_end|>",
+    "\u4e2d",
+    "e\u0301",
+    " ",
+    "a b",
+    "\n",
+    "\ufdd0",
+    "\ufdd1",
+]
 talk = st.lists(st.sampled_from(WORDS) | characters, max_size=20).map("".join)
 
 
@@ -311,6 +330,21 @@ def test_added_tokens_are_found_alike(added, said):
     slow, fast = added
     assert fast.encode(said) == slow.encode(said)
     assert fast.encode_batch([said, said + "a"]) == slow.encode_batch([said, said + "a"])
+
+
+def test_every_character_that_is_space_to_tokenizers_is_taken_alike(added):
+    """And no other: Python's own notion of space is a wider one."""
+    slow, fast = added
+    every = [chr(number) for number in (*range(0xD800), *range(0xE000, 0x110000))]
+    text = "".join(f"{sign}<call>" for sign in every if not unicodedata.category(sign).startswith("L"))
+    assert fast.encode(text) == slow.encode(text)
+
+
+@given(talk)
+def test_special_tokens_are_found_alike(added, said):
+    slow, fast = added
+    said = f"{said}<gap>"
+    assert fast._fast.marked(said) is None or fast._fast.marked(said).ids == slow.encode_marked([said])[0].ids
 
 
 @given(talk, talk)
@@ -325,7 +359,7 @@ def test_examples_of_the_fast_way_equal_those_of_the_slow_one(added, said, answe
 @given(talk)
 def test_offsets_are_where_the_bytes_of_a_token_stand(added, said):
     slow, fast = added
-    marked = fast.shield(said) + "<|im_end|>"
+    marked = fast.shield(said) + "<gap><|im_end|>"
     if unicodedata.normalize("NFC", marks.unshield(marked)) == marks.unshield(marked):
         [found], [expected] = fast.encode_marked([marked]), slow.encode_marked([marked])
         assert found.ids == expected.ids

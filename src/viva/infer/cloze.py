@@ -5,12 +5,12 @@ for each class l, and with M the scores of the gap's tokens
     q(l | x) = exp M(v(l)) / sum over l' of exp M(v(l'))
 """
 
-import re
 from collections.abc import Mapping, Sequence
 
 from viva.base.errors import Refusal
 from viva.infer.classify import Prediction, prediction
 from viva.infer.fill import mask_token
+from viva.infer.spelled import until_gap
 from viva.infer.together import read_together, require_fit
 from viva.model.whole import Whole
 from viva.text.rows.fields import frame
@@ -54,9 +54,8 @@ def require_pattern(pattern: str, words: Mapping[str, str]) -> None:
 
 def _pieces(tokenizer: Tokenizer, pattern: str, text: str, gap: str) -> list[int]:
     """The ids of the pattern with a text and what fills its `gap`. Of special tokens only a mask in the gap counts."""
-    given = {TEXT: tokenizer.shield(text), GAP: gap}
-    parts = re.split(f"({re.escape(TEXT)}|{re.escape(GAP)})", pattern)
-    [found] = tokenizer.encode_marked(["".join(given.get(part, tokenizer.shield(part)) for part in parts)])
+    before, after = (part.replace(TEXT, text) for part in pattern.split(GAP))
+    [found] = tokenizer.encode_marked([until_gap(tokenizer, before) + gap + tokenizer.shield(after)])
     return found.ids
 
 

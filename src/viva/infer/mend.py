@@ -16,6 +16,8 @@ from viva.text.tokens import special
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.tokenizer import Tokenizer
 
+KNOWN = ("<mask>", "[MASK]", "<|mask|>", special.SENTINEL.format(0))  # gaps as families of models write them
+
 
 @dataclass(frozen=True)
 class Mending:
@@ -31,6 +33,7 @@ class Mending:
         tell_spelled(self.tokenizer, texts, gaps)
         for text in texts:
             self._require_gaps(text, [piece for piece in pieces(require_whole(text), gaps) if piece in self.sentinels])
+        self._tell_unread([text for text in texts if not any(gap in text for gap in gaps)])
         return [encode_gaps(self.tokenizer, text, gaps) for text in texts]
 
     def framed(self, damaged: list[list[int]]) -> list[list[int]]:
@@ -66,10 +69,17 @@ class Mending:
             must = f"a text must have a sentinel in place of each span that is missing, {known[0]} for the first"
             raise Refusal(must, repr(text)[:80], "put it there")
 
+    def _tell_unread(self, texts: list[str]) -> None:
+        """Say which gaps of other models texts without any of this one's spell."""
+        spelled = [name for name in KNOWN if any(name in text for text in texts)]
+        if other := [name for name in spelled if name not in self.tokenizer.specials]:
+            said = f"{', '.join(other)} in a text is read as its characters: this model's mask token is {self.mask}"
+            warnings.warn(Notice(said), stacklevel=4)
+
 
 def mending(tokenizer: Tokenizer, sentinel: str) -> Mending:
     """How texts are mended by this tokenizer, whose sentinels have the name `sentinel`, with {} for their number."""
-    mask, sentinels = tokenizer.words.get("mask_token"), special.sentinels(tokenizer.specials, sentinel)
+    mask, sentinels = _gaps(tokenizer, sentinel)
     if mask is None and not sentinels:
         must = (
             f"a tokenizer must have sentinels, {sentinel.replace('{}', '0')} the first, or a mask token to mend texts"
@@ -77,6 +87,15 @@ def mending(tokenizer: Tokenizer, sentinel: str) -> Mending:
         fix = 'give sentinel="..." as it was trained with, or set "mask_token" in tokenizer_config.json'
         raise Refusal(must, "neither", fix)
     return Mending(tokenizer, mask, sentinels)
+
+
+def has_gaps(tokenizer: Tokenizer) -> bool:
+    """Whether it has a mask token, or sentinels of the usual name, by which `mend` is told what is missing."""
+    return any(_gaps(tokenizer, special.SENTINEL))
+
+
+def _gaps(tokenizer: Tokenizer, sentinel: str) -> tuple[str | None, dict[str, int]]:
+    return tokenizer.words.get("mask_token"), special.sentinels(tokenizer.specials, sentinel)
 
 
 def _behind(before: list[int], reply: list[int]) -> list[int]:

@@ -7,14 +7,28 @@ import warnings
 from collections.abc import Collection, Iterable
 
 from viva.base.errors import Notice
+from viva.text.tokens.marks import BREAK
 from viva.text.tokens.tokenizer import Tokenizer
 
 
 def encode_gaps(tokenizer: Tokenizer, text: str, gaps: Collection[str]) -> list[int]:
     """The ids of `text`, in which of all special tokens those of `gaps` alone count."""
-    parts = [part if part in gaps else tokenizer.shield(part) for part in pieces(text, gaps)]
+    parts = [part if part in gaps else until_gap(tokenizer, part) for part in pieces(text, gaps)]
     [found] = tokenizer.encode_marked(["".join(parts)])
     return found.ids
+
+
+def until_gap(tokenizer: Tokenizer, text: str) -> str:
+    """What a person wrote before a gap, to stand in a marked text.
+
+    A token that takes in the space before it takes all there is. As viva trains, it stands for a token with one space
+    at most, so others are kept from it; a published tokenizer, that was trained elsewhere, is left to its way.
+    """
+    shielded = tokenizer.shield(text)
+    before = shielded.removesuffix(" ")
+    if not (tokenizer.by_use and before[-1:].isspace()):
+        return shielded
+    return before + BREAK + shielded[len(before) :]
 
 
 def pieces(text: str, gaps: Collection[str]) -> list[str]:

@@ -2,7 +2,9 @@
 
 from viva.base.config import kind
 from viva.base.errors import Refusal
+from viva.infer.mend import has_gaps
 from viva.model.whole import Whole
+from viva.text.tokens.tokenizer import Tokenizer
 
 WORDS = ("lm", "masked")  # heads that score the vocabulary
 # other heads by which there is a call: what it gives, and its name
@@ -16,12 +18,13 @@ CALLS = {
 }
 
 
-def use(model: Whole) -> str:
-    """The call of `viva.load(...)` by which this model is used."""
+def use(model: Whole, tokenizer: Tokenizer | None = None) -> str:
+    """The call of `viva.load(...)` by which this model is used, with its tokenizer if that is known."""
     spec, head = model.spec, kind(model.spec.head)
     both = spec.encoder is not None and spec.decoder is not None
     if spec.decoder is not None and head in WORDS:
-        return "translate(texts) or mend(texts)" if both else "generate(prompt)"
+        mends = tokenizer is not None and has_gaps(tokenizer)
+        return f"translate(texts){' or mend(texts)' if mends else ''}" if both else "generate(prompt)"
     if both:
         return ".model(ids, memory=.model.encode(source))"
     if spec.vocab is None:
@@ -40,31 +43,31 @@ def require_writer(model: Whole) -> None:
         raise Refusal("a model must score its vocabulary to generate text", f"the head {head}", fix)
 
 
-def require_filler(model: Whole) -> None:
+def require_filler(model: Whole, tokenizer: Tokenizer | None = None) -> None:
     """Refuse a model that does not score words from both sides of them."""
     head = kind(model.spec.head)
     if model.spec.decoder is not None:
-        raise Refusal("a model must be an encoder to fill in words", "one with a decoder", _instead(model))
+        raise Refusal("a model must be an encoder to fill in words", "one with a decoder", _instead(model, tokenizer))
     if head not in WORDS:
         raise Refusal("a model must score its vocabulary to fill in words", f"the head {head}", _instead(model))
 
 
-def require_head(model: Whole, head: str) -> None:
+def require_head(model: Whole, head: str, tokenizer: Tokenizer | None = None) -> None:
     """Refuse a model that does not end in `head`, one of CALLS, or that reads two sequences or an image."""
     found, what = kind(model.spec.head), CALLS[head][0]
     if found != head:
-        raise Refusal(f"a model must have the head {head} to {what}", f"the head {found}", _instead(model))
+        raise Refusal(f"a model must have the head {head} to {what}", f"the head {found}", _instead(model, tokenizer))
     if model.spec.vocab is None:
         raise Refusal(f"a model must read text to {what} of it", "one that reads images", _instead(model))
-    require_one_sequence(model)
+    require_one_sequence(model, tokenizer)
 
 
-def require_one_sequence(model: Whole) -> None:
+def require_one_sequence(model: Whole, tokenizer: Tokenizer | None = None) -> None:
     """Refuse a model whose decoder reads on from what an encoder has read."""
     if model.spec.encoder is not None and model.spec.decoder is not None:
         found = "an encoder and a decoder, which read a sequence each"
-        raise Refusal("a model must read one sequence to be given ids alone", found, _instead(model))
+        raise Refusal("a model must read one sequence to be given ids alone", found, _instead(model, tokenizer))
 
 
-def _instead(model: Whole) -> str:
-    return f"load another, or use this one by {use(model)}"
+def _instead(model: Whole, tokenizer: Tokenizer | None = None) -> str:
+    return f"load another, or use this one by {use(model, tokenizer)}"

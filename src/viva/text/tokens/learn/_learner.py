@@ -57,7 +57,7 @@ class Learner(Config):
         core = self.fitted(_Read(texts, self._normalizer))
         if self._normalizer:
             core.normalizer = self._normalizer
-        core.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in self.specials])
+        core.add_special_tokens([self._added_as(token) for token in self.specials])
         if core.get_vocab_size() < self.vocab_size:
             said = f"the text fills {core.get_vocab_size()} of {self.vocab_size} ids: nothing in it is left to learn"
             warnings.warn(Notice(said), stacklevel=2)
@@ -67,11 +67,20 @@ class Learner(Config):
     @property
     def specials(self) -> list[str]:
         """The special tokens, in the order of their ids."""
-        extra = [*([MASK] if self.mask else []), *(SENTINEL.format(i) for i in range(self.sentinels))]
         return [
-            *(END, PAD, TURN, TURN_END, *self.own_roles.values(), *extra),
+            *(END, PAD, TURN, TURN_END, *self.own_roles.values(), *self.placeholders),
             *(*(GAP.values() if self.gap else []), *self.added),
         ]
+
+    @property
+    def placeholders(self) -> list[str]:
+        """The special tokens that stand in place of a text's own."""
+        return [*([MASK] if self.mask else []), *(SENTINEL.format(i) for i in range(self.sentinels))]
+
+    @property
+    def spaced(self) -> bool:
+        """Whether tokens that begin a word hold the space before it."""
+        return False
 
     @property
     def roles(self) -> dict[str, str]:
@@ -83,6 +92,11 @@ class Learner(Config):
     def least(self) -> int:
         """How many ids there are before anything is learned."""
         return len(self.specials)
+
+    def _added_as(self, token: str) -> AddedToken:
+        """A special token as it is looked for. One in place of a token that holds the space before it holds it too."""
+        spaced = self.spaced and token in self.placeholders
+        return AddedToken(token, special=True, normalized=False, lstrip=spaced)
 
     @property
     def _normalizer(self) -> tokenizers.normalizers.Normalizer | None:

@@ -60,6 +60,10 @@ class Words(Learner):
         }[self.words]
         return steps if self.digits == "any" else [*steps, _split(DIGITS[self.digits])]
 
+    @property
+    def spaced(self) -> bool:
+        return self.words != "none"  # tokens of several words end with a space more often than they begin with one
+
 
 class GuidedWords(Words):
     """There is one rule more, jieba: Chinese is cut by jieba (the extra `chinese`) while tokens are learned. A
@@ -89,6 +93,10 @@ class PlacedWords(Words):
     @property
     def cut(self) -> list[PreTokenizer]:
         return [*super().cut, pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation()]
+
+    @property
+    def spaced(self) -> bool:
+        return False
 
     @model_validator(mode="after")
     def _specials_are_no_words(self) -> Self:
