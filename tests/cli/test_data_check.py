@@ -94,7 +94,7 @@ def test_of_classes_is_told_what_applies_to_them(viva, tmp_path):
 @pytest.mark.parametrize(
     ("label", "said"),
     [
-        (lambda n: n / 4, "they are numbers, which format.values=true of the format classes learns as values"),
+        (lambda n: n / 4, "if they are values and no names, format.values=true of the format classes learns them so"),
         (lambda n: f"the film of day {n}", "if the columns of texts and labels are swapped, swap their names"),
         (lambda n: n // 2, None),
         (lambda n: f"kind {n % 20}", None),
@@ -105,8 +105,8 @@ def test_where_nearly_every_row_is_a_class_of_its_own_that_is_said(viva, tmp_pat
     lines = "".join(f"{'good' if n % 2 else 'bad'},{label(n)}\n" for n in range(60))
     (tmp_path / "d.csv").write_text(f"text,label\n{lines}")
     code, out, _ = viva("data", "check", tmp_path / "d.csv", "--examples", 0)
-    start = "60 classes have 60 examples, fewer than two each on average: "
-    assert code == 0 and (f"{start}{said}" in out if said else "on average" not in out)
+    start = "60 classes have 60 examples, nearly every one a class of its own: "
+    assert code == 0 and (f"{start}{said}" in out if said else "of its own" not in out)
 
 
 def test_columns_are_those_of_a_table(viva, talk):

@@ -31,12 +31,12 @@ def drawn(config, seed: int = 2) -> Transformer:
     return model
 
 
-def framed(end: int, start: int) -> Tokenizer:
-    """64 words, and a frame of two tokens around each text."""
+def framed(end: int, start: int, last: int) -> Tokenizer:
+    """64 words, and a frame of two tokens around each text, of which `end` is to be the last."""
     core = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"w{i}": i for i in range(64)}, unk_token="w1"))
-    ends = [(f"w{number}", number) for number in dict.fromkeys((start, end))]
+    ends = [(f"w{number}", number) for number in dict.fromkeys((start, last, end))]
     core.add_special_tokens([token for token, _ in ends])
-    core.post_processor = TemplateProcessing(single=f"w{start} $A w{end}", special_tokens=ends)
+    core.post_processor = TemplateProcessing(single=f"w{start} $A w{last}", special_tokens=ends)
     return Tokenizer(core, {"eos_token": f"w{end}", "bos_token": f"w{start}"})
 
 
@@ -67,15 +67,17 @@ def test_a_text_is_what_its_end_token_has_read(tmp_path):
     torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=1e-4)
 
 
-@pytest.mark.parametrize(("end", "start", "pooled"), [
-    (2, 5, "the token with the largest id where the end token is 2"),
-    (3, 3, "the first token 3, by which a text also begins here"),
-    (3, 5, None),
+@pytest.mark.parametrize(("end", "start", "last", "pooled"), [
+    (2, 5, 2, "the token with the largest id where the end token is 2"),
+    (3, 3, 3, "the first token 3, by which a text also begins here"),
+    (3, 5, 6, "the first token 3, by which a text does not end here"),
+    (None, 5, 6, "the first token where it is told of no end"),
+    (3, 5, 3, None),
 ])  # fmt: skip
-def test_it_is_said_where_the_twin_pools_another_token(tmp_path, recwarn, end, start, pooled):
+def test_it_is_said_where_the_twin_pools_another_token(tmp_path, recwarn, end, start, last, pooled):
     """And it does: texts that end in the end token, as their tokenizer frames them."""
     config = clip_text.TINY.model_copy(update={"head": embed.Config(pool="last", normalised=False, width=24)})
-    tokenizer = framed(end, start)
+    tokenizer = None if end is None else framed(end, start, last)
     ours = drawn(config)
     checkpoint.require_savable(config, ours, tokenizer)
     checkpoint.save(tmp_path / "m", config, ours, tokenizer)
@@ -84,7 +86,7 @@ def test_it_is_said_where_the_twin_pools_another_token(tmp_path, recwarn, end, s
         [f"{pooled}, and not the last token"] if pooled else []
     )
     twin = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path / "m").eval()
-    ids = torch.tensor([[*tokenizer.around_whole[0], 9, 8, end]])
+    ids = torch.tensor([[start, 9, 8, last]])
     assert torch.allclose(ours(ids), twin(ids).text_embeds, atol=1e-5) == (pooled is None)
 
 

@@ -237,7 +237,9 @@ def test_a_prefix_is_read_in_one_row(tmp_path):
     """By segments its mask would be ignored: there is no such field, and no model that needs it."""
     with pytest.raises(Refusal, match="segment"):
         recipe(tmp_path, {"objective": {"kind": "prefix", "segment": 8}})
-    with pytest.raises(Refusal, match="must read a row at once to see its prefix both ways, but found one that reads"):
+    with pytest.raises(
+        Refusal, match="a model that recalls segments must learn by them, but found the objective prefix"
+    ):
         prefix.Config().require(Transformer(transfo_xl.TINY.spec()))
 
 

@@ -37,11 +37,6 @@ def refuses(text):
         {"objective": {"kind": "tag", "weights": "balanced"}, "train.balanced": True},
         "must make up for small classes once: leave out objective.weights, or train.balanced",
     ),
-    ({"objective.segment": 8}, "objective.segment needs rows of one document each: set train.pack to false"),
-    (
-        {"objective.segment": 32, "train.pack": False},
-        "objective.segment must be below train.context, 32, for a row to recall anything: it is 32",
-    ),
     ({"valid": 0, "train.eval_every": 3}, "train.eval_every needs held-out rows: set `valid` to for example 0.02"),
 ])  # fmt: skip
 def test_refused_before_anything_is_done(tmp_path, changes, text):
@@ -83,6 +78,18 @@ def test_a_model_that_recalls_reads_rows_of_many_segments(tmp_path):
     read = {"train.context": 64, "train.pack": False, "objective.segment": 8}
     done = run(recipe(tmp_path, {"model": sizes, **read}))
     assert done.finished and done.metrics["loss"] > 0
+
+
+@pytest.mark.parametrize(("changes", "text"), [
+    ({"train.pack": True}, "rows that are read by segments must be one document each, but found train.pack=true"),
+    ({"objective.segment": 64}, "must be below train.context for a row to recall anything, but found 64 and 64"),
+    ({"objective.segment": 9}, "objective.segment must be at most the model's context of 8, but found 9"),
+])  # fmt: skip
+def test_segments_that_cannot_be_are_refused(tmp_path, changes, text):
+    sizes = {"kind": "transfo_xl", "width": 16, "layers": 2, "heads": 2, "hidden": 24, "context": 8, "memory": 8}
+    read = {"train.context": 64, "train.pack": False, "objective.segment": 8}
+    with refuses(text):
+        job(tmp_path, {"model": sizes, **read, **changes})
 
 
 @pytest.mark.parametrize(("accumulate", "changes", "what"), [

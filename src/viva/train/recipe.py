@@ -95,16 +95,6 @@ class Recipe(Config):
             raise ValueError("must make up for small classes once: leave out objective.weights, or train.balanced")
         return self
 
-    @model_validator(mode="after")
-    def _recalls(self) -> Self:
-        segment = getattr(self.objective, "segment", None)
-        if segment is not None and self.train.pack:
-            raise ValueError("objective.segment needs rows of one document each: set train.pack to false")
-        if segment is not None and segment >= self.train.context:
-            must = f"objective.segment must be below train.context, {self.train.context}, for a row to recall anything"
-            raise ValueError(f"{must}: it is {segment}")
-        return self
-
     def resolved(self) -> dict[str, Any]:
         """Every field with its value, defaults included, as plain data."""
         return self.model_dump(mode="json")

@@ -140,7 +140,7 @@ def _head(recipe: Recipe, form: Format, config: Config) -> Config | None:
     if own is not None and _serves(own, needed, recipe):
         return own
     needed = config.fitted(needed)
-    if recipe.init is None and own is not None and "head" in config.model_fields_set:
+    if recipe.init is None and config.head is not None and "head" in config.model_fields_set:
         text = f"the head {kind(own)} of the model makes room for {kind(needed)}, which the objective needs"
         warnings.warn(Notice(text), stacklevel=2)
     return needed
@@ -215,10 +215,24 @@ def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
     if found.spec.vocab < tokens.vocab_size:
         fix = "leave model.vocab out, or use the tokenizer of the model"
         raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)
-    by_segments = getattr(recipe.objective, "segment", None) is not None
-    if not by_segments and found.spec.context < recipe.train.context:
+    if (segment := getattr(recipe.objective, "segment", None)) is not None:
+        _require_segments(found, recipe, segment)
+    elif found.spec.context < recipe.train.context:
         fix = "lower train.context, or raise the model's"
         raise Refusal(f"train.context must be at most the model's {found.spec.context}", recipe.train.context, fix)
+
+
+def _require_segments(found: Transformer, recipe: Recipe, segment: int) -> None:
+    """Refuse segments that are not parts of a row, or that the model would not read at once when it writes."""
+    if recipe.train.pack:
+        must = "rows that are read by segments must be one document each"
+        raise Refusal(must, "train.pack=true", "set train.pack to false")
+    if segment >= recipe.train.context:
+        must = "objective.segment must be below train.context for a row to recall anything"
+        raise Refusal(must, f"{segment} and {recipe.train.context}", "lower the one, or raise the other")
+    if segment > found.spec.context:
+        must = f"objective.segment must be at most the model's context of {found.spec.context}"
+        raise Refusal(must, segment, "lower it, or raise the model's")
 
 
 def _tell_spare_rows(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:

@@ -18,6 +18,7 @@ from viva.model.spec import Block, Spec, Stack
 from viva.text.tokens.tokenizer import Tokenizer
 
 MODEL_TYPE = "clip_text_model"
+VOCAB = 49_408  # the published one, whose last token is the end
 HEADS = {"embed": "CLIPTextModelWithProjection", "none": "CLIPTextModel"}
 
 
@@ -50,7 +51,7 @@ class Config(gpt2.Body):
 
 def from_hf(keys: Keys) -> Config:
     clip_vision.ignore(keys)
-    vocab, end = keys.take("vocab_size", 49_408), keys.take("eos_token_id", 49_407)
+    vocab, end = keys.take("vocab_size", VOCAB), keys.take("eos_token_id", VOCAB - 1)
     return Config(
         vocab=vocab,
         width=keys.take("hidden_size", 512),
@@ -62,7 +63,7 @@ def from_hf(keys: Keys) -> Config:
         eps=keys.take("layer_norm_eps", 1e-5),
         dropout=keys.take("attention_dropout", 0.0),
         head=clip_vision.read_head(keys, HEADS, "last"),
-        end=end if end < vocab else None,  # one that no text can hold says nothing
+        end=end if isinstance(end, int) and 0 <= end < vocab else None,  # one that no text can hold says nothing
     )
 
 
@@ -87,15 +88,20 @@ def placeholders(config: Config) -> dict[str, Any]:
 
 
 def misread(config: Config, tokenizer: Tokenizer | None) -> str | None:
-    """Their class pools the first of a text's tokens that is the end; where that is 2, the one with the largest id."""
-    end = config.end if tokenizer is None else tokenizer.eos_id
-    if kind(config.spec().head) != "embed":
+    """Their class pools the first of a text's tokens that is the end, without one its first; where the end is 2, the
+    token with the largest id.
+    """
+    spec, end = config.spec(), config.end if tokenizer is None else tokenizer.eos_id
+    if kind(spec.head) != "embed":
         return None
     if end == 2:
         return "the token with the largest id where the end token is 2"
-    if tokenizer is not None and end in tokenizer.around_whole[0]:
+    if tokenizer is None:
+        return None if end is not None or spec.vocab == VOCAB else "the first token where it is told of no end"
+    before, after = tokenizer.around_whole
+    if end in before:
         return f"the first token {end}, by which a text also begins here"
-    return None
+    return None if after[-1:] == [end] else f"the first token {end}, by which a text does not end here"
 
 
 BASE = "text_model."

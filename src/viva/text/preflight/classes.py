@@ -31,15 +31,15 @@ def doubts(counts: Mapping[str, int]) -> list[str]:
     >>> doubts(dict.fromkeys("abc", 1))
     []
     >>> doubts({f"{n / 10}": 1 for n in range(30)})[0].partition(": ")[2]
-    'they are numbers, which format.values=true of the format classes learns as values'
+    'if they are values and no names, format.values=true of the format classes learns them so'
     """
     examples = sum(counts.values())
-    if len(counts) <= MOST or examples >= 2 * len(counts):
+    if len(counts) <= MOST or len(counts) < 0.9 * examples:
         return []
     why = "if the columns of texts and labels are swapped, swap their names in data.columns or in format"
     if all(map(_is_number, counts)):
-        why = "they are numbers, which format.values=true of the format classes learns as values"
-    return [f"{len(counts):,} classes have {examples:,} examples, fewer than two each on average: {why}"]
+        why = "if they are values and no names, format.values=true of the format classes learns them so"
+    return [f"{len(counts):,} classes have {examples:,} examples, nearly every one a class of its own: {why}"]
 
 
 def _is_number(name: str) -> bool:

@@ -10,9 +10,7 @@ from viva.align.reply import Reply
 from viva.align.reward import Setting
 from viva.align.rollout import Rollout
 from viva.base.choice import Choice
-from viva.base.errors import Refusal
 from viva.model import adapt
-from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train import checkpoint
 from viva.train.data import Data
@@ -63,12 +61,6 @@ class Online(Base):
     def reading(self, tokenizer: Tokenizer) -> Prompts:
         require_end(tokenizer)
         return Prompts(padding(tokenizer), self.rollout.max_new_tokens)
-
-    def require(self, model: Transformer) -> None:
-        super().require(model)
-        if model.recalls:
-            found, fix = "one that recalls segments", "use a model whose context holds prompt and reply"
-            raise Refusal("a policy must read prompt and reply at once", found, fix)
 
     def drawn(self, train: Data, valid: Data | None, ground: Ground, precision: Precision) -> Drawn:
         size = train.batching.batch * self.rollout.replies

@@ -7,10 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
-from viva.base.errors import Refusal
 from viva.model.mask.causal import Causal
 from viva.model.mask.given import Given
-from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
@@ -28,12 +26,6 @@ class Config(Base):
     def reading(self, tokenizer: Tokenizer) -> Reading:
         require_end(tokenizer)
         return Prefixed(padding(tokenizer))
-
-    def require(self, model: Transformer) -> None:
-        super().require(model)
-        if model.recalls:
-            found, fix = "one that reads by segments", "use a model without recall, such as llama"
-            raise Refusal("a model must read a row at once to see its prefix both ways", found, fix)
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of what follows the prefix, as in causal."""

@@ -18,8 +18,8 @@ class Config(BaseConfig):
 
     `attention_factor` multiplies cos and sin; left out, it is 0.1 ln(factor) + 1 (eq. 22), or the ratio of two such
     terms when both `mscale` and `mscale_all_dim` are given (DeepSeek's variant). `truncate` rounds the bounds outward,
-    as the authors' code does. Where even the slowest frequency turns more than `beta_fast` times, none is divided;
-    transformers then divides them all.
+    as the authors' code does. Where all frequencies turn more than `beta_fast` times none is divided; transformers
+    divides them all once the index that turns so often lies beyond its bound of D - 1.
     """
 
     by_length: ClassVar[bool] = False
