@@ -40,8 +40,9 @@ class Document(Mask):
             found = f"{sum(seen[0])} tokens in rows of {len(keys)}"
             fix = "give the lengths of all documents of a row, padding too"
             raise Refusal("the documents of a mask must fill its rows", found, fix)
-        if int(queries.max()) >= (own := sum(self.lengths[0])):
-            found, fix = f"{own} tokens, and one at place {int(queries.max())}", "give the lengths of all its documents"
+        own, last = sum(self.lengths[0]), int(queries.max())
+        if last >= own:
+            found, fix = f"{own} tokens, and one at place {last}", "give the lengths of all its documents"
             raise Refusal("the documents of a mask must hold the tokens that attend", found, fix)
         rows = max(len(self.lengths), len(queries))
         of_query = _numbers(self.lengths, keys.device).expand(rows, -1).gather(1, queries.expand(rows, -1))

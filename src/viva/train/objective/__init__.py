@@ -107,11 +107,8 @@ class Base(Config):
             fix = "use the objective masked, or classify" if model.decoder is None else "use the objective seq2seq"
             raise Refusal("a model must be a decoder to predict the next token", found, fix)
         if model.recalls and getattr(self, "segment", None) is None:
-            must, fix = (
-                "a model that recalls segments must learn by them",
-                "use causal with a segment, or another model",
-            )
-            raise Refusal(must, f"the objective {kind(self)}", fix)
+            fix = "use causal with a segment, or another model"
+            raise Refusal("a model that recalls segments must learn by them", f"the objective {kind(self)}", fix)
 
     def require_rows(self, form: Format) -> None:
         """Refuse rows that this would misread; by default those with answers of which not all are to be imitated."""
