@@ -7,6 +7,7 @@ import re
 import select
 import signal
 import sys
+import termios
 import time
 from pathlib import Path
 
@@ -23,6 +24,7 @@ class Terminal:
         self.process, self.screen = pty.fork()
         if not self.process:
             signal.signal(signal.SIGINT, signal.SIG_DFL)  # a test that runs in the background ignores Ctrl-C
+            _keep_what_is_shown()
             os.execve(sys.executable, [sys.executable, PARROT, self.heard, *flags], {**os.environ, **told})
 
     def __enter__(self) -> "Terminal":
@@ -42,6 +44,13 @@ class Terminal:
 
     def type(self, text: str) -> None:
         os.write(self.screen, text.encode())
+
+    def interrupt(self) -> None:
+        """Ctrl-C, once the chat has had time to wait: between a prompt and its wait for a key, CPython's readline hears
+        of a signal only at the next key.
+        """
+        time.sleep(0.5)
+        self.type("\x03")
 
     def wait(self, text: str, seconds: float = 30) -> str:
         """What is shown up to `text`, from where the last wait ended, without what steers the terminal."""
@@ -84,3 +93,10 @@ class Terminal:
             return False
         self._sent += new
         return bool(new)
+
+
+def _keep_what_is_shown() -> None:
+    """Else Ctrl-C empties the terminal, after the signal: of what the program answers already, if it is quick."""
+    settings = termios.tcgetattr(0)
+    settings[3] |= termios.NOFLSH
+    termios.tcsetattr(0, termios.TCSANOW, settings)

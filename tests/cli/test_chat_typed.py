@@ -55,14 +55,15 @@ def test_ctrl_c_stops_a_reply_and_keeps_what_was_said(tmp_path):
     with Terminal(tmp_path) as chat:
         chat.type("go slowly\r")
         chat.wait("you said go slowly 0 1 2")
-        chat.type("\x03")
+        chat.interrupt()
         assert "\n[stopped; " in chat.wait("\n> ")
         chat.type("hush\r")
         chat.wait("\n")
-        time.sleep(0.5)
-        chat.type("\x03")
+        chat.interrupt()
         assert "stopped before anything was said: the message is taken back" in chat.wait("\n> ")
-        chat.type("not this\x03")
+        chat.type("not this")
+        chat.wait("not this")
+        chat.interrupt()
         assert "Ctrl-D, or /exit, ends the chat." in chat.wait("\n> ")
         assert "viva: 2 messages are added" in chat.ask(f"/save {tmp_path / 'talk.jsonl'}")
         chat.ask("b")
@@ -103,7 +104,7 @@ def test_over_tmux(tmp_path):
             assert time.monotonic() < end, tmux("capture-pane", "-p", "-t", "chat")
             time.sleep(0.1)
 
-    command = f"env XDG_STATE_HOME={tmp_path} {sys.executable} {parrot} {tmp_path / 'heard.json'}"
+    command = f"stty noflsh; env XDG_STATE_HOME={tmp_path} {sys.executable} {parrot} {tmp_path / 'heard.json'}"
     tmux("new-session", "-d", "-s", "chat", "-x", "160", "-y", "40", command)
     try:
         wait("\n>")
