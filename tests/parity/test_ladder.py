@@ -7,6 +7,7 @@ are in `twins.WITHOUT`, each with the tests that take its place.
 """
 
 import ast
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -112,9 +113,22 @@ def per_token(found: torch.Tensor) -> bool:
     return found.shape[:2] == (B, T)
 
 
+@pytest.fixture(scope="module")
+def made(tmp_path_factory):
+    """The pair of a case, made once."""
+    return functools.cache(lambda case: Pair(*CASES[case], tmp_path_factory.mktemp("pair") / "saved"))
+
+
 @pytest.fixture(params=CASES)
-def pair(request, tmp_path):
-    return Pair(*CASES[request.param], tmp_path / "saved")
+def pair(request, made):
+    """What the rungs look at."""
+    return made(request.param)
+
+
+@pytest.fixture
+def own(pair, tmp_path):
+    """The same made anew, for a rung that leaves gradients behind."""
+    return Pair(pair.name, pair.config, tmp_path / "saved")
 
 
 @pytest.mark.parametrize("name", names(FAMILIES))
@@ -200,15 +214,15 @@ def test_segments(pair):
     torch.testing.assert_close(mine, pair.theirs(pair.x, token_type_ids=segments), atol=ATOL, rtol=1e-5)
 
 
-def test_gradients(pair, tmp_path):
+def test_gradients(own, tmp_path):
     """Of a weighted sum of all that comes out, by every tensor of the twin's."""
-    weight = torch.randn(pair.mine(pair.x).shape, generator=torch.Generator().manual_seed(5)) / T
-    (pair.mine(pair.x) * weight).sum().backward()
-    (pair.theirs(pair.x) * weight).sum().backward()
-    mine, theirs = pieces(pair.ours, lambda parameter: parameter.grad), gradients_of(pair.twin, tmp_path / "gradients")
+    weight = torch.randn(own.mine(own.x).shape, generator=torch.Generator().manual_seed(5)) / T
+    (own.mine(own.x) * weight).sum().backward()
+    (own.theirs(own.x) * weight).sum().backward()
+    mine, theirs = pieces(own.ours, lambda parameter: parameter.grad), gradients_of(own.twin, tmp_path / "gradients")
     compared = 0
-    for row in tensors.named(pair.family, pair.ours):
-        if (known := theirs.get(row.theirs, theirs.get(row.theirs.removeprefix(pair.family.BASE)))) is None:
+    for row in tensors.named(own.family, own.ours):
+        if (known := theirs.get(row.theirs, theirs.get(row.theirs.removeprefix(own.family.BASE)))) is None:
             continue  # a buffer there
         joined = torch.cat([mine[part] for part in row.ours])
         compared += 1
@@ -282,25 +296,25 @@ def test_rows_of_unequal_length_decode_as_if_alone(pair):
 
 
 @readers
-def test_packed_documents_match_separate_ones(pair):
+def test_packed_documents_match_separate_ones(own):
     """What comes out for packed rows, and its gradients, are those of each document by itself, in transformers."""
     documents, sources = ((5, 7, 12), (13, 4, 7)), ((8, 3, 6), (2, 9, 6))
-    ours, x = pair.ours, pair.x
-    memory = ours.encode(pair.source, Layout.packed(sources, S)) if pair.both else None
+    ours, x = own.ours, own.x
+    memory = ours.encode(own.source, Layout.packed(sources, S)) if own.both else None
     packed = ours(x, Layout.packed(documents, T), memory=memory)
     starts = [(row, sum(lengths[:i]), n) for row, lengths in enumerate(documents) for i, n in enumerate(lengths)]
     behind = [(row, sum(lengths[:i]), n) for row, lengths in enumerate(sources) for i, n in enumerate(lengths)]
     total, separate = 0.0, 0.0
     for number, ((row, start, n), (_, other, m)) in enumerate(zip(starts, behind, strict=True)):
-        source = pair.source[row : row + 1, other : other + m] if pair.both else None
-        theirs = pair.theirs(x[row : row + 1, start : start + n], source)[0]
+        source = own.source[row : row + 1, other : other + m] if own.both else None
+        theirs = own.theirs(x[row : row + 1, start : start + n], source)[0]
         mine = packed[row, start : start + n] if per_token(packed) else packed[number]
         torch.testing.assert_close(mine, theirs, atol=ATOL, rtol=1e-5)
         weight = torch.randn(theirs.shape, generator=torch.Generator().manual_seed(number))
         total, separate = total + (mine * weight).sum(), separate + (theirs * weight).sum()
     total.backward()
     separate.backward()
-    mine, expected = ours.embedding.weight.grad, pair.twin.get_input_embeddings().weight.grad
+    mine, expected = ours.embedding.weight.grad, own.twin.get_input_embeddings().weight.grad
     torch.testing.assert_close(mine, expected, atol=1e-4, rtol=1e-4)
 
 

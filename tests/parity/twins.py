@@ -60,7 +60,7 @@ class Pair:
     """
 
     def __init__(self, name: str, config: Config, folder):
-        self.family, self.config, self.folder = variant(FAMILIES, name), config, folder
+        self.name, self.family, self.config, self.folder = name, variant(FAMILIES, name), config, folder
         self.ours = shaken(initialise(Transformer(config.spec()), seed=1), by=0.1, seed=2).eval()
         checkpoint.save(folder, config, self.ours)
         architecture = getattr(transformers, self.family.HEADS[their_kind(config.spec().head)])

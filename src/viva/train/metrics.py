@@ -40,7 +40,7 @@ def draw(run: Path) -> None:
     from matplotlib.figure import Figure  # takes a while to import
 
     records = read(run)
-    figure = Figure(figsize=(8, 5), layout="constrained")
+    figure = Figure(figsize=(8, 5))
     axes = figure.subplots()
     steps, losses = [r["step"] for r in records], [r["loss"] for r in records]
     axes.plot(steps, losses, color="tab:blue", alpha=0.25, linewidth=1, label="training, each step")
