@@ -29,7 +29,7 @@ def train(folder, changes):
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
 
 
-def test_a_killed_run_of_dpo_goes_on_bit_for_bit(tmp_path):
+def test_a_killed_run_of_dpo_goes_on_bit_for_bit(tmp_path, capsys):
     changes = base(tmp_path) | {"train.steps": 16, "train.save_every": 1}
     killed = train(tmp_path, changes)
     while len(list(tmp_path.glob("killed/checkpoints/step-*"))) < 2:
@@ -37,8 +37,8 @@ def test_a_killed_run_of_dpo_goes_on_bit_for_bit(tmp_path):
         time.sleep(0.02)
     killed.kill()
     assert killed.wait() == -signal.SIGKILL
-    resumed = train(tmp_path, changes)
-    assert "going on from" in resumed.stderr.read() and resumed.wait() == 0
+    run(recipe(tmp_path, changes, "killed"))
+    assert "going on from" in capsys.readouterr().err
     straight = run(recipe(tmp_path, changes, "straight"))
     left, right = (
         load_file(path / "model.safetensors") for path in (straight.checkpoint, checkpoint.best(tmp_path / "killed"))
