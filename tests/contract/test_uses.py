@@ -12,6 +12,7 @@ from viva.infer.beam import beam_search
 from viva.infer.sampling import Sampling
 from viva.model import folder
 from viva.model.arch import bert, clip_text, cnn, electra, llama, original, rnn, roberta, t5, vit
+from viva.model.cache import Contiguous
 from viva.model.head import classify, embed, none, regress, similar, span, tag
 from viva.model.init import initialise
 from viva.model.spec import Spec
@@ -415,3 +416,10 @@ def test_a_cache_of_another_model_is_refused(changes, layer):
     found = f"one that is not for layer {layer}, whose values are 2 x 8 numbers. To fix it, make it by"
     with pytest.raises(viva.Refusal, match=f"a cache must be made for the model that reads, but found {found}"):
         ours.hidden(torch.tensor([[3, 4]]), cache=other.cache(1, 8))
+
+
+def test_a_cache_of_coarser_numbers_is_refused():
+    model = initialise(llama.TINY.spec().build())
+    said = "a cache must keep torch.float32 of a model that computes in it, but found torch.bfloat16. To fix it, make"
+    with pytest.raises(viva.Refusal, match=said), torch.no_grad():
+        model(torch.tensor([[3, 4]]), cache=Contiguous(model.spec, 1, 8, torch.bfloat16))

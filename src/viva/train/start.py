@@ -215,7 +215,7 @@ def _require_fit(found: Transformer, recipe: Recipe, tokens: Tokenizer) -> None:
     if found.spec.vocab < tokens.vocab_size:
         fix = "leave model.vocab out, or use the tokenizer of the model"
         raise Refusal(f"the model must have a row for each of {tokens.vocab_size} tokens", found.spec.vocab, fix)
-    if (segment := getattr(recipe.objective, "segment", None)) is not None:
+    if (segment := recipe.objective.at_once()) is not None:
         _require_segments(found, recipe, segment)
     elif found.spec.context < recipe.train.context:
         fix = "lower train.context, or raise the model's"

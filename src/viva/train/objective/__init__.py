@@ -106,9 +106,13 @@ class Base(Config):
             found = "an encoder alone" if model.decoder is None else "an encoder and a decoder"
             fix = "use the objective masked, or classify" if model.decoder is None else "use the objective seq2seq"
             raise Refusal("a model must be a decoder to predict the next token", found, fix)
-        if model.recalls and getattr(self, "segment", None) is None:
+        if model.recalls and self.at_once() is None:
             fix = "use causal with a segment, or another model"
             raise Refusal("a model that recalls segments must learn by them", f"the objective {kind(self)}", fix)
+
+    def at_once(self) -> int | None:
+        """How many tokens of a row are read at once, with what the model recalls of those before; None: all of them."""
+        return None
 
     def require_rows(self, form: Format) -> None:
         """Refuse rows that this would misread; by default those with answers of which not all are to be imitated."""

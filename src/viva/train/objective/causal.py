@@ -31,6 +31,9 @@ class Config(Base):
             raise Refusal(must, ", ".join(model.of_whole_batch), fix)
         super().require(model)
 
+    def at_once(self) -> int | None:
+        return self.segment
+
     def build(self, ground: Ground | None = None) -> Objective:
         """The cross-entropy of the next token in nats, summed over the learned ones; unsmoothed in evaluation."""
 

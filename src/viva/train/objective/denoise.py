@@ -8,7 +8,8 @@ from pydantic import Field, model_validator
 from viva.base.errors import Refusal
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.text.tokens.words import spoken
-from viva.train.objective._noise import Rewriting, Rewritten, chosen, number, role
+from viva.train.objective._noise import chosen, number, role
+from viva.train.objective._rewriting import Rewriting, Rewritten
 from viva.train.reading import Reading
 
 STOPS = (".", "!", "?", "。", "！", "？", "…")  # what a sentence ends with

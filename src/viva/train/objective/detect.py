@@ -21,7 +21,8 @@ from viva.train import checkpoint
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head
-from viva.train.objective._noise import chosen, require_both_ways, role, special
+from viva.train.objective._filling import require_both_ways
+from viva.train.objective._noise import chosen, role, special
 from viva.train.objective.masked import Config as MaskedConfig
 from viva.train.reading import Piece, Reading, lengths
 

@@ -25,7 +25,8 @@ from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Ground, Objective, padding, require_vocabulary
-from viva.train.objective._noise import filled, number, require_both_ways, role, special
+from viva.train.objective._filling import filled, require_both_ways
+from viva.train.objective._noise import number, role, special
 from viva.train.reading import Piece, Reading
 
 

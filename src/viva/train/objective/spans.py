@@ -8,7 +8,8 @@ from pydantic import Field
 from viva.base.errors import Refusal
 from viva.text.tokens.special import SENTINEL, sentinels
 from viva.text.tokens.tokenizer import Tokenizer
-from viva.train.objective._noise import Rewriting, Rewritten, number
+from viva.train.objective._noise import number
+from viva.train.objective._rewriting import Rewriting, Rewritten
 from viva.train.reading import Reading
 
 
