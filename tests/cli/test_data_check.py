@@ -81,6 +81,19 @@ def test_a_table_without_names_of_columns_is_told_what_to_do_and_is_checked_with
     assert code == 0 and f"format {form}\n2 rows: 0 refused, 0 empty, 2 documents" in out
 
 
+def test_two_files_whose_lines_belong_together(viva, tmp_path):
+    (tmp_path / "a.de").write_text("ein Hund\neine Katze\n")
+    (tmp_path / "a.en").write_text("a dog\na cat\n")
+    code, out, _ = viva("data", "check", tmp_path / "a.de", "--target", tmp_path / "a.en")
+    assert code == 0 and "format parallel\n2 rows: 0 refused, 0 empty, 2 documents" in out
+    assert "ein Hund" in out and "⟦a dog<|endoftext|>⟧" in out
+    (tmp_path / "a.en").write_text("a dog\n")
+    code, out, _ = viva("data", "check", tmp_path / "a.de", "--target", tmp_path / "a.en")
+    assert code == 1 and "must have the same number of lines, but found 2 and 1." in out
+    code, _, err = viva("data", "check", tmp_path / "a.de", "--target", tmp_path / "a.en", "--columns", "a,b")
+    assert code == 2 and "--target must be of two files of lines, but found --columns too." in err
+
+
 def test_of_classes_is_told_what_applies_to_them(viva, tmp_path):
     (tmp_path / "d.csv").write_text("text,label\na film,good\na bore,bad\na joy,good\n")
     code, out, _ = viva("data", "check", tmp_path / "d.csv", "--examples", 0)

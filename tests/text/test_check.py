@@ -11,8 +11,9 @@ from viva.text.preflight.check import check
 from viva.text.preflight.report import LEARNED, NOTE, READ, Part, Piece, Report
 from viva.text.preflight.tally import Tally
 from viva.text.rows.corpus import files, mixture, parallel, table
-from viva.text.rows.format import auto, classes, kto, messages, prompt, tags
+from viva.text.rows.format import auto, classes, kto, messages, prompt, questions, tags, text
 from viva.text.rows.row import Row
+from viva.text.tokens.example import Example
 from viva.text.tokens.learn import byte_bpe
 
 USER, ANSWER = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}
@@ -83,8 +84,8 @@ def test_duplicates_are_documents_that_are_learned_alike(told):
 
 def test_a_token_that_begins_a_document_is_no_end_of_it(bytewise):
     tally = Tally(Part("d"), bytewise)
-    tally.document("d:1", [bytewise.bos_id, 70], [True, False])
-    tally.document("d:2", [bytewise.bos_id, 70, bytewise.eos_id], [False, True, True])
+    tally.document("d:1", Example([bytewise.bos_id, 70], [True, False], 1), text.Config())
+    tally.document("d:2", Example([bytewise.bos_id, 70, bytewise.eos_id], [False, True, True], 1), text.Config())
     assert bytewise.bos_id == bytewise.eos_id
     assert (tally.told().masked, tally.told().ends) == (2, 1)
 
@@ -243,6 +244,33 @@ def test_two_answers_are_shown_apart(told):
     texts = [(piece.text, piece.mark) for piece in part.examples[0].pieces]
     border = texts.index(("\n-- the second text --\n", NOTE))
     assert ("good<|im_end|>", LEARNED) in texts[:border] and ("bad<|im_end|>", LEARNED) in texts[border:]
+
+
+AIMS = {
+    "class": ({"text": "a", "label": "good"}, classes.Config(), "good"),
+    "value": ({"text": "a", "label": "0.5"}, classes.Config(values=True), "0.5"),
+    "words": ({"tokens": ["Ann", "went"], "tags": ["NAME", "VERB"]}, tags.Config(), "Ann NAME, went VERB"),
+    "words without spaces": (
+        {"tokens": ["安娜", "走"], "tags": ["NAME", "VERB"]},
+        tags.Config(spaces=False),
+        "安娜 NAME, 走 VERB",
+    ),
+    "answer": (
+        {"question": "Who?", "context": "It was Ann.", "answer": "Ann", "answer_start": 7},
+        questions.Config(),
+        "the answer: Ann",
+    ),
+}
+
+
+@pytest.mark.parametrize(("row", "form", "said"), AIMS.values(), ids=AIMS)
+def test_what_is_to_be_told_of_a_document_is_shown(told, row, form, said):
+    assert told([row], form).examples[0].pieces[-1] == Piece(f"\n-- {said} --", NOTE)
+
+
+def test_of_many_words_the_first_are_shown_with_their_classes(told):
+    said = told([{"tokens": ["a"] * 103, "tags": ["x"] * 103}]).examples[0].pieces[-1].text
+    assert said.count("a x") == 100 and said.endswith("a x and 3 more words --")
 
 
 def test_what_is_said_of_many_rows_is_said_once(told):

@@ -20,6 +20,7 @@ def check(
     tokenizer: str | None = None,
     template: str | None = None,
     columns: str | None = None,
+    target: str | None = None,
     context: Annotated[int | None, Parameter(validator=validators.Number(gt=0))] = None,
     faults: Count = 5,
     examples: Count = 3,
@@ -45,6 +46,8 @@ def check(
         one of viva's chat templates in place of the tokenizer's own
     columns
         names of a table's columns from the left, such as label,title,text, where its first line does not name them
+    target
+        a second file, whose lines are the translations of those of `path`
     context
         tokens that a model reads at once: how many documents are longer
     faults
@@ -63,7 +66,7 @@ def check(
 
     reader, form = _tokenizer(tokenizer, template), _form(format, fields)
     tally = Tally(Part(path), reader, faults, examples)
-    check(rows.corpus(path, columns), form, reader, tally)
+    check(rows.corpus(path, columns, target), form, reader, tally)
     name = tokenizer or "none given, so a token is a byte"
     name += f"; the chat template is {template}" if template else ""
     part = tally.told(context)

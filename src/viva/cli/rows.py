@@ -5,11 +5,17 @@ from pathlib import Path
 from viva.text.rows.row import Corpus
 
 
-def corpus(path: str, columns: str | None = None) -> Corpus:
-    """Tables, with the names of their columns, where nothing else is to be read in `path`; else all other files."""
+def corpus(path: str, columns: str | None = None, target: str | None = None) -> Corpus:
+    """Tables, with the names of their columns, where nothing else is to be read in `path`; else all other files. With
+    `target`, two files whose lines belong together.
+    """
     from viva.base.errors import Refusal
-    from viva.text.rows.corpus import files, table
+    from viva.text.rows.corpus import files, parallel, table
 
+    if target is not None:
+        if columns is not None:
+            raise Refusal("--target must be of two files of lines", "--columns too", "leave one of them out")
+        return parallel.Config(source=path, target=target)
     if _is_of_tables(path):
         names = None if columns is None else tuple(name.strip() for name in columns.split(","))
         return table.Config(path=path, columns=names)

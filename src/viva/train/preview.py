@@ -1,6 +1,5 @@
 """`--dry-run`: what a run would read, learn and cost, before it takes any of it. Nothing is kept, no step is run."""
 
-import math
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
@@ -165,12 +164,8 @@ class _Preview:
 
 def _add(tally: Tally, documents: Documents, form: Format) -> None:
     """Tell a tally of documents, and of the rows that became none."""
-    names = form.classes()
     for number in range(len(documents)):
-        label = documents.labels[number]
-        said = None if math.isnan(label) else f"{label:g}" if names is None else names[int(label)]
-        tags = documents.tags(number) if documents.tagged else None
-        tally.document(f"document {number}", *documents[number], int(documents.cuts[number]), said, tags)
+        tally.document(f"document {number}", documents.example(number), form)
     counts, part = documents.counts, tally.part
     part.rows, part.elsewhere, part.empty = counts.rows, counts.elsewhere, counts.empty
 

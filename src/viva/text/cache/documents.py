@@ -1,6 +1,7 @@
 """Documents tokenised once, kept in files that are read in place (memory-mapped), never pickled."""
 
 import json
+import math
 import os
 import shutil
 import warnings
@@ -22,6 +23,7 @@ from viva.text.cache.written import BYTES, CUTS, FILES, IDS, LABELS, LENGTHS, MA
 from viva.text.rows.fields import Format
 from viva.text.rows.row import Corpus, Row
 from viva.text.rows.split import Part, split
+from viva.text.tokens.example import Example
 from viva.text.tokens.fingerprint import Fingerprint, digest
 from viva.text.tokens.tokenizer import Tokenizer
 
@@ -109,6 +111,13 @@ class Documents:
     def __getitem__(self, document: int) -> tuple[np.ndarray, np.ndarray]:
         start, end = self._starts[document], self._starts[document + 1]
         return self._ids[start:end], self._mask[start:end]
+
+    def example(self, document: int) -> Example:
+        """A document as its format made it, but for the bytes of its learned text, which are counted together."""
+        ids, mask = (side.tolist() for side in self[document])
+        label = None if math.isnan(self.labels[document]) else float(self.labels[document])
+        tags = self.tags(document).tolist() if self.tagged else None
+        return Example(ids, mask, 0, int(self.cuts[document]), label, tags)
 
     def tail(self, document: int) -> tuple[int, ...]:
         """What the chat template sets behind a reply; nothing where texts stand as they are."""

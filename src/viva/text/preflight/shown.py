@@ -5,24 +5,23 @@ from collections.abc import Sequence
 import numpy as np
 
 from viva.text.preflight.report import LEARNED, NOTE, READ, Piece, Shown
+from viva.text.tokens.example import Example
 from viva.text.tokens.tokenizer import Tokenizer
 
 MOST = 1500  # tokens that are shown of a document
 
 
-def document(
-    title: str, ids: Sequence[int], mask: Sequence[bool], tokenizer: Tokenizer, cut: int = 0, label: str | None = None
-) -> Shown:
-    """The text of ids [n] by what mask [n] says is learned; of two texts the second begins at `cut`."""
-    ids, mask = np.asarray(ids), np.asarray(mask, bool)
+def document(title: str, found: Example, tokenizer: Tokenizer, aim: str | None = None) -> Shown:
+    """The text of a document by what of it is learned, and what is to be told of it (`Format.aim`)."""
+    ids, mask, cut = np.asarray(found.ids), np.asarray(found.mask, bool), found.cut
     pieces: list[Piece] = []
     for begin, end, learned in stretches(mask[:MOST], cut):
         if cut and begin == cut:
             pieces.append(Piece("\n-- the second text --\n", NOTE))
         pieces.append(Piece(tokenizer.decode(ids[begin:end].tolist()), LEARNED if learned else READ))
     pieces += rest(len(ids))
-    if label is not None:
-        pieces.append(Piece(f"\n-- {label} --", NOTE))
+    if aim is not None:
+        pieces.append(Piece(f"\n-- {aim} --", NOTE))
     return Shown(f"{title}: {len(ids):,} tokens, {int(mask.sum()):,} learned", pieces)
 
 

@@ -48,8 +48,7 @@ class Tally:
             self._refused(found, row.where)
         elif found is not None:
             self._classes(found, form.classes())
-            label = None if found.label is None else _name(found.label, form)
-            self.document(row.where, found.ids, found.mask, found.cut, label, found.tags)
+            self.document(row.where, found, form)
         elif form is not None:
             self.part.empty += 1
         else:
@@ -69,18 +68,10 @@ class Tally:
         """What is said on the way, often of many rows alike."""
         self.seen[said] += 1
 
-    def document(
-        self,
-        where: str,
-        ids: Sequence[int],
-        mask: Sequence[bool],
-        cut: int = 0,
-        label: str | None = None,
-        tags: Sequence[int] | None = None,
-    ) -> None:
-        """A document by its ids [n] and what of them is learned [n]; where words have classes, `tags` [n]."""
-        part, learned = self.part, np.flatnonzero(mask)
-        hashed = _hashed(ids, learned, (cut,), () if tags is None else tags, (label or "").encode())
+    def document(self, where: str, found: Example, form: Format) -> None:
+        """A document, as its format made it."""
+        part, ids, learned = self.part, found.ids, np.flatnonzero(found.mask)
+        hashed = _hashed(ids, learned, (found.cut,), found.tags or (), str(found.label).encode())
         part.documents += 1
         part.duplicates += hashed in self._hashes
         self._hashes.add(hashed)
@@ -92,7 +83,7 @@ class Tally:
             part.ends += bool(learned[-1]) and int(ids[learned[-1]]) in self.tokenizer.stops
         self._lengths.append(len(ids))
         if len(part.examples) < self.most_examples:
-            part.examples.append(shown.document(where, ids, mask, self.tokenizer, cut, label))
+            part.examples.append(shown.document(where, found, self.tokenizer, form.aim(found, self.tokenizer)))
 
     def told(self, context: int | None = None, long: Long | None = None) -> Part:
         """The part, with the lengths beside a context of so many tokens of a document, and what was noted."""
@@ -152,9 +143,3 @@ def _hashed(*told: Sequence[int] | bytes) -> bytes:
         found.update(len(content).to_bytes(8))
         found.update(content)
     return found.digest()
-
-
-def _name(label: float, form: Format) -> str:
-    """A class by its name, a value as it is."""
-    names = form.classes()
-    return f"{label:g}" if names is None else names[int(label)]

@@ -51,6 +51,13 @@ class Format(Config):
         """The names of the classes of rows or words, in the order of their numbers; None where there are none."""
         return None
 
+    def aim(self, found: Example, tokenizer: Tokenizer) -> str | None:
+        """What is to be told of a document beside its text, in words; by default its class or value, None without."""
+        if found.label is None:
+            return None
+        names = self.classes()
+        return f"{found.label:g}" if names is None else names[int(found.label)]
+
     def texts(self) -> int | None:
         """How many texts of a row are read as one, where a model must be told to be asked alike; None elsewhere."""
         return None

@@ -40,6 +40,10 @@ class Config(Format):
         frame = frame_of_two(tokenizer)
         return [self._example(row, tokenizer, frame) for row in rows]
 
+    def aim(self, found: Example, tokenizer: Tokenizer) -> str:
+        answer = [token for token, tag in zip(found.ids, found.tags, strict=True) if tag == ANSWER]
+        return f"the answer: {tokenizer.decode(answer).strip()}"
+
     def asked(self, row: Row, tokenizer: Tokenizer, frame: Frame) -> Asked:
         """Question and text of a row between what `frame_of_two` says."""
         before, between, after = frame

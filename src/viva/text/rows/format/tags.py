@@ -1,6 +1,7 @@
 """Words with a class each: parts of speech, names."""
 
 from collections.abc import Iterable
+from itertools import islice
 from typing import Any, ClassVar
 
 from viva.base.errors import Refusal
@@ -10,6 +11,8 @@ from viva.text.rows.row import Corpus, Row
 from viva.text.tokens.characters import require_whole
 from viva.text.tokens.example import UNTAGGED, Example
 from viva.text.tokens.tokenizer import Tokenizer
+
+MOST = 100  # words that are told with their classes
 
 
 class Config(Format):
@@ -33,6 +36,15 @@ class Config(Format):
 
     def classes(self) -> tuple[str, ...] | None:
         return self.labels
+
+    def aim(self, found: Example, tokenizer: Tokenizer) -> str:
+        """Each word with its class, up to MOST of them."""
+        begins = [place for place, tag in enumerate(found.tags) if tag != UNTAGGED]
+        behind = len(frame(tokenizer)[1])
+        words = zip(begins, [*begins[1:], len(found.ids) - behind], strict=True)
+        said = [(tokenizer.decode(found.ids[a:b]).strip(), self.labels[found.tags[a]]) for a, b in islice(words, MOST)]
+        more = f" and {len(begins) - MOST:,} more words" if len(begins) > MOST else ""
+        return ", ".join(f"{word} {label}" for word, label in said) + more
 
     def examples(self, rows: Iterable[Row], tokenizer: Tokenizer) -> list[Example | None]:
         before, after = frame(tokenizer)
