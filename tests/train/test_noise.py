@@ -1,6 +1,7 @@
 """What each objective does to a text: worked examples of the papers, what must hold for every text, and shares."""
 
 import re
+from collections import Counter
 from itertools import pairwise
 
 import numpy as np
@@ -175,6 +176,16 @@ def test_the_number_of_spans_is_rounded_as_t5_does(length, mean, count):
     """Half of the tokens over `mean`, 8/3, 7/3, 15/6 and 1/3, is rounded as numpy.round does, 2.5 to the even 2; one at
     least (random_spans_noise_mask of T5's code)."""
     assert len(spans.spans(length, 0.5, mean, np.random.default_rng(0))) == count == max(1, np.round(length / 2 / mean))
+
+
+def test_spans_lie_anywhere_each_way_as_likely():
+    """Of 5 tokens one is left out; of 6 three, in two spans that are apart: 2 ways to cut 3, 6 for each to lay them."""
+    random, wanted = np.random.default_rng(0), {(5, 0.2, 1.0): 5, (6, 0.5, 1.5): 2 * 6}
+    for (length, share, mean), ways in wanted.items():
+        drawn = Counter(tuple(spans.spans(length, share, mean, random)) for _ in range(600 * ways))
+        assert len(drawn) == ways
+        for times in drawn.values():
+            near(times / drawn.total(), 1 / ways, 1 / ways * (1 - 1 / ways), drawn.total())
 
 
 def test_source_and_target_make_the_text():

@@ -54,15 +54,19 @@ class Spans(Rewriting):
 
 
 def spans(length: int, share: float, mean: float, random: np.random.Generator) -> list[tuple[int, int]]:
-    """Spans [begin, end) of a text of `length` tokens: what is left out and what stays are each cut at random into as
-    many parts, which follow each other in turn, one that stays first.
+    """Spans [begin, end) of a text of `length` tokens, each way as likely in which so many lie apart.
+
+    Their number and lengths are as in T5's code, random_spans_noise_mask. There a text begins with what stays and ends
+    with a span: of a window of 512 tokens little is lost, but of a sentence, whose one span would be its end, no gap
+    within were learned. So here nothing need stand before the first, and something may stand behind the last.
     """
     if not length:
         return []
     out = min(number(length, share, random), max(1, length - 1))
     count = max(1, min(round(out / mean), length - out))
-    stays, goes = parted(length - out, count, random), parted(out, count, random)
-    ends = np.cumsum(stays + goes)
+    goes, stays = parted(out, count, random), parted(length - out + 2, count + 1, random)
+    stays[0] -= 1
+    ends = np.cumsum(stays[:-1] + goes)
     return list(zip((ends - goes).tolist(), ends.tolist(), strict=True))
 
 
