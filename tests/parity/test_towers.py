@@ -71,7 +71,7 @@ def test_a_text_is_what_its_end_token_has_read(tmp_path):
     (2, 5, 2, "the token with the largest id where the end token is 2"),
     (3, 3, 3, "the first token 3, by which a text also begins here"),
     (3, 5, 6, "the first token 3, by which a text does not end here"),
-    (None, 5, 6, "the first token where it is told of no end"),
+    (None, 5, 6, "the first token, for no text has the end 49407"),
     (3, 5, 3, None),
 ])  # fmt: skip
 def test_it_is_said_where_the_twin_pools_another_token(tmp_path, recwarn, end, start, last, pooled):
@@ -87,6 +87,29 @@ def test_it_is_said_where_the_twin_pools_another_token(tmp_path, recwarn, end, s
     )
     twin = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path / "m").eval()
     ids = torch.tensor([[start, 9, 8, last]])
+    assert torch.allclose(ours(ids), twin(ids).text_embeds, atol=1e-5) == (pooled is None)
+
+
+@pytest.mark.parametrize(("told", "last", "pooled"), [
+    (2, 63, None),  # as published at first: the end is the largest id
+    (2, 61, "the token with the largest id where the end token is 2"),  # and one of the tokens behind it is in the text
+    (500, 63, "the first token, for no text has the end 500"),
+    (63, 63, None),
+])  # fmt: skip
+def test_it_is_said_where_a_folder_of_theirs_pools_another_token(tmp_path, recwarn, told, last, pooled):
+    config = clip_text.TINY.model_copy(update={"head": embed.Config(pool="last", normalised=False, width=24)})
+    checkpoint.save(tmp_path / "m", config, drawn(config), framed(last, 5, last))
+    twin = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path / "m").eval()
+    twin.config.eos_token_id = told
+    twin.save_pretrained(tmp_path / "theirs")
+    for file in (tmp_path / "m").glob("tokenizer*"):
+        (tmp_path / "theirs" / file.name).write_bytes(file.read_bytes())
+    recwarn.clear()
+    ours = checkpoint.load(tmp_path / "theirs").model
+    said = [str(each.message).partition("it pools ")[2] for each in recwarn if "it pools" in str(each.message)]
+    assert said == ([f"{pooled}, and not the last token"] if pooled else [])
+    twin = transformers.CLIPTextModelWithProjection.from_pretrained(tmp_path / "theirs").eval()
+    ids = torch.tensor([[5, 9, 62, last]])
     assert torch.allclose(ours(ids), twin(ids).text_embeds, atol=1e-5) == (pooled is None)
 
 

@@ -143,10 +143,15 @@ def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = 
             f"what is saved as it is, transformers would compute something else, as if the head were {told(other)}"
         )
         warnings.warn(Notice(text), stacklevel=2)
-    misread = getattr(variant(FAMILIES, tagged(config)["kind"]), "misread", None)
-    if misread is not None and (found := misread(config, tokenizer)) is not None:
+    family = variant(FAMILIES, tagged(config)["kind"])
+    if (found := _misread(family, config, tokenizer, _hf_config(family, config, model, tokenizer))) is not None:
         text = f"transformers will compute something else from what is saved: it pools {found}, and not the last token"
         warnings.warn(Notice(text), stacklevel=2)
+
+
+def _misread(family: Any, config: Config, tokenizer: Tokenizer | None, keys: dict[str, Any]) -> str | None:
+    """What their class pools by the keys of config.json in place of what ours does, if it does."""
+    return family.misread(config, tokenizer, keys) if hasattr(family, "misread") else None
 
 
 def other_head(config: Config, model: Whole, tokenizer: Tokenizer | None = None) -> Config | None:
@@ -328,6 +333,10 @@ def load(
     tensors.load(folder, family, model, dtype, new_head, kept_as)
     said = manifest(folder) or {}
     tokenizer = own_tokenizer(folder, said.get("tokenizer"))
+    found = _misread(family, config, tokenizer, read_json(folder / "config.json")) if not said else None
+    if found is not None:
+        text = f"transformers computes something else from {folder}: it pools {found}, and not the last token"
+        warnings.warn(Notice(text), stacklevel=2)
     return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named, new_head)
 
 

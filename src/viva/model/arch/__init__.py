@@ -9,6 +9,6 @@ ignored with a reason;
 - where there are such, `UNREAD`: how the names of tensors end that some files hold and no model reads; `COMPUTED`: how
 those of tables end that we compute, each with the function of its shape that gives the values it must have; and
 `placeholders(config) -> dict`: keys of config.json that their class needs where no tokenizer says them; and
-`misread(config, tokenizer)`: what their class pools in place of what ours does, if it does;
+`misread(config, tokenizer, keys)`: what their class pools by a config.json in place of what ours does, if it does;
 - `TINY`: a small example for tests.
 """

@@ -19,6 +19,7 @@ from viva.text.tokens.tokenizer import Tokenizer
 
 MODEL_TYPE = "clip_text_model"
 VOCAB = 49_408  # the published one, whose last token is the end
+LARGEST = "the token with the largest id where the end token is 2"
 HEADS = {"embed": "CLIPTextModelWithProjection", "none": "CLIPTextModel"}
 
 
@@ -87,18 +88,20 @@ def placeholders(config: Config) -> dict[str, Any]:
     return {} if config.end is None else {"eos_token_id": config.end}
 
 
-def misread(config: Config, tokenizer: Tokenizer | None) -> str | None:
+def misread(config: Config, tokenizer: Tokenizer | None, keys: dict[str, Any]) -> str | None:
     """Their class pools the first of a text's tokens that is the end, without one its first; where the end is 2, the
-    token with the largest id.
+    token with the largest id, which is the end of a published vocabulary that nothing was added to.
     """
-    spec, end = config.spec(), config.end if tokenizer is None else tokenizer.eos_id
+    spec, end = config.spec(), keys.get("eos_token_id", VOCAB - 1)
     if kind(spec.head) != "embed":
         return None
-    if end == 2:
-        return "the token with the largest id where the end token is 2"
-    if tokenizer is None:
-        return None if end is not None or spec.vocab == VOCAB else "the first token where it is told of no end"
+    if not isinstance(end, int) or end >= spec.vocab:
+        return f"the first token, for no text has the end {end}"
+    if tokenizer is None:  # texts end in what is told, or as the published ones do
+        return LARGEST if end == 2 and spec.vocab != VOCAB else None
     before, after = tokenizer.around_whole
+    if end == 2:
+        return None if after[-1:] == [tokenizer.vocab_size - 1] else LARGEST
     if end in before:
         return f"the first token {end}, by which a text also begins here"
     return None if after[-1:] == [end] else f"the first token {end}, by which a text does not end here"
