@@ -99,6 +99,10 @@ def test_what_transformers_has_not_is_not_saved_as_a_family(load, tmp_path):
         viva.Refusal, match=r"one that transformers has .* but found stepped\. To fix it, choose dynamic"
     ):
         stepped.save(tmp_path / "stepped")
+    dynamic = load(llama.TINY).rescaled({"kind": "dynamic", "factor": 4.0, "trained": TRAINED}, 2 * TRAINED)
+    said = rf"a dynamic scaling must be trained at the model's context of {2 * TRAINED} for .* but found {TRAINED}\."
+    with pytest.raises(viva.Refusal, match=said):
+        dynamic.save(tmp_path / "dynamic")
 
 
 def test_what_cannot_be_a_scaling(load):

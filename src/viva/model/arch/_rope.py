@@ -52,13 +52,17 @@ def _given(keys: Keys) -> dict[str, Any]:
     return {**older, **newer}
 
 
-def write(config: rope.Config) -> dict[str, Any]:
-    """The keys of config.json for a rotary scheme, in the form every version of transformers reads."""
+def write(config: rope.Config, context: int) -> dict[str, Any]:
+    """The keys of config.json for a rotary scheme of a model whose context is `context`, in the form every version of
+    transformers reads.
+    """
     name, fields = kind(config.scaling), config.scaling.model_dump(exclude_none=True)
     if name == "stepped":
         fix = "choose dynamic, which theirs has, or build the model with the kind custom"
         raise Refusal("a scaling must be one that transformers has for a family's files to say it", name, fix)
-    if name == "dynamic":
-        del fields["trained"]  # there it is the context itself
+    if name == "dynamic" and fields.pop("trained") != context:  # there it is the context itself
+        must, found = "a dynamic scaling must be trained at the model's context", config.scaling.trained
+        fix = f"set trained to {context}, or the context to {found}, which it reads beyond all the same"
+        raise Refusal(f"{must} of {context} for a family's files to say it", found, fix)
     scaling = {THEIRS.get(key, key): value for key, value in fields.items()}
     return {"rope_theta": config.theta, "rope_scaling": None if name == "default" else {"rope_type": name, **scaling}}

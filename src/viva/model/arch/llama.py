@@ -122,7 +122,7 @@ def sizes_to_hf(config: Config) -> dict[str, Any]:
         "intermediate_size": block.ffn.hidden,
         "hidden_act": "silu",
         "max_position_embeddings": spec.context,
-        **_rope.write(config.position),
+        **_rope.write(config.position, config.context),
         "rms_norm_eps": config.eps,
         "attention_dropout": config.dropout,
         **_decoder.head_to_hf(spec.head),

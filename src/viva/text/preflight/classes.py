@@ -30,16 +30,19 @@ def doubts(counts: Mapping[str, int]) -> list[str]:
 
     >>> doubts(dict.fromkeys("abc", 1))
     []
+    >>> doubts({"a": 100, **{f"c{n}": 0 for n in range(99)}})
+    []
     >>> doubts({f"{n / 10}": 1 for n in range(30)})[0].partition(": ")[2]
     'if they are values and no names, format.values=true of the format classes learns them so'
     """
+    held = [name for name, count in counts.items() if count]
     examples = sum(counts.values())
-    if len(counts) <= MOST or len(counts) < 0.9 * examples:
+    if len(held) <= MOST or len(held) < 0.9 * examples:
         return []
     why = "if the columns of texts and labels are swapped, swap their names in data.columns or in format"
-    if all(map(_is_number, counts)):
+    if all(map(_is_number, held)):
         why = "if they are values and no names, format.values=true of the format classes learns them so"
-    return [f"{len(counts):,} classes have {examples:,} examples, nearly every one a class of its own: {why}"]
+    return [f"{len(held):,} classes have {examples:,} examples, nearly every one a class of its own: {why}"]
 
 
 def _is_number(name: str) -> bool:
