@@ -113,6 +113,15 @@ def test_padding_has_no_influence_on_batchnorm():
     assert not torch.allclose(gathered(norm(x + noise)), gathered(norm(x, PADDED.real)))
 
 
+def test_a_frozen_batchnorm_is_the_one_of_evaluation():
+    norm, x = batchnorm.Config().build(E).double(), random(3, 5, E) * 3 + 2
+    norm(x)
+    seen, expected = (norm.mean.clone(), norm.var.clone()), norm.eval()(x)
+    frozen = norm.train().requires_grad_(False)
+    assert torch.equal(frozen(x), expected) and torch.equal(frozen.mean, seen[0]) and torch.equal(frozen.var, seen[1])
+    assert not torch.allclose(norm.requires_grad_(True)(x), expected)
+
+
 def test_one_token_has_no_variance():
     with pytest.raises(Refusal, match="BatchNorm must see two tokens to have a variance, but found 1"):
         batchnorm.Config().build(E)(random(1, 1, E, dtype=torch.float32))

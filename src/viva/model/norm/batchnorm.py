@@ -32,7 +32,8 @@ class Config(BaseConfig):
 class BatchNorm(nn.Module):
     """y = (x - mean) / sqrt(var + eps) * w + b, with the mean and variance [E] of the real tokens.
 
-    `real` [B, T] says which tokens are real, None that all are. The others come out as 0 and count nowhere.
+    `real` [B, T] says which tokens are real, None that all are. The others come out as 0 and count nowhere. Frozen, as
+    beside an adapter, it computes in training what it does in evaluation, and its running mean and variance stay.
     """
 
     over_batch = True
@@ -52,7 +53,8 @@ class BatchNorm(nn.Module):
 
     def _normed(self, tokens: Tensor) -> Tensor:
         """[N, E] -> [N, E]."""
-        if self.training and len(tokens) < 2:
+        by_batch = self.training and self.weight.requires_grad
+        if by_batch and len(tokens) < 2:
             raise Refusal("BatchNorm must see two tokens to have a variance", len(tokens), "make the batch larger")
         learned, seen = (self.weight, self.bias), (self.mean, self.var)
-        return batch_norm(tokens, *seen, *learned, self.training, self.momentum, self.eps)
+        return batch_norm(tokens, *seen, *learned, by_batch, self.momentum, self.eps)
