@@ -56,6 +56,19 @@ def test_sums_give_what_the_square_gives(T, mask):
         torch.testing.assert_close(by_sums, by_square, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.parametrize("mask", [Padding((0, 5)), Causal() & Padding((0, 5))])
+def test_a_row_of_padding_alone_gives_zeros_and_no_slope(mask):
+    """Above the others, whose slopes are those that they have without it."""
+    tensors = [random(B, H, 8, D, seed=i).float().requires_grad_() for i in range(3)]
+    found = linear.attend(*tensors, mask.parts, score.Config().build(D, H))
+    assert (found[0] == 0).all()
+    by_both = torch.autograd.grad((found * 1e3).square().sum(), tensors)
+    alone = linear.attend(*(x[1:] for x in tensors), Padding((5,)).parts + mask.parts[:-1], score.Config().build(D, H))
+    for by_row, expected in zip(by_both, torch.autograd.grad((alone * 1e3).square().sum(), tensors), strict=True):
+        assert (by_row[0] == 0).all()
+        torch.testing.assert_close(by_row[1], expected[1])
+
+
 def model_of(*scores) -> Transformer:
     """A decoder whose layers compare by these scores in turn, in fp64, its weights large enough to matter."""
     blocks = tuple(

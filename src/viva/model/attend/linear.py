@@ -33,7 +33,7 @@ def attend(q: Tensor, k: Tensor, v: Tensor, parts: tuple[Mask, ...], score: Line
     if Causal() in parts:
         return causal(q, k, v)
     below = q.plain @ k.plain.sum(2)[..., None]
-    return q.turned @ (k.turned.mT @ v) / below.clamp_min(torch.finfo(below.dtype).tiny)
+    return _over(q.turned @ (k.turned.mT @ v), below)
 
 
 def causal(q: Features, k: Features, v: Tensor, seen: tuple[Tensor, Tensor] | None = None) -> Tensor:
@@ -52,7 +52,7 @@ def causal(q: Features, k: Features, v: Tensor, seen: tuple[Tensor, Tensor] | No
         above = inside @ c + a @ values
         inside = inside if same else (a_plain @ b_plain.mT).tril()
         below = inside.sum(-1, keepdim=True) + a_plain @ mass[..., None]
-        out.append(above / below.clamp_min(torch.finfo(wide).tiny))
+        out.append(_over(above, below))
         values, mass = values + b.mT @ c, mass + b_plain.sum(2)
     if seen is not None:
         seen[0].copy_(values), seen[1].copy_(mass)
@@ -65,6 +65,11 @@ def decode(
     """New tokens q, k and v, as for `attend`, behind those of `seen`, which takes in those that are `real` [B, T]."""
     q, k = score.features(q), score.features(k)
     return causal(q, k if real is None else _seen(k, real[:, None, :, None]), v, seen)
+
+
+def _over(above: Tensor, below: Tensor) -> Tensor:
+    """The quotient; 0 where no key is seen, and so is its slope, which over a tiny number would be infinite times 0."""
+    return above / torch.where(below < torch.finfo(below.dtype).tiny, 1.0, below)
 
 
 def _seen(k: Features, real: Tensor) -> Features:
