@@ -1,6 +1,7 @@
 """Every objective that damages a text: pure in (seed, step), its loss is torch's, and a tiny model learns from it."""
 
 import math
+from contextlib import nullcontext
 
 import pytest
 import torch
@@ -9,14 +10,14 @@ from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
 from viva.base.choice import names, variant
 from viva.base.config import parse
 from viva.base.errors import Refusal
-from viva.model.arch import bart, bert, llama, transfo_xl
+from viva.model.arch import bart, bert, custom, llama, transfo_xl
 from viva.model.head import tag
 from viva.model.position import alibi, learned, none, rope, t5
 from viva.model.transformer import Transformer
 from viva.text.tokens.learn import byte_bpe
 from viva.train import start
 from viva.train.loss import IGNORE
-from viva.train.objective import denoise, detect, infill, masked, permute, prefix, spans
+from viva.train.objective import denoise, detect, distill, infill, masked, permute, prefix, spans
 from viva.train.objective._online import Online
 from viva.train.recipe import claim
 
@@ -241,6 +242,20 @@ def test_a_prefix_is_read_in_one_row(tmp_path):
         Refusal, match="a model that recalls segments must learn by them, but found the objective prefix"
     ):
         prefix.Config().require(Transformer(transfo_xl.TINY.spec()))
+    with pytest.raises(Refusal, match=r"but found the objective distill\. To fix it, use causal with a segment"):
+        distill.Config(teacher="any").require(Transformer(transfo_xl.TINY.spec()))
+
+
+def test_a_prefix_is_for_models_that_keep_keys():
+    """A prefix seen both ways cannot be gone on from by sums."""
+    tiny = custom.TINY
+    for score, refused in (("linear", True), ("dot", False)):
+        block = tiny.decoder.blocks[0]
+        attention = block.attention.model_copy(update={"score": variant("viva.model.score", score).Config()})
+        decoder = tiny.decoder.model_copy(update={"blocks": (block.model_copy(update={"attention": attention}),)})
+        model = Transformer(tiny.model_copy(update={"decoder": decoder}).spec())
+        with pytest.raises(Refusal, match=r"to go on from a prefix .* sums of linear") if refused else nullcontext():
+            prefix.Config().require(model)
 
 
 BART = {"kind": "bart", "width": 16, "layers": 1, "heads": 2, "hidden": 24, "context": 40}

@@ -106,6 +106,10 @@ class Base(Config):
             found = "an encoder alone" if model.decoder is None else "an encoder and a decoder"
             fix = "use the objective masked, or classify" if model.decoder is None else "use the objective seq2seq"
             raise Refusal("a model must be a decoder to predict the next token", found, fix)
+        self.require_its_recall(model)
+
+    def require_its_recall(self, model: Transformer) -> None:
+        """Refuse a model that recalls segments where rows are read whole."""
         if model.recalls and self.at_once() is None:
             fix = "use causal with a segment, or another model"
             raise Refusal("a model that recalls segments must learn by them", f"the objective {kind(self)}", fix)

@@ -77,6 +77,7 @@ class Config(Base):
         return self.own.head(form)
 
     def require(self, model: Whole) -> None:
+        self.require_its_recall(model)
         self.own.require(model)
         require_head(model, "a model must score several answers to learn how likely each is", *self.heads)
 

@@ -7,8 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 from pydantic import Field
 
+from viva.base.config import kind
+from viva.base.errors import Refusal
 from viva.model.mask.causal import Causal
 from viva.model.mask.given import Given
+from viva.model.transformer import Transformer
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
@@ -22,6 +25,16 @@ class Config(Base):
     """
 
     smoothing: float = Field(0.0, ge=0, lt=1)
+
+    def require(self, model: Transformer) -> None:
+        super().require(model)
+        attentions = [block.attention for stack in model.stacks for block in stack.spec.of_layers]
+        if any(attention is not None and kind(attention.score) == "linear" for attention in attentions):
+            must, found = (
+                "a model must keep keys to go on from a prefix that is seen both ways",
+                "sums of linear attention",
+            )
+            raise Refusal(must, found, "use another score, or the objective causal")
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         require_end(tokenizer)
