@@ -47,6 +47,14 @@ def test_a_missing_field_is_named_with_the_place_and_the_row_it_should_be(ours, 
     assert form.example(_right(refused.value), ours) is not None
 
 
+def test_a_field_in_other_letters_is_the_one_that_is_meant(ours):
+    with pytest.raises(Refusal, match=r"for example 'LABEL'.*\{\" Text \": \"a\", \"label\": \"good\"\}") as refused:
+        classes.Config(text=" Text ", labels=("good", "bad")).example(
+            Row({" Text ": "a", "LABEL": "good"}, "d:1"), ours
+        )
+    assert _right(refused.value).data["label"] == "good"
+
+
 @pytest.mark.parametrize("wrong", [3.5, None, {"a": 1}, [["x"]]], ids=str)
 @pytest.mark.parametrize(("form", "row", "name"), FIELDS, ids=NAMES)
 def test_a_value_of_a_wrong_type_is_refused_with_its_field(ours, form, row, name, wrong):
