@@ -22,9 +22,6 @@ class Segment(NamedTuple):
     def extend(self, layer: int, x: Tensor) -> Tensor:
         """x [B, T, E] behind what is remembered, [B, M + T, E]; its end is remembered for the next segment."""
         before = self.before.get(layer)
-        if before is not None and len(before) != len(x):
-            found = f"{len(x)} rows behind {len(before)}"
-            raise Refusal("segments must be of as many rows as those before", found, "begin with a new Recall")
         whole = x if before is None else torch.cat((before, x), 1)
         self.after[layer] = whole[:, -self.length :].detach()
         return whole
@@ -33,12 +30,26 @@ class Segment(NamedTuple):
 class Recall:
     """The last `length` inputs of each layer's attention, [B, M, E] with M <= length; `held` is M."""
 
+    ragged = False
+
     def __init__(self, length: int):
         if length < 1:
             raise Refusal("a recall must keep at least one state", length, "leave recall out to keep none")
         self.length, self.held = length, 0
         self._before: dict[int, Tensor] = {}
         self._after: dict[int, Tensor] = {}
+
+    def require(self, layers: set[int], rows: int, width: int) -> None:
+        """Refuse to go on by another model, of which these are the layers that attend, or in other rows."""
+        if not self._before:
+            return
+        before, _, wide = next(iter(self._before.values())).shape
+        if self._before.keys() != layers or wide != width:
+            found = f"the states of {len(self._before)} layers of width {wide} beside {len(layers)} of {width}"
+            raise Refusal("a recall must be of the model that reads", found, "begin with a new Recall")
+        if before != rows:
+            found = f"{rows} rows behind {before}"
+            raise Refusal("segments must be of as many rows as those before", found, "begin with a new Recall")
 
     def segment(self) -> Segment:
         """What the next pass reads and writes."""
