@@ -272,15 +272,23 @@ def test_what_cannot_recall_says_so():
 
 
 @pytest.mark.parametrize(("changed", "found"), [
-    ({"layers": 3}, "the states of 2 layers of width 16 beside 3 of 16"),
-    ({"layers": 1}, "the states of 2 layers of width 16 beside 1 of 16"),
-    ({"width": 32}, "the states of 2 layers of width 16 beside 2 of 32"),
+    ({"layers": 3}, "2 layers, 16 wide in torch.float64, beside 3, 16 wide in torch.float64"),
+    ({"layers": 1}, "2 layers, 16 wide in torch.float64, beside 1, 16 wide in torch.float64"),
+    ({"width": 32}, "2 layers, 16 wide in torch.float64, beside 2, 32 wide in torch.float64"),
 ])  # fmt: skip
 def test_what_another_model_left_is_refused(changed, found):
     recall, ids = Recall(5), text()
     model(CONFIG).hidden(ids, recall=recall)
-    with pytest.raises(Refusal, match=f"a recall must be of the model that reads, but found {found}"):
+    with pytest.raises(Refusal, match=f"a recall must be of the model that reads, but found the states of {found}"):
         model(CONFIG.model_copy(update=changed)).hidden(ids, recall=recall)
+
+
+def test_what_a_model_in_fewer_bits_left_is_read_and_not_the_other_way():
+    ids, recall = text(), Recall(5)
+    model(CONFIG).bfloat16().hidden(ids, recall=recall)
+    assert model(CONFIG).hidden(ids, recall=recall).dtype == torch.float64
+    with pytest.raises(Refusal, match=r"16 wide in torch\.float64, beside 2, 16 wide in torch\.bfloat16"):
+        model(CONFIG).bfloat16().hidden(ids, recall=recall)
 
 
 def test_a_segment_stands_behind_what_is_recalled_in_the_same_rows():

@@ -39,16 +39,18 @@ class Recall:
         self._before: dict[int, Tensor] = {}
         self._after: dict[int, Tensor] = {}
 
-    def require(self, layers: set[int], rows: int, width: int) -> None:
+    def require(self, layers: set[int], rows: int, width: int, dtype: torch.dtype) -> None:
         """Refuse to go on by another model, of which these are the layers that attend, or in other rows."""
         if not self._before:
             return
-        before, _, wide = next(iter(self._before.values())).shape
-        if self._before.keys() != layers or wide != width:
-            found = f"the states of {len(self._before)} layers of width {wide} beside {len(layers)} of {width}"
+        states = next(iter(self._before.values()))
+        wide, kept = states.shape[2], states.dtype
+        if self._before.keys() != layers or wide != width or torch.promote_types(kept, dtype) != dtype:
+            theirs = f"the states of {len(self._before)} layers, {wide} wide in {kept}"
+            found = f"{theirs}, beside {len(layers)}, {width} wide in {dtype}"
             raise Refusal("a recall must be of the model that reads", found, "begin with a new Recall")
-        if before != rows:
-            found = f"{rows} rows behind {before}"
+        if len(states) != rows:
+            found = f"{rows} rows behind {len(states)}"
             raise Refusal("segments must be of as many rows as those before", found, "begin with a new Recall")
 
     def segment(self) -> Segment:

@@ -75,7 +75,7 @@ class Transformer(Whole):
         """
         x = self.embedding(ids)
         if recall is not None:
-            _require_recall(self, recall, len(x), layout, cache)
+            _require_recall(self, recall, x, layout, cache)
         layout = _laid(x, layout, weights, recall if cache is None else cache)
         if memory is not None:
             require_crossing(self, memory, len(x))
@@ -140,7 +140,7 @@ def _begun(cache: Cache | None) -> bool:
     return cache is not None and not (isinstance(cache.held, int) and cache.held == 0)
 
 
-def _require_recall(model: Transformer, recall: Recall, rows: int, layout: Layout | None, cache: Cache | None) -> None:
+def _require_recall(model: Transformer, recall: Recall, x: Tensor, layout: Layout | None, cache: Cache | None) -> None:
     stack = model.stacks[-1].spec
     if not stack.recall:
         fix = "leave recall out, or use a model such as transfo_xl"
@@ -150,4 +150,4 @@ def _require_recall(model: Transformer, recall: Recall, rows: int, layout: Layou
         fix = "give rows of one document each, and no cache"
         raise Refusal("a segment must go on where the one before it ended", found, fix)
     layers = {layer for layer, block in enumerate(stack.of_layers) if block.attention}
-    recall.require(layers, rows, model.spec.width)
+    recall.require(layers, len(x), model.spec.width, x.dtype)
