@@ -279,8 +279,8 @@ class LanguageModel:
         """The class of each text whose `examples` lie nearest on average, by a model with the head `embed`: a sentence
         encoder tells by a few what it was never trained to tell. Texts too long are refused, as in `embed`.
         """
-        prototype.require_examples(examples)
-        return prototype.nearest(self.embed(texts), {name: self.embed(own) for name, own in examples.items()})
+        known = prototype.require_examples(examples)
+        return prototype.nearest(self.embed(texts), {name: self.embed(own) for name, own in known.items()})
 
     def cloze(self, texts: list[str], pattern: str, words: dict[str, str]) -> list[Prediction]:
         """The class of each text by the word that fills the gap of a pattern, by an encoder that scores its vocabulary:
@@ -297,10 +297,7 @@ class LanguageModel:
         """
         require_writer(self.model)
         require_one_sequence(self.model, self.own_tokenizer)
-        if unknown := sorted({label for _, label in examples} - set(words)):
-            raise Refusal("each example must be of a class that has a word", ", ".join(unknown), "give it one in words")
-        shown = [(text, words[label]) for text, label in examples]
-        prompts = in_context.demonstrated(self._plain(texts), shown, pattern)
+        prompts = in_context.demonstrated(self._plain(texts), examples, pattern, words)
         follow = {name: self.tokenizer.encode(in_context.follows(pattern, word)) for name, word in words.items()}
         return in_context.ranked(self.model, [self.ids(prompt) for prompt in prompts], follow)
 

@@ -103,7 +103,7 @@ def test_a_layout_must_stand_behind_what_is_cached():
     made = model(llama)
     cache = made.cache(1, 16)
     made(ids(1, 4), cache=cache)
-    with pytest.raises(Refusal, match=r"behind those that are cached, but found a layout that begins at \[0\] and 4"):
+    with pytest.raises(Refusal, match=r"are cached or recalled, but found a layout that begins at \[0\] and 4"):
         made(ids(1, 2), Layout.one_document(2), cache=cache)
     made(ids(1, 2), Layout.one_document(2, 4), cache=cache)
 

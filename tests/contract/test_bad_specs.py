@@ -21,6 +21,7 @@ from viva.model.head import masked as masked_head
 from viva.model.layout import Layout
 from viva.model.mask import Mask
 from viva.model.mask.block import Block as BlockMask
+from viva.model.mask.branches import Branches
 from viva.model.mask.causal import Causal
 from viva.model.mask.document import Document
 from viva.model.mask.given import Given
@@ -206,6 +207,24 @@ PASSES: dict[str, tuple[object, Callable[[Transformer], object], str]] = {
         lambda model: model(IDS, masked(Given(table(5, 5)))),
         "a mask of shape [1, 5, 5] must cover the slots that attend, but found 1 rows of 6 queries and 6 keys. To fix "
         "it, give a mask for all of them.",
+    ),
+    "branches of another length": (
+        bert.TINY,
+        lambda model: model(IDS, masked(Branches(torch.zeros(2, 5)))),
+        "a mask of shape [2, 5, 5] must cover the slots that attend, but found 1 rows of 6 queries and 6 keys. To fix "
+        "it, give a mask for all of them.",
+    ),
+    "branches of another length, left to right": (
+        llama.TINY,
+        lambda model: model(IDS, masked(Branches(torch.zeros(1, 5)))),
+        "a mask of shape [1, 5, 5] must cover the slots that attend, but found 1 rows of 6 queries and 6 keys. To fix "
+        "it, give a mask for all of them.",
+    ),
+    "a mask for each head": (
+        gpt2.TINY,
+        lambda model: model(IDS, masked(Given(table(2, 4, 6, 6)))),
+        "a mask given as a tensor must be a boolean [T, S], [B, T, S] or [B, 1, T, S], but found bool of shape "
+        "[2, 4, 6, 6]. To fix it, give one for each row, the same for all heads.",
     ),
     "a mask for more rows": (
         gpt2.TINY,

@@ -211,7 +211,7 @@ def test_what_sums_cannot_do_is_refused():
     for given, expected in (
         (
             {"layout": padded},
-            r"those that are cached, but found a layout that begins at \[0\] and 6 tokens cached",
+            r"cached or recalled, but found a layout that begins at \[0\] and 6 tokens before it",
         ),
         ({"layout": Layout(behind, behind, 12, mask=Prefix((2, 3)))}, "on a cache must see all that came"),
     ):

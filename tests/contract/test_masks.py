@@ -54,6 +54,7 @@ EXAMPLES: dict[str, tuple[Mask, Callable[[int, int, int], bool]]] = {
     "causal other": (Causal() & Other(), lambda b, q, k: k < q),
     "given": (Given(TABLE), lambda b, q, k: bool(TABLE[b, q, k])),
     "given for all": (Given(TABLE[0]), lambda b, q, k: bool(TABLE[0, q, k])),
+    "given as transformers has it": (Given(TABLE[:, None]), lambda b, q, k: bool(TABLE[b, q, k])),
     "all": (
         Causal() & Window(4) & Document(LENGTHS),
         lambda b, q, k: q - 4 < k <= q and document(b, q) == document(b, k),
@@ -185,8 +186,41 @@ def test_a_mask_of_another_shape_is_refused():
     q, k, v = inputs()
     with pytest.raises(Refusal, match=r"must cover the slots that attend, but found .* 16 queries and 16 keys"):
         whole(q, k, v, Given(TABLE[:, :8]))
-    with pytest.raises(Refusal, match=r"a boolean \[T, S\] or \[B, T, S\], but found float32 of shape \[16\]"):
+    with pytest.raises(Refusal, match=r"\[B, T, S\] or \[B, 1, T, S\], but found float32 of shape \[16\]"):
         Given(torch.zeros(16))
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        Document(((2, 2), (4,))),
+        Padding((2, 3)),
+        Prefix((2, 3)),
+        Branches(torch.zeros(2, 4)),
+        Given(TABLE[:, None, :4, :4]),
+        Causal() & Padding((2, 3)),
+    ],
+)
+def test_a_mask_is_asked_about_its_own_rows_or_all_alike(mask):
+    places = torch.arange(4)
+    whole = mask.allows(places[None], places)
+    assert torch.equal(mask.allows(places.expand(2, 4), places), whole) and len(whole) == 2
+    with pytest.raises(Refusal, match="must be for the rows that attend, but found 2 rows beside 3"):
+        mask.allows(places.expand(3, 4), places)
+
+
+@pytest.mark.parametrize("mask", [Prefix((3,)), Branches(torch.tensor([[0, 0, 1, 2]]))])
+def test_a_mask_of_one_row_is_that_of_each(mask):
+    """Also where the queries of each row stand at slots of their own."""
+    keys, places = torch.arange(4), torch.tensor([[2, 3], [0, 3], [1, 2]])
+    alone = mask.allows(keys[None], keys)[0]
+    assert torch.equal(mask.allows(places, keys), alone[places])
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_no_query_is_asked_nothing(name):
+    places = torch.arange(T)
+    assert EXAMPLES[name][0].allows(places[None, :0], places).shape[1:] == (0, T)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +232,15 @@ def test_a_mask_of_another_shape_is_refused():
         (lambda: Document(((12, 0), (12,))), "must have at least one token, but found 0"),
         (lambda: Document(((5, 7), (12,)), ((3,), (4,))), "must fill rows of one length, but found 3 and 4"),
         (lambda: Document(((5, 7), (12,)), ((3, 4),)), "of as many rows as attend to them, but found 1 beside 2"),
+        (lambda: Document((1, 2)), r"must be told row by row, but found \(1, 2\)"),
+        (lambda: Document(((1, 2),), (3,)), r"must be told row by row, but found \(3,\)"),
+        (lambda: Given([[True]]), r"must be a boolean \[T, S\], .* but found a list"),
+        (lambda: Given(TABLE[:, None, None]), r"but found bool of shape \[2, 1, 1, 16, 16\]"),
+        (lambda: Given(TABLE[:, None].expand(2, 3, -1, -1)), r"found bool of shape .* the same for all heads"),
+        (lambda: Branches([[0, 1]]), r"must be numbers \[B, T\], but found a list"),
+        (lambda: Branches(torch.zeros(4)), r"must be numbers \[B, T\], but found float32 of shape \[4\]"),
+        (lambda: Padding(4), "the lengths of rows must be one number for each, but found 4"),
+        (lambda: Prefix(((4, 2),)), r"the lengths of prefixes must be one number for each, but found \(\(4, 2\),\)"),
         (lambda: Padding((4, -1)), "the lengths of rows must be 0 or more, but found -1"),
         (lambda: Prefix((-2, 4)), "the lengths of prefixes must be 0 or more, but found -2"),
     ],

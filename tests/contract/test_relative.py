@@ -351,6 +351,12 @@ def test_token_by_token_from_a_cache_is_the_full_pass(name):
             torch.testing.assert_close(mine, full[row, start : start + 5], atol=1e-6, rtol=1e-6)
 
 
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("name", SCHEMES)
+def test_no_token_has_no_state(name, causal):
+    assert model(SCHEMES[name], causal).hidden(ids(2, 0)).shape == (2, 0, 16)
+
+
 @pytest.mark.parametrize("name", SCHEMES)
 def test_a_scheme_tells_by_place_or_by_distance_as_it_says(name):
     """Where tokens are said to have other places in the same slots."""

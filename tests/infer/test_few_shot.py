@@ -108,6 +108,9 @@ def test_words_are_ranked_by_their_log_probability(family, tmp_path):
 
 @pytest.mark.parametrize(("call", "message"), [
     (lambda m: m.cloze(TEXTS, "{text} it was", WORDS), r"must have \{text\} and \{word\} once each, but found"),
+    (lambda m: m.cloze(TEXTS, None, WORDS), r"must have \{text\} and \{word\} once each, but found None"),
+    (lambda m: m.cloze(TEXTS, PATTERN, ["cat", "dog"]), r"of the word of each class, but found \['cat', 'd"),
+    (lambda m: m.cloze(TEXTS, PATTERN, {"a": 1, "b": 2}), r"of the word of each class, but found \{'a': 1"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "cat"}), "there must be words for two classes at least"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "cats", "b": "dog"}), "'cats' must be one token in the gap of .*found 2"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "mouse", "b": "dog"}), "'mouse' must be in the vocabulary"),
@@ -124,22 +127,33 @@ def test_what_a_model_cannot_tell_is_refused(tmp_path, call, message):
 
 @pytest.mark.parametrize(("examples", "message"), [
     ({"a": ["x"]}, "there must be examples of two classes at least, but found 'a'"),
-    ({"a": ["x"], "b": []}, "the class 'b' must have a list of 1 examples at least, but found 0"),
-    ({"a": "xyz", "b": ["y"]}, "the class 'a' must have a list of 1 examples at least, but found a text"),
+    ({"a": ["x"], "b": []}, "the class 'b' must have an example at least, but found none"),
+    ({"a": "xyz", "b": ["y"]}, "examples of the class 'a' must come in a list, but found 'xyz'"),
+    ({"a": ["x"], "b": None}, "examples of the class 'b' must come in a list, but found None"),
+    ([("x", "a"), ("y", "b")], r"must be a dictionary of the texts of each class, but found \[\('x', 'a'\)"),
 ])  # fmt: skip
 def test_too_few_examples_are_refused(examples, message):
     with pytest.raises(Refusal, match=message):
         prototype.require_examples(examples)
 
 
-@pytest.mark.parametrize(("pattern", "examples", "message"), [
-    ("S: {word} {text}", [], r"a pattern must have \{text\} and behind it \{word\}, once each"),
-    ("{text} S: {word}", [("a", "other")], "each example must be of a class that has a word, but found other"),
+@pytest.mark.parametrize(("given", "message"), [
+    ({"pattern": "S: {word} {text}"}, r"must have \{word\} behind \{text\} for a decoder to go on with it"),
+    ({"pattern": "{text} S:"}, r"must have \{text\} and \{word\} once each, but found '\{text\} S:'"),
+    ({"pattern": None}, r"must have \{text\} and \{word\} once each, but found None"),
+    ({"words": ["cat", "dog"]}, r"must be a dictionary of the word of each class, but found \['cat', 'dog'\]"),
+    ({"words": {}}, r"there must be words for two classes at least, but found \{\}"),
+    ({"examples": [("a", "other")]}, "each example must be of a class that has a word, but found other"),
+    ({"examples": [("a", ["hot"])]}, r"each example must be of a class that has a word, but found \['hot'\]"),
+    ({"examples": {"hot": ["a"]}}, r"examples must come in a list, but found \{'hot': \['a'\]\}"),
+    ({"examples": ["ab"]}, "each example must be a text and its class, but found 'ab'"),
+    ({"examples": [(None, "hot")]}, r"each example must be a text and its class, but found \(None, 'hot'\)"),
+    ({"examples": [("a", "hot", "b")]}, r"each example must be a text and its class, but found \('a', 'hot', 'b'\)"),
 ])  # fmt: skip
-def test_examples_that_cannot_be_shown_are_refused(tmp_path, pattern, examples, message):
+def test_what_cannot_be_shown_in_context_is_refused(tmp_path, given, message):
     model = saved(tmp_path / "m", llama, byte_bpe.Config(vocab_size=280).learn(TEXTS * 9))
     with pytest.raises(Refusal, match=message):
-        model.in_context(TEXTS, pattern, WORDS, examples)
+        model.in_context(TEXTS, **{"pattern": "{text} S: {word}", "words": WORDS, **given})
 
 
 def table(path, rows):

@@ -1,6 +1,7 @@
 """Damaged texts are read as transformers' tokenizers of published models read them, and made whole as in the paper."""
 
 import json
+import re
 import warnings
 
 import pytest
@@ -9,7 +10,7 @@ import transformers
 from tokenizers import models, pre_tokenizers, trainers
 
 import viva
-from viva.base.errors import Notice
+from viva.base.errors import Notice, Refusal
 from viva.infer import mend
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.tokenizer import Tokenizer
@@ -93,3 +94,12 @@ def test_figure_2_of_the_paper(tmp_path):
     with pytest.warns(Notice, match="the model wrote nothing for 1 of 2 sentinels, which stay in the text"):
         [left] = how.whole(damaged, [theirs("<extra_id_0> for inviting").input_ids[:-1]])
     assert left == "Thank you for inviting me to your party<extra_id_1> week."
+
+
+@pytest.mark.parametrize("sentinel", [3, "<mask>", "<{}{}>"])
+def test_a_name_without_a_place_for_the_number_names_no_sentinels(tmp_path, sentinel):
+    t5(tmp_path)
+    with pytest.raises(
+        Refusal, match=rf"must have \{{\}} once, for their number, but found {re.escape(repr(sentinel))}"
+    ):
+        viva.load(tmp_path).mend(["a <extra_id_0>"], sentinel=sentinel)

@@ -269,3 +269,43 @@ def test_what_cannot_recall_says_so():
         ours.hidden(ids, Layout.packed((SEGMENTS, SEGMENTS), ids.shape[1]), recall=Recall(5))
     with pytest.raises(Refusal, match="must go on where the one before it ended, but found a cache"):
         ours.hidden(ids, cache=Contiguous(ours.spec, 2, 20, torch.float64), recall=Recall(5))
+
+
+@pytest.mark.parametrize(("changed", "found"), [
+    ({"layers": 3}, "2 layers, 16 wide in torch.float64, beside 3, 16 wide in torch.float64"),
+    ({"layers": 1}, "2 layers, 16 wide in torch.float64, beside 1, 16 wide in torch.float64"),
+    ({"width": 32}, "2 layers, 16 wide in torch.float64, beside 2, 32 wide in torch.float64"),
+])  # fmt: skip
+def test_what_another_model_left_is_refused(changed, found):
+    recall, ids = Recall(5), text()
+    model(CONFIG).hidden(ids, recall=recall)
+    with pytest.raises(Refusal, match=f"a recall must be of the model that reads, but found the states of {found}"):
+        model(CONFIG.model_copy(update=changed)).hidden(ids, recall=recall)
+
+
+def test_what_a_model_in_fewer_bits_left_is_read_and_not_the_other_way():
+    ids, recall = text(), Recall(5)
+    model(CONFIG).bfloat16().hidden(ids, recall=recall)
+    assert model(CONFIG).hidden(ids, recall=recall).dtype == torch.float64
+    with pytest.raises(Refusal, match=r"16 wide in torch\.float64, beside 2, 16 wide in torch\.bfloat16"):
+        model(CONFIG).bfloat16().hidden(ids, recall=recall)
+
+
+def test_a_segment_stands_behind_what_is_recalled_in_the_same_rows():
+    """A refusal leaves the recall as it was, and a layout that says the same changes nothing."""
+    ours, ids = model(CONFIG), text()
+    found = []
+    for told in (False, True):
+        recall = Recall(5)
+        ours.hidden(ids, recall=recall)
+        if told:
+            for start in (0, 9):
+                with pytest.raises(Refusal, match=rf"or recalled, but found a layout that begins at \[{start}\] and 5"):
+                    ours.hidden(ids, Layout.one_document(ids.shape[1], start), recall=recall)
+            with pytest.raises(Refusal, match="as many rows as those before, but found 1 rows behind 2"):
+                ours.hidden(ids[:1], recall=recall)
+            assert ours.hidden(ids[:, :0], recall=recall).shape == (2, 0, CONFIG.width)
+            assert ours.hidden(ids[:, :0], Layout.one_document(0, 5), recall=recall).shape == (2, 0, CONFIG.width)
+        layout = Layout.one_document(ids.shape[1], 5) if told else None
+        found.append(ours.hidden(ids, layout, recall=recall))
+    assert torch.equal(*found)

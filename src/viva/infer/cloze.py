@@ -10,13 +10,12 @@ from collections.abc import Mapping, Sequence
 from viva.base.errors import Refusal
 from viva.infer.classify import Prediction, prediction
 from viva.infer.fill import mask_token
+from viva.infer.pattern import TEXT, WORD, require_pattern
 from viva.infer.spelled import until_gap
 from viva.infer.together import read_together, require_fit
 from viva.model.whole import Whole
 from viva.text.rows.fields import frame
 from viva.text.tokens.tokenizer import Tokenizer
-
-TEXT, GAP = "{text}", "{word}"  # what a pattern has in the places of the two
 
 
 def cloze(
@@ -43,18 +42,9 @@ def cloze(
     return found
 
 
-def require_pattern(pattern: str, words: Mapping[str, str]) -> None:
-    """Refuse a pattern without a place for the text or the word, or with two, and words for fewer than two classes."""
-    if pattern.count(TEXT) != 1 or pattern.count(GAP) != 1:
-        must = f"a pattern must have {TEXT} and {GAP} once each"
-        raise Refusal(must, repr(pattern), "write for example '{text} It was {word}.'")
-    if len(words) < 2:
-        raise Refusal("there must be words for two classes at least", dict(words), "give each class a word")
-
-
 def _pieces(tokenizer: Tokenizer, pattern: str, text: str, gap: str) -> list[int]:
     """The ids of the pattern with a text and what fills its `gap`. Of special tokens only a mask in the gap counts."""
-    before, after = (part.replace(TEXT, text) for part in pattern.split(GAP))
+    before, after = (part.replace(TEXT, text) for part in pattern.split(WORD))
     [found] = tokenizer.encode_marked([until_gap(tokenizer, before) + gap + tokenizer.shield(after)])
     return found.ids
 

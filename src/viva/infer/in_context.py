@@ -2,7 +2,7 @@
 https://arxiv.org/abs/2005.14165, section 2.4): the word of which class is the likeliest to follow.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import accumulate, pairwise
 
 import torch
@@ -10,21 +10,39 @@ import torch
 from viva.base.errors import Refusal
 from viva.infer.classify import Prediction, prediction
 from viva.infer.given import given
+from viva.infer.pattern import TEXT, WORD, require_pattern
 from viva.infer.together import require_fit
 from viva.model.layout import Layout
 from viva.model.whole import Whole
+from viva.text.tokens.characters import require_list
 
-TEXT, WORD = "{text}", "{word}"  # what a pattern has in the places of the two
 
-
-def demonstrated(texts: Sequence[str], examples: Sequence[tuple[str, str]], pattern: str) -> list[str]:
-    """The prompts: the pattern with each example (text, word), and once more up to the place of the word."""
-    if pattern.count(TEXT) != 1 or pattern.count(WORD) != 1 or pattern.index(TEXT) > pattern.index(WORD):
-        must = f"a pattern must have {TEXT} and behind it {WORD}, once each"
+def demonstrated(
+    texts: Sequence[str], examples: Sequence[tuple[str, str]], pattern: str, words: Mapping[str, str]
+) -> list[str]:
+    """The prompts: the pattern with each example, a text and the word of its class, and once more up to the place of
+    the word.
+    """
+    require_pattern(pattern, words)
+    if pattern.index(TEXT) > pattern.index(WORD):
+        must = f"a pattern must have {WORD} behind {TEXT} for a decoder to go on with it"
         raise Refusal(must, repr(pattern), r"write for example 'Review: {text}\nSentiment: {word}\n\n'")
-    shown = "".join(_filled(pattern, text, word) for text, word in examples)
+    shown = "".join(_filled(pattern, text, word) for text, word in _worded(examples, words))
     open_ = pattern[: pattern.index(WORD)].rstrip()
     return [shown + open_.replace(TEXT, text) for text in texts]
+
+
+def _worded(examples: Sequence[tuple[str, str]], words: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Each example's text with the word of its class."""
+    for example in require_list(examples, "examples"):
+        match example:
+            case [str(text), label] if label in [*words]:
+                yield text, words[label]
+            case [str(), label]:
+                raise Refusal("each example must be of a class that has a word", label, "give it one in words")
+            case _:
+                fix = "give for example ('a fine film', 'positive')"
+                raise Refusal("each example must be a text and its class", f"{example!r:.80}", fix)
 
 
 def _filled(pattern: str, text: str, word: str) -> str:

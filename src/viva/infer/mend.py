@@ -79,6 +79,9 @@ class Mending:
 
 def mending(tokenizer: Tokenizer, sentinel: str) -> Mending:
     """How texts are mended by this tokenizer, whose sentinels have the name `sentinel`, with {} for their number."""
+    if not isinstance(sentinel, str) or sentinel.count("{}") != 1:
+        fix = f'write for example "{special.SENTINEL}"'
+        raise Refusal("the name of sentinels must have {} once, for their number", f"{sentinel!r:.80}", fix)
     mask, sentinels = _gaps(tokenizer, sentinel)
     if mask is None and not sentinels:
         must = (

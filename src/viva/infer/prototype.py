@@ -11,6 +11,7 @@ from torch import Tensor
 
 from viva.base.errors import Refusal
 from viva.infer.classify import Prediction, prediction
+from viva.text.tokens.characters import require_texts
 
 
 def nearest(vectors: Tensor, examples: Mapping[str, Tensor]) -> list[Prediction]:
@@ -20,12 +21,15 @@ def nearest(vectors: Tensor, examples: Mapping[str, Tensor]) -> list[Prediction]
     return [prediction(row, list(examples)) for row in (-distances.square()).softmax(-1).tolist()]
 
 
-def require_examples(examples: Mapping[str, Sequence[str]], least: int = 1) -> None:
-    """Refuse fewer than two classes, and a class with fewer than `least` examples."""
+def require_examples(examples: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """The texts of each class; refused where there are fewer than two classes, or one has no text."""
+    if not isinstance(examples, Mapping):
+        fix = "give for example {'sport': ['a goal in the last minute'], 'money': ['shares fall']}"
+        raise Refusal("examples must be a dictionary of the texts of each class", f"{examples!r:.80}", fix)
     if len(examples) < 2:
         found = ", ".join(map(repr, examples)) or "none"
         raise Refusal("there must be examples of two classes at least", found, "give some of another class")
-    for name, own in examples.items():
-        if isinstance(own, str) or len(own) < least:
-            found = "a text" if isinstance(own, str) else len(own)
-            raise Refusal(f"the class {name!r} must have a list of {least} examples at least", found, "give more of it")
+    texts = {name: require_texts(own, f"examples of the class {name!r}") for name, own in examples.items()}
+    if empty := [name for name, own in texts.items() if not own]:
+        raise Refusal(f"the class {empty[0]!r} must have an example at least", "none", "give it one, or leave it out")
+    return texts

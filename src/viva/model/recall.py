@@ -22,9 +22,6 @@ class Segment(NamedTuple):
     def extend(self, layer: int, x: Tensor) -> Tensor:
         """x [B, T, E] behind what is remembered, [B, M + T, E]; its end is remembered for the next segment."""
         before = self.before.get(layer)
-        if before is not None and len(before) != len(x):
-            found = f"{len(x)} rows behind {len(before)}"
-            raise Refusal("segments must be of as many rows as those before", found, "begin with a new Recall")
         whole = x if before is None else torch.cat((before, x), 1)
         self.after[layer] = whole[:, -self.length :].detach()
         return whole
@@ -33,12 +30,28 @@ class Segment(NamedTuple):
 class Recall:
     """The last `length` inputs of each layer's attention, [B, M, E] with M <= length; `held` is M."""
 
+    ragged = False
+
     def __init__(self, length: int):
         if length < 1:
             raise Refusal("a recall must keep at least one state", length, "leave recall out to keep none")
         self.length, self.held = length, 0
         self._before: dict[int, Tensor] = {}
         self._after: dict[int, Tensor] = {}
+
+    def require(self, layers: set[int], rows: int, width: int, dtype: torch.dtype) -> None:
+        """Refuse to go on by another model, of which these are the layers that attend, or in other rows."""
+        if not self._before:
+            return
+        states = next(iter(self._before.values()))
+        wide, kept = states.shape[2], states.dtype
+        if self._before.keys() != layers or wide != width or torch.promote_types(kept, dtype) != dtype:
+            theirs = f"the states of {len(self._before)} layers, {wide} wide in {kept}"
+            found = f"{theirs}, beside {len(layers)}, {width} wide in {dtype}"
+            raise Refusal("a recall must be of the model that reads", found, "begin with a new Recall")
+        if len(states) != rows:
+            found = f"{rows} rows behind {len(states)}"
+            raise Refusal("segments must be of as many rows as those before", found, "begin with a new Recall")
 
     def segment(self) -> Segment:
         """What the next pass reads and writes."""

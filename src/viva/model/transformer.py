@@ -74,9 +74,9 @@ class Transformer(Whole):
         layers these are kept (`Stack`).
         """
         x = self.embedding(ids)
-        layout = _laid(x, layout, weights, cache, recall)
         if recall is not None:
-            _require_recall(self.stacks[-1], layout, cache)
+            _require_recall(self, recall, x, layout, cache)
+        layout = _laid(x, layout, weights, recall if cache is None else cache)
         if memory is not None:
             require_crossing(self, memory, len(x))
         if self.decoder is None:
@@ -123,17 +123,15 @@ def _laid(
     x: Tensor,
     layout: Layout | None,
     weights: dict[str, Tensor] | None,
-    cache: Cache | None = None,
-    recall: Recall | None = None,
+    kept: Cache | Recall | None = None,
 ) -> Layout:
     """The layout given, or rows of one document each, behind what is cached or recalled; whole, to read weights of."""
     if layout is None:
-        before = cache.held if cache is not None else recall.held if recall is not None else 0
-        layout = Layout.one_document(x.shape[1], before, x.device)
+        layout = Layout.one_document(x.shape[1], 0 if kept is None else kept.held, x.device)
     else:
         layout.require(*x.shape[:2])
-        if cache is not None:
-            require_behind(layout, cache)
+        if kept is not None:
+            require_behind(layout, kept)
     return layout if weights is None else replace(layout, whole=True)
 
 
@@ -142,11 +140,14 @@ def _begun(cache: Cache | None) -> bool:
     return cache is not None and not (isinstance(cache.held, int) and cache.held == 0)
 
 
-def _require_recall(stack: Stack, layout: Layout, cache: Cache | None) -> None:
-    if not stack.spec.recall:
+def _require_recall(model: Transformer, recall: Recall, x: Tensor, layout: Layout | None, cache: Cache | None) -> None:
+    stack = model.stacks[-1].spec
+    if not stack.recall:
         fix = "leave recall out, or use a model such as transfo_xl"
         raise Refusal("a model must be made for segments to recall the one before", "a stack with recall 0", fix)
-    if cache is not None or layout.documents is not None:
+    if cache is not None or (layout is not None and layout.documents is not None):
         found = "packed documents" if cache is None else "a cache as well"
         fix = "give rows of one document each, and no cache"
         raise Refusal("a segment must go on where the one before it ended", found, fix)
+    layers = {layer for layer, block in enumerate(stack.of_layers) if block.attention}
+    recall.require(layers, len(x), model.spec.width, x.dtype)

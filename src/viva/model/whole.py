@@ -13,6 +13,7 @@ from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
 from viva.model.norm import over_batch
+from viva.model.recall import Recall
 from viva.text.tokens.characters import require_list
 
 
@@ -123,15 +124,15 @@ def chosen_layers(layers: Sequence[str | int] | None, known: list[str]) -> list[
     return names
 
 
-def require_behind(layout: Layout, cache: Cache) -> None:
-    """Refuse a layout that does not begin where the cache ends."""
-    if cache.ragged:  # it lays out what is read itself
+def require_behind(layout: Layout, kept: Cache | Recall) -> None:
+    """Refuse a layout that does not begin where what is cached or recalled ends."""
+    if kept.ragged:  # it lays out what is read itself
         return
-    first = layout.places[:, 0]
-    if not bool((first == cache.held).all()):
-        held = cache.held if isinstance(cache.held, int) else cache.held.tolist()
-        found = f"a layout that begins at {first.tolist()} and {held} tokens cached"
-        raise Refusal("tokens must stand behind those that are cached", found, "leave the layout out")
+    first = layout.places[:, :1].flatten()  # none where nothing is read
+    if not bool((first == kept.held).all()):
+        held = kept.held if isinstance(kept.held, int) else kept.held.tolist()
+        found = f"a layout that begins at {first.tolist()} and {held} tokens before it"
+        raise Refusal("tokens must stand behind those that are cached or recalled", found, "leave the layout out")
 
 
 def taken_in(layout: Layout, cache: Cache, B: int) -> int | Tensor:

@@ -56,6 +56,35 @@ def require_mask(given: Any) -> Mask:
     return given
 
 
+def require_rows(mask: Mask, queries: Tensor) -> None:
+    """Refuse queries [B or 1, T] of other rows than the mask speaks of."""
+    if mask.rows != 1 and len(queries) not in (1, mask.rows):
+        found, fix = f"{mask.rows} rows beside {len(queries)}", "give a mask for all of them"
+        raise Refusal("a mask must be for the rows that attend", found, fix)
+
+
+def require_covered(T: int, S: int, mask: Mask, queries: Tensor, keys: Tensor) -> None:
+    """Refuse queries and keys at other slots than the T and S that a mask speaks of, and queries of other rows."""
+    require_rows(mask, queries)
+    ends = end(queries), end(keys)
+    if ends[0] > T or ends[1] > S:
+        must = f"a mask of shape [{mask.rows}, {T}, {S}] must cover the slots that attend"
+        found = f"{len(queries)} rows of {ends[0]} queries and {ends[1]} keys"
+        raise Refusal(must, found, "give a mask for all of them")
+
+
+def end(slots: Tensor) -> int:
+    """One behind the last slot; 0 where there is none."""
+    return int(slots.max()) + 1 if slots.numel() else 0
+
+
+def told(given: Any) -> str:
+    """In words what was given for a tensor of a mask."""
+    if not isinstance(given, Tensor):
+        return f"a {type(given).__name__}"
+    return f"{str(given.dtype).removeprefix('torch.')} of shape {list(given.shape)}"
+
+
 def _rows(masks: tuple[Mask, ...]) -> int:
     """Of how many rows masks speak together."""
     counts = {mask.rows for mask in masks} - {1}

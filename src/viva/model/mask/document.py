@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from viva.base.errors import Refusal
-from viva.model.mask import Mask
+from viva.model.mask import Mask, end, require_rows
 
 Lengths = tuple[tuple[int, ...], ...]
 
@@ -24,6 +24,8 @@ class Document(Mask):
 
     def __post_init__(self):
         sides = (self.lengths,) if self.others is None else (self.lengths, self.others)
+        for side in sides:
+            _require_by_row(side)
         if len({len(side) for side in sides}) > 1:
             found, fix = f"{len(self.others)} beside {len(self.lengths)}", "give the documents of each row of both"
             raise Refusal("documents must be told of as many rows as attend to them", found, fix)
@@ -40,13 +42,21 @@ class Document(Mask):
             found = f"{sum(seen[0])} tokens in rows of {len(keys)}"
             fix = "give the lengths of all documents of a row, padding too"
             raise Refusal("the documents of a mask must fill its rows", found, fix)
-        own, last = sum(self.lengths[0]), int(queries.max())
+        require_rows(self, queries)
+        own, last = sum(self.lengths[0]), end(queries) - 1
         if last >= own:
             found, fix = f"{own} tokens, and one at place {last}", "give the lengths of all its documents"
             raise Refusal("the documents of a mask must hold the tokens that attend", found, fix)
         rows = max(len(self.lengths), len(queries))
         of_query = _numbers(self.lengths, keys.device).expand(rows, -1).gather(1, queries.expand(rows, -1))
         return of_query[..., None] == _numbers(seen, keys.device)[:, None, keys]
+
+
+def _require_by_row(lengths: Lengths) -> None:
+    """Refuse lengths that are not told row by row."""
+    if not isinstance(lengths, list | tuple) or not all(isinstance(row, list | tuple) for row in lengths):
+        fix = "give for example ((5, 3), (8,)) for two rows of 8 tokens"
+        raise Refusal("the documents of a mask must be told row by row", f"{lengths!r:.80}", fix)
 
 
 def _require_filled(lengths: Lengths) -> None:

@@ -1,16 +1,20 @@
 """Padding: keys behind the end of a row are no part of it."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from viva.base.errors import Refusal
-from viva.model.mask import Mask
+from viva.model.mask import Mask, require_rows
 
 
 def require_not_negative(lengths: tuple[int, ...], of: str) -> None:
-    """Refuse a length below 0."""
+    """Refuse a length below 0, and what is not one length for each row."""
+    if not isinstance(lengths, Iterable) or any(isinstance(length, list | tuple) for length in lengths):
+        fix = "give for example (5, 3) for two rows"
+        raise Refusal(f"the lengths of {of} must be one number for each", f"{lengths!r:.80}", fix)
     if min(lengths, default=0) < 0:
         raise Refusal(f"the lengths of {of} must be 0 or more", min(lengths), "count the tokens from the row's start")
 
@@ -29,5 +33,6 @@ class Padding(Mask):
         return len(self.lengths)
 
     def allows(self, queries: Tensor, keys: Tensor) -> Tensor:
+        require_rows(self, queries)
         lengths = torch.tensor(self.lengths, device=keys.device)
         return (keys < lengths[:, None])[:, None].expand(-1, queries.shape[-1], -1)

@@ -49,7 +49,7 @@ class XL(Scheme):
     def table(self, layout: Layout) -> tuple[Tensor, Tensor]:
         """The sinusoids [n, E] of every distance there is, and which of them each pair [B or 1, T, S] has."""
         back = -distances(layout)
-        first, last = int(back.min()), int(back.max())
+        first, last = (int(back.min()), int(back.max())) if back.numel() else (0, 0)  # where nothing is read
         farthest = last if self.config.farthest is None else self.config.farthest
         span = torch.arange(first, last + 1, device=back.device).clamp_max(farthest)
         waves = sinusoids(span, self.project.in_features, paired=False)
