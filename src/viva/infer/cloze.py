@@ -20,9 +20,16 @@ TEXT, GAP = "{text}", "{word}"  # what a pattern has in the places of the two
 
 
 def cloze(
-    model: Whole, tokenizer: Tokenizer, texts: Sequence[str], pattern: str, words: Mapping[str, str]
+    model: Whole,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    pattern: str,
+    words: Mapping[str, str],
+    seen: bool = True,
 ) -> list[Prediction]:
-    """The class of each text; `words` has one for each class, which must be one token where the gap of `pattern` is."""
+    """The class of each text; `words` has one for each class, which must be one token where the gap of `pattern` is.
+    The mask token in the gap is `seen` by all tokens, or by none.
+    """
     require_pattern(pattern, words)
     mask = mask_token(tokenizer)
     ids = [_token(tokenizer, pattern, word, mask) for word in words.values()]
@@ -33,7 +40,7 @@ def cloze(
     require_fit(model, "a text within its pattern", max(map(len, read), default=0))
     gap, found = tokenizer.id(mask), []
     at = iter(read)
-    for scores in read_together(model, read):
+    for scores in read_together(model, read, unseen=None if seen else gap):
         row = 0
         while row < scores.shape[1]:
             own = next(at)
