@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from viva.infer.given import given
 from viva.infer.sampling import Sampling
 from viva.infer.spelled import tell_spelled
 from viva.infer.together import read_together
+from viva.infer.trained import Gap, Trained
 from viva.infer.use import require_filler, require_head, require_one_sequence, require_writer
 from viva.model import adapter as adapter_folder
 from viva.model import folder, grow, hub, merge, rescale
@@ -47,10 +48,10 @@ Prompt = str | list[dict]  # a text to go on with, or the messages of a conversa
 @dataclass(frozen=True)
 class LanguageModel:
     """A model with the tokenizer it was trained with. `source`: the folder, or the hub id, that it was read from;
-    `labels`: the names of the classes that its head tells apart, `texts`: how many texts, 1 or 2, it learned to read as
-    one to tell a class or a value; None where the folder says none. `added`: the tokens by which `grown` made it
-    larger. `adapter`: what changes the model, `base`: the same without it; None of a model without one. `taken`: the
-    adapter that `merged` took into the weights.
+    `labels`: the names of the classes that its head tells apart, None where the folder says none. `trained`: what it
+    was trained with and must be asked with. `added`: the tokens by which `grown` made it larger. `adapter`: what
+    changes the model, `base`: the same without it; None of a model without one. `taken`: the adapter that `merged`
+    took into the weights.
     """
 
     config: Config
@@ -58,7 +59,7 @@ class LanguageModel:
     own_tokenizer: Tokenizer | None
     source: str
     labels: tuple[str, ...] | None = None
-    texts: int | None = None
+    trained: Trained = field(default_factory=Trained)
     added: dict[str, int] | None = None
     adapter: Adapter | None = None
     base: "LanguageModel | None" = None
@@ -132,10 +133,14 @@ class LanguageModel:
         """
         return self.generate(messages, tools, **sampling)
 
-    def infill(self, before: str, after: str, spm: bool = False, **sampling: Any) -> str:
+    def infill(
+        self, before: str, after: str, spm: bool = False, gap: dict[str, str] | None = None, **sampling: Any
+    ) -> str:
         """What stands between two texts, by a decoder that learned the objective `infill`.
 
         It reads both as in training: the text before the gap first or, with `spm`, the text after it.
+        `gap` names the tokens before the parts, {"prefix": "<PRE>", "suffix": "<SUF>", "middle": "<MID>"}; those left
+        out are what the run was trained with or, where the folder does not say, those of the tokenizer's configuration.
         """
         from viva.train.objective import infill  # with what only training needs: loaded when it is asked for
 
@@ -144,7 +149,8 @@ class LanguageModel:
         require_one_sequence(self.model, self.own_tokenizer)
         before, after = self._plain([before, after])
         parts = (self.tokenizer.encode(text) for text in (before, "", after))
-        turned = infill.Config().reading(self.tokenizer).told(*parts, spm)
+        told = {**dict(self.trained.gap or Gap()), **parse(Gap, gap or {}, name="gap").model_dump(exclude_none=True)}
+        turned = infill.Config(**told).reading(self.tokenizer).told(*parts, spm)
         return "".join(piece.text for piece in self._reply(self._begun(turned.tolist()), None, chosen))
 
     def translate(self, texts: list[str], **sampling: Any) -> list[str]:
@@ -242,9 +248,9 @@ class LanguageModel:
 
     def _one_or_two(self, texts: list[str], pair: list[str] | None) -> tuple[list[str], list[str] | None]:
         """Texts, and those of their pairs; a Notice says where the model learned from another number of them."""
-        given = 1 if pair is None else 2
-        if self.texts not in (None, given):
-            text = f"the model was trained on texts read {COUNTS[self.texts]}, but is asked about texts {COUNTS[given]}"
+        learned, given = self.trained.texts, 1 if pair is None else 2
+        if learned not in (None, given):
+            text = f"the model was trained on texts read {COUNTS[learned]}, but is asked about texts {COUNTS[given]}"
             warnings.warn(Notice(text), stacklevel=3)
         return self._plain(texts), None if pair is None else self._plain(pair)
 
@@ -273,7 +279,7 @@ class LanguageModel:
         Other special tokens are plain characters, as in every text. One longer than the model reads is refused.
         """
         require_filler(self.model, self.own_tokenizer)
-        return fill.fill(self.model, self.tokenizer, text, top)
+        return fill.fill(self.model, self.tokenizer, text, top, self.trained.masks_seen is not False)
 
     def nearest(self, texts: list[str], examples: dict[str, list[str]]) -> list[Prediction]:
         """The class of each text whose `examples` lie nearest on average, by a model with the head `embed`: a sentence
@@ -287,7 +293,8 @@ class LanguageModel:
         cloze(texts, "{text} It was {word}.", {"positive": "great", "negative": "terrible"}). A word must be one token.
         """
         require_filler(self.model, self.own_tokenizer)
-        return cloze.cloze(self.model, self.tokenizer, self._plain(texts), pattern, words)
+        seen = self.trained.masks_seen is not False
+        return cloze.cloze(self.model, self.tokenizer, self._plain(texts), pattern, words, seen)
 
     def in_context(
         self, texts: list[str], pattern: str, words: dict[str, str], examples: Sequence[tuple[str, str]] = ()
@@ -366,7 +373,7 @@ class LanguageModel:
         plain = folder.Loaded(base.config, base.model, base.own_tokenizer, {}, {}, base.labels)
         loaded, made = adapter_folder.onto(plain, located(base.source), located(path))
         made = made.model_copy(update={"config": made.config.folded(loaded.model)})
-        known = {"labels": loaded.labels, "texts": _texts(loaded.manifest) or base.texts}
+        trained = Trained.told({**base.trained.notes, **loaded.manifest}, made.source)
         return replace(
             base,
             config=loaded.config,
@@ -374,7 +381,8 @@ class LanguageModel:
             own_tokenizer=loaded.tokenizer,
             adapter=made,
             base=None if getattr(made.config, "quantize", None) else base,
-            **known,
+            labels=loaded.labels,
+            trained=trained,
         )
 
     def merged(self) -> "LanguageModel":
@@ -413,8 +421,8 @@ class LanguageModel:
     @property
     def _notes(self) -> dict[str, Any]:
         """What viva.json says of the model beside what it is."""
-        known = {"labels": self.labels, "texts": self.texts, "added": self.added, "merged": self.taken}
-        return {"parent": self.source} | {name: value for name, value in known.items() if value}
+        known = {"labels": self.labels, "added": self.added, "merged": self.taken}
+        return {"parent": self.source, **{name: value for name, value in known.items() if value}, **self.trained.notes}
 
 
 def load(name: str | Path, dtype: str | torch.dtype | None = None, adapter: str | Path | None = None) -> LanguageModel:
@@ -438,13 +446,8 @@ def load(name: str | Path, dtype: str | torch.dtype | None = None, adapter: str 
     device = machine.device()
     if dtype is None and device == "cpu":
         _widen(loaded.model, device)
-    texts = _texts(loaded.manifest)
-    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels, texts)
-
-
-def _texts(manifest: dict[str, Any]) -> int | None:
-    """How many texts a model learned to read as one, as viva.json says."""
-    return next((count for count in COUNTS if manifest.get("texts") == count), None)
+    trained = Trained.told(loaded.manifest, str(path / folder.MANIFEST))
+    return LanguageModel(loaded.config, loaded.model.to(device), loaded.tokenizer, source, loaded.labels, trained)
 
 
 def located(name: str | Path) -> Path:

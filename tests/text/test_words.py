@@ -8,7 +8,7 @@ from tokenizers import decoders, models, normalizers, pre_tokenizers
 from viva.base.errors import Refusal
 from viva.text.tokens.learn import byte_bpe
 from viva.text.tokens.tokenizer import Tokenizer
-from viva.text.tokens.words import borders, spoken
+from viva.text.tokens.words import borders, ends_with
 
 
 def told(tokenizer, text):
@@ -48,9 +48,24 @@ def test_merged_tokens_have_the_words_of_their_bytes(ours, bytewise):
 
 def test_chinese_that_a_token_joins_is_one_word(ours):
     """The tokenizer has learned words of several characters."""
-    joined = [text for text in spoken(ours) if len(text) > 1 and "一" <= text[0] <= "龥"]
+    texts = [ours.decode([number]) for number in range(ours.vocab_size)]
+    joined = [text for text in texts if len(text) > 1 and all("一" <= character <= "龥" for character in text)]
     assert joined and told(ours, joined[0]) == [joined[0]]
     assert told(ours, joined[0] * 2) == [joined[0]] * 2
+
+
+@pytest.mark.parametrize("name", ["bytewise", "ours"])
+def test_a_mark_ends_a_text_whatever_its_bytes_are_tokens_of(name, request):
+    """Said of the text up to each token: it ends with the mark, but for space behind it."""
+    tokenizer, marks = request.getfixturevalue(name), (".", "。", "！", "…")
+    text = "他来了。 她走了！\n好…\n\n谁、在？ the end. 「吃」ぃ。"
+    ids = np.array(tokenizer.encode(text))
+    so_far = [tokenizer.decode(ids[: place + 1].tolist()) for place in range(len(ids))]
+    last = [place for place in range(len(ids)) if so_far[place].rstrip().endswith(marks)]
+    space = [place for place in last if not tokenizer.decode([ids[place]]).strip()]
+    found = ends_with(tokenizer, marks)(ids)
+    assert np.flatnonzero(found).tolist() == [place for place in last if place not in space]
+    assert found.sum() == sum(map(text.count, marks)) and (name == "ours" or len(ids) == len(text.encode()))
 
 
 def test_wordpiece_and_sentencepiece():

@@ -244,9 +244,10 @@ def test_permutation_is_one_of_sentences(stops, random):
 
 def test_sentences_end_at_full_stops():
     reading = denoise.Config().reading(tokenizer())
-    ids = tokenizer().encode("the cat sees. who sees the bird? the dog!")
-    ends = [tokenizer().decode([i]) for i in ids if reading.stops[i]]
-    assert [end.strip()[-1] for end in ends] == [".", "?", "!"]
+    ids = np.array(tokenizer().encode("the cat sees. who sees the bird? the dog! 猫来了。狗走了！"))
+    sentences = np.split(ids, np.flatnonzero(reading.stops(ids)) + 1)
+    said = [tokenizer().decode(sentence.tolist()) for sentence in sentences]
+    assert said == ["the cat sees.", " who sees the bird?", " the dog!", " 猫来了。", "狗走了！", ""]
 
 
 @quick

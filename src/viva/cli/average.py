@@ -17,6 +17,7 @@ def average(*folders: str, out: Path) -> None:
         the folder to write
     """
     from viva.api import located
+    from viva.infer.trained import Trained
     from viva.model import folder
     from viva.model.soup import soup
 
@@ -25,6 +26,6 @@ def average(*folders: str, out: Path) -> None:
     made = soup(places)
     labels = {"labels": made.labels} if made.labels else {}
     notes = {"parent": str(places[0].resolve()), "averaged": [str(place.resolve()) for place in places], **labels}
-    texts = made.manifest.get("texts")
-    folder.save(out, made.config, made.model, made.tokenizer, notes | ({"texts": texts} if texts else {}))
+    notes |= Trained.told(made.manifest, str(places[0])).notes
+    folder.save(out, made.config, made.model, made.tokenizer, notes)
     print(f"{out}: the mean of {len(places)} models")

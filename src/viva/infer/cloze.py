@@ -19,9 +19,16 @@ from viva.text.tokens.tokenizer import Tokenizer
 
 
 def cloze(
-    model: Whole, tokenizer: Tokenizer, texts: Sequence[str], pattern: str, words: Mapping[str, str]
+    model: Whole,
+    tokenizer: Tokenizer,
+    texts: Sequence[str],
+    pattern: str,
+    words: Mapping[str, str],
+    seen: bool = True,
 ) -> list[Prediction]:
-    """The class of each text; `words` has one for each class, which must be one token where the gap of `pattern` is."""
+    """The class of each text; `words` has one for each class, which must be one token where the gap of `pattern` is.
+    The mask token in the gap is `seen` by all tokens, or by none.
+    """
     require_pattern(pattern, words)
     mask = mask_token(tokenizer)
     ids = [_token(tokenizer, pattern, word, mask) for word in words.values()]
@@ -32,7 +39,7 @@ def cloze(
     require_fit(model, "a text within its pattern", max(map(len, read), default=0))
     gap, found = tokenizer.id(mask), []
     at = iter(read)
-    for scores in read_together(model, read):
+    for scores in read_together(model, read, unseen=None if seen else gap):
         row = 0
         while row < scores.shape[1]:
             own = next(at)
@@ -51,13 +58,35 @@ def _pieces(tokenizer: Tokenizer, pattern: str, text: str, gap: str) -> list[int
 
 def _token(tokenizer: Tokenizer, pattern: str, word: str, mask: str) -> int:
     """The token that a word is where the gap is."""
-    gapped, filled = (_pieces(tokenizer, pattern, "", gap) for gap in (mask, tokenizer.shield(word)))
-    place = gapped.index(tokenizer.id(mask))
-    if len(filled) != len(gapped) or [*gapped[:place], *gapped[place + 1 :]] != [*filled[:place], *filled[place + 1 :]]:
+    found = _as_one(tokenizer, pattern, word, mask)
+    if found is None:
+        filled, gapped = (len(_pieces(tokenizer, pattern, "", gap)) for gap in (tokenizer.shield(word), mask))
         must = f"the word {word!r} must be one token in the gap of {pattern!r}"
-        found = f"{len(filled) - len(gapped) + 1} tokens" if len(filled) != len(gapped) else "other tokens beside it"
-        raise Refusal(must, found, "choose another word for its class")
+        counted = "other tokens beside it" if filled == gapped else f"{filled - gapped + 1} tokens"
+        fix = "choose another word for its class"
+        if _as_one(tokenizer, wide := pattern.replace(f" {GAP}", f"  {GAP}"), word, mask) is not None:
+            fix = f"write {wide!r}: the space before this word is a token of its own, and the mask takes in one"
+        raise Refusal(must, counted, fix)
     unknown = tokenizer.words.get("unk_token")
-    if unknown is not None and filled[place] == tokenizer.id(unknown):
+    if unknown is not None and found == tokenizer.id(unknown):
         raise Refusal(f"the word {word!r} must be in the vocabulary", "the unknown token", "choose another word")
-    return filled[place]
+    return found
+
+
+def _as_one(tokenizer: Tokenizer, pattern: str, word: str, mask: str) -> int | None:
+    """The token that stands in the mask's place where a word fills the gap; None where others differ too."""
+    gapped = _pieces(tokenizer, pattern, "", mask)
+    place = gapped.index(tokenizer.id(mask))
+    for each in _written(tokenizer, pattern):
+        filled = _pieces(tokenizer, each, "", tokenizer.shield(word))
+        if len(filled) == len(gapped) and filled == [*gapped[:place], filled[place], *gapped[place + 1 :]]:
+            return filled[place]
+    return None
+
+
+def _written(tokenizer: Tokenizer, pattern: str) -> list[str]:
+    """The pattern as a text with a word has it: behind its spaces or, of two, behind one, where the mask takes in the
+    other, which the word may not hold.
+    """
+    once = pattern.replace(f"  {GAP}", f" {GAP}")
+    return [pattern, once] if tokenizer.by_use and once != pattern else [pattern]

@@ -21,9 +21,9 @@ class Guess:
     id: int
 
 
-def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int) -> list[list[Guess]]:
+def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int, seen: bool = True) -> list[list[Guess]]:
     """For each mask token in `text` the `top` most likely tokens, the likeliest first; each mask is guessed with the
-    others in place.
+    others in place, which are `seen` by all tokens, or by none.
     """
     if type(top) is not int or not 1 <= top <= model.spec.vocab:
         raise Refusal(
@@ -32,7 +32,7 @@ def fill(model: Whole, tokenizer: Tokenizer, text: str, top: int) -> list[list[G
     mask = mask_token(tokenizer)
     ids = _read(tokenizer, text, mask)
     require_fit(model, "a text to fill in", len(ids))
-    [scores] = read_together(model, [ids])
+    [scores] = read_together(model, [ids], unseen=None if seen else tokenizer.id(mask))
     masked = torch.tensor(ids, device=scores.device) == tokenizer.id(mask)
     best = scores[0, masked].float().softmax(-1).topk(top)
     rows = zip(best.values.tolist(), best.indices.tolist(), strict=True)

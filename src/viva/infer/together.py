@@ -8,6 +8,7 @@ from torch import Tensor
 from viva.base.errors import Refusal
 from viva.infer.given import given
 from viva.model.layout import Layout
+from viva.model.mask.given import Given
 from viva.model.whole import Whole
 from viva.text.tokens.example import Example
 
@@ -34,18 +35,24 @@ def require_fit(model: Whole, what: str, length: int) -> None:
 
 @torch.no_grad()
 def read_together(
-    model: Whole, texts: Sequence[list[int]], cuts: Sequence[int] = (), apart: bool = False
+    model: Whole,
+    texts: Sequence[list[int]],
+    cuts: Sequence[int] = (),
+    apart: bool = False,
+    unseen: int | None = None,
 ) -> Iterator[Tensor]:
     """What the head makes of texts in their order, of as many at a time as fill PACK tokens.
 
     `cuts`: for each text where its second part begins, 0 where it has one part. The parts are one document, of which a
-    model without segments reads on, or with `apart` two. Refused: numbers that are not finite.
+    model without segments reads on, or with `apart` two. No token attends to the id `unseen`, not even where it
+    stands. Refused: numbers that are not finite.
     """
     at = 0
     for pack in _packs(texts):
         ids = given(model, [[number for text in pack for number in text]])
         here = cuts[at : at + len(pack)]
-        layout = Layout.packed((_lengths(pack, here, apart),), ids.shape[1], ids.device)
+        mask = None if unseen is None else Given((ids != unseen).expand(ids.shape[1], -1))
+        layout = Layout.packed((_lengths(pack, here, apart),), ids.shape[1], ids.device, mask)
         yield _finite(model(ids, layout, segments=None if apart else _segments(model, pack, here, ids.device)))
         at += len(pack)
 

@@ -35,9 +35,25 @@ def borders(tokenizer: Tokenizer) -> Borders:
     return found
 
 
-def spoken(tokenizer: Tokenizer) -> list[str]:
-    """Each token's text, bytes that are no character left out."""
-    return [text.decode(errors="ignore") for text in _texts(tokenizer)]
+def ends_with(tokenizer: Tokenizer, marks: tuple[str, ...]) -> Borders:
+    """A function that says of ids [n] behind which of them the text so far ends with one of `marks`, and perhaps space.
+
+    A mark whose bytes are several tokens ends with the last of them.
+    """
+    texts = _texts(tokenizer)
+    whole = np.array([text.decode(errors="ignore").rstrip().endswith(marks) for text in texts])
+    written = tuple(mark.encode() for mark in marks)
+    rests = {mark[cut:] for mark in written for cut in range(1, len(mark))}
+    rest = np.array([text.rstrip() in rests for text in texts])
+
+    def found(ids: np.ndarray) -> np.ndarray:
+        ended = whole[ids]
+        for place in np.flatnonzero(rest[ids]):
+            before = b"".join(texts[number] for number in ids[max(0, place - 2) : place])
+            ended[place] = (before + texts[ids[place]].rstrip()).endswith(written)
+        return ended
+
+    return found
 
 
 def _letter(character: str, byte: int) -> bool:

@@ -3,14 +3,15 @@
 `Config.reading(tokenizer)` says how documents become a batch (train/reading.py), `Config.build(ground)` gives a
 function of (model, batch) that returns a `Loss`. `Config.heads` are the kinds of head by which it can be learned, and
 `Config.head(form)` is the one to give a model that ends in another, `Config.troubles` those that a run is watched for
-(train/health), and `Config.over_batch` says that the loss of a batch is not the sum of its rows'. An objective that
-learns numbers of its own beside the model's, such as a map between two widths, is a module: they are trained, saved
-and resumed with the model.
+(train/health), `Config.over_batch` says that the loss of a batch is not the sum of its rows', and `Config.asked` what
+the model's folder must say for it to be asked as it was trained. An objective that learns numbers of its
+own beside the model's, such as a map between two widths, is a module: they are trained, saved and resumed with the
+model.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -131,6 +132,10 @@ class Base(Config):
     def drawn(self, train: Data, valid: Data | None, ground: Ground, precision: Precision) -> Drawn:
         """What batches are drawn from, and what the run is judged by: the data or, of a policy, its own replies."""
         return train, valid
+
+    def asked(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        """What a folder must say for a model that learned this to be asked alike: fields of `infer.trained.Trained`."""
+        return {}
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The function; `ground` for who counts the documents, or compares with another model."""

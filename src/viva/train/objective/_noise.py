@@ -15,9 +15,9 @@ def special(tokenizer: Tokenizer) -> np.ndarray:
     return found
 
 
-def role(tokenizer: Tokenizer, name: str, name_in_recipe: str, token: str | None = None) -> int:
-    """The id of `token` or, left out, of the one that the tokenizer's configuration calls `name`."""
-    found = token or tokenizer.words.get(name)
+def role(tokenizer: Tokenizer, name: str, name_in_recipe: str) -> int:
+    """The id of the token that the tokenizer's configuration calls `name`."""
+    found = tokenizer.words.get(name)
     if found is None:
         fix = f"train one with tokenizer.{name_in_recipe}, or name it in tokenizer_config.json"
         raise Refusal(f"a tokenizer must have a {name} for this objective", "none", fix)

@@ -7,7 +7,7 @@ from pydantic import Field, model_validator
 
 from viva.base.errors import Refusal
 from viva.text.tokens.tokenizer import Tokenizer
-from viva.text.tokens.words import spoken
+from viva.text.tokens.words import ends_with
 from viva.train.objective._noise import chosen, number, role
 from viva.train.objective._rewriting import Rewriting, Rewritten
 from viva.train.reading import Reading
@@ -18,8 +18,8 @@ STOPS = (".", "!", "?", "。", "！", "？", "…")  # what a sentence ends with
 class Config(Rewritten):
     """What is done to a text, in this order; the values left out are those of BART as published (section 5.1).
 
-    `permute` puts its sentences in any order; they end with a token that ends with a full stop, or a question or
-    exclamation mark. `rotate` lets it begin at any token. `infill` is the share of tokens in spans of which each
+    `permute` puts its sentences in any order; they end with the token that a full stop, or a question or exclamation
+    mark, ends with. `rotate` lets it begin at any token. `infill` is the share of tokens in spans of which each
     becomes one mask token; their lengths are Poisson(`mean`), and one of length 0 puts a mask between two tokens.
     `mask` is the share of tokens that become a mask each, `delete` of those that are left out.
     """
@@ -47,12 +47,12 @@ class Denoise(Rewriting):
     def __init__(self, tokenizer: Tokenizer, config: Config):
         super().__init__(tokenizer, config)
         self.mask = role(tokenizer, "mask_token", "mask") if config.infill or config.mask else None
-        self.stops = np.array([text.rstrip().endswith(STOPS) for text in spoken(tokenizer)])
+        self.stops = ends_with(tokenizer, STOPS)
 
     def damaged(self, text: np.ndarray, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         how, source = self.config, text
         if how.permute:
-            source = permuted(source, self.stops[source], random)
+            source = permuted(source, self.stops(source), random)
         if how.rotate:
             source = rotated(source, random)
         if how.infill:

@@ -3,7 +3,7 @@ https://arxiv.org/abs/1503.02531) and, if wanted, what it makes of a text on the
 """
 
 import warnings
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import torch
 from pydantic import Field, NonNegativeFloat, model_validator
@@ -90,6 +90,9 @@ class Config(Base):
         if names is not None and theirs is not None and names != theirs:
             fix = f"set format.labels to [{', '.join(theirs)}]"
             raise Refusal("teacher and student must number the same classes alike", f"{theirs} and {names}", fix)
+
+    def asked(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        return self.own.asked(tokenizer)
 
     def build(self, ground: Ground | None = None) -> "Distill":
         """The summed loss; the parts without their weights as `hard`, `soft`, `hidden` and `attention`."""

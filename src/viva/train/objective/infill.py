@@ -3,16 +3,20 @@ behind a gap, and goes on with what is in it.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from pydantic import Field
 
+from viva.base.errors import Refusal
 from viva.text.tokens.tokenizer import Tokenizer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import causal, padding, require_end
-from viva.train.objective._noise import parts, require_text, role, special
+from viva.train.objective._noise import parts, require_text, special
 from viva.train.reading import Piece, Reading
+
+PARTS = ("prefix", "suffix", "middle")
 
 
 class Config(causal.Config):
@@ -26,6 +30,18 @@ class Config(causal.Config):
     prefix: str | None = None
     suffix: str | None = None
     middle: str | None = None
+
+    def asked(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        return {"gap": self.named(tokenizer)}
+
+    def named(self, tokenizer: Tokenizer) -> dict[str, str]:
+        """The tokens that stand before prefix, suffix and middle; refused where nothing names one."""
+        found = {part: getattr(self, part) or tokenizer.words.get(f"{part}_token") for part in PARTS}
+        if lacking := [part for part in PARTS if not found[part]]:
+            must = f"a tokenizer must have a {lacking[0]}_token for this objective"
+            fix = "train one with tokenizer.gap, name it in tokenizer_config.json, or give the names of all three"
+            raise Refusal(must, "none", f"{fix}, {', '.join(PARTS)}: in `objective`, or as gap={{...}} of infill")
+        return found
 
     def reading(self, tokenizer: Tokenizer) -> Reading:
         require_end(tokenizer)
@@ -41,9 +57,7 @@ class Infill(Reading):
     def __init__(self, tokenizer: Tokenizer, config: Config):
         super().__init__(padding(tokenizer))
         self.config, self.special = config, special(tokenizer)
-        self.before = [
-            [role(tokenizer, f"{name}_token", "gap", getattr(config, name))] for name in ("prefix", "suffix", "middle")
-        ]
+        self.before = [[tokenizer.id(token)] for token in config.named(tokenizer).values()]
 
     def batch(self, rows: Sequence[Sequence[Piece]], randoms: Sequence[np.random.Generator]) -> Batch:
         made = [[self._turned(piece, random) for piece in row] for row, random in zip(rows, randoms, strict=True)]

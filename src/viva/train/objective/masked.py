@@ -3,7 +3,7 @@ section 3.1), drawn anew each time a document is read (RoBERTa, Liu et al. 2019,
 """
 
 from collections.abc import Sequence
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from pydantic import Field, model_validator
@@ -23,7 +23,8 @@ from viva.train.reading import Piece, Reading, lengths
 class Config(Base):
     """A `share` of a document's tokens, one at least, is to be guessed. In place of `masked` of them stands the mask
     token, of `random` any token; the others stay, so that every state must hold its token. With `whole_words` the
-    tokens of a word are chosen together, of one word at least, and the share is met on average.
+    tokens of a word are chosen together, of one word at least, and the share is met on average; that changes nothing in
+    Chinese where each character is a token, as in BERT's vocabulary, for there a character is a word.
     """
 
     share: float = Field(0.15, gt=0, le=1)
@@ -46,6 +47,9 @@ class Config(Base):
     def require(self, model: Transformer) -> None:
         require_vocabulary(model)
         require_both_ways(model, "to guess masked words from both sides")
+
+    def asked(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        return {"masks_seen": True}
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The summed cross-entropy of the chosen tokens; in evaluation `accuracy` too."""

@@ -13,6 +13,7 @@ what is asked for, by positions that are absolute or rotary.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from pydantic import Field
@@ -50,6 +51,9 @@ class Config(Base):
             fix = "use learned, sinusoidal or rope positions, and no others"
             must = "positions must be told by the token's place, for a query stands elsewhere"
             raise Refusal(must, ", ".join(wrong) or "none", fix)
+
+    def asked(self, tokenizer: Tokenizer) -> dict[str, Any]:
+        return {"masks_seen": False}  # no one attends to a query
 
     def build(self, ground: Ground | None = None) -> Objective:
         """The summed cross-entropy of the tokens asked for; in evaluation `accuracy` too."""
