@@ -64,7 +64,7 @@ def _token(tokenizer: Tokenizer, pattern: str, word: str, mask: str) -> int:
         must = f"the word {word!r} must be one token in the gap of {pattern!r}"
         counted = "other tokens beside it" if filled == gapped else f"{filled - gapped + 1} tokens"
         fix = "choose another word for its class"
-        if _as_one(tokenizer, wide := pattern.replace(f" {GAP}", f"  {GAP}"), word, mask) is not None:
+        if _as_one(tokenizer, wide := pattern.replace(f" {WORD}", f"  {WORD}"), word, mask) is not None:
             fix = f"write {wide!r}: the space before this word is a token of its own, and the mask takes in one"
         raise Refusal(must, counted, fix)
     unknown = tokenizer.words.get("unk_token")
@@ -88,5 +88,5 @@ def _written(tokenizer: Tokenizer, pattern: str) -> list[str]:
     """The pattern as a text with a word has it: behind its spaces or, of two, behind one, where the mask takes in the
     other, which the word may not hold.
     """
-    once = pattern.replace(f"  {GAP}", f" {GAP}")
+    once = pattern.replace(f"  {WORD}", f" {WORD}")
     return [pattern, once] if tokenizer.by_use and once != pattern else [pattern]
