@@ -122,6 +122,12 @@ def test_a_frozen_batchnorm_is_the_one_of_evaluation():
     assert not torch.allclose(norm.requires_grad_(True)(x), expected)
 
 
+def test_a_frozen_batchnorm_makes_a_batch_the_sum_of_its_rows():
+    """Nothing is to be said of it, then."""
+    model = shaken(batchnormed("pre"))
+    assert model.of_whole_batch == ["batchnorm"] and model.requires_grad_(False).of_whole_batch == []
+
+
 def test_one_token_has_no_variance():
     with pytest.raises(Refusal, match="BatchNorm must see two tokens to have a variance, but found 1"):
         batchnorm.Config().build(E)(random(1, 1, E, dtype=torch.float32))

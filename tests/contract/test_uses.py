@@ -418,8 +418,9 @@ def test_a_cache_of_another_model_is_refused(changes, layer):
         ours.hidden(torch.tensor([[3, 4]]), cache=other.cache(1, 8))
 
 
-def test_a_cache_of_coarser_numbers_is_refused():
+def test_a_cache_of_other_numbers_is_refused():
     model = initialise(llama.TINY.spec().build())
-    said = "a cache must keep torch.float32 of a model that computes in it, but found torch.bfloat16. To fix it, make"
-    with pytest.raises(viva.Refusal, match=said), torch.no_grad():
-        model(torch.tensor([[3, 4]]), cache=Contiguous(model.spec, 1, 8, torch.bfloat16))
+    for dtype in (torch.bfloat16, torch.float64):
+        said = f"a cache must keep torch.float32 of a model that computes in it, but found {dtype}. To fix it, make"
+        with pytest.raises(viva.Refusal, match=said), torch.no_grad():
+            model(torch.tensor([[3, 4]]), cache=Contiguous(model.spec, 1, 8, dtype))

@@ -278,7 +278,11 @@ def test_models_before_whose_texts_nothing_can_stand_are_refused(config, family,
 @pytest.mark.parametrize(
     "family, part, message",
     [
-        (llama, {"norm": batchnorm.Config()}, "must not be counted among a batch's, but found a model with norms over"),
+        (
+            llama,
+            {"norm": batchnorm.Config()},
+            "must norm each vector by itself for virtual tokens .* but found norms over",
+        ),
         (t5, {"ffn": moe.Config(hidden=8)}, "which rows experts have read .* but found experts in a model with an enc"),
     ],
 )

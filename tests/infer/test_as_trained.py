@@ -130,6 +130,24 @@ def test_an_adapter_is_asked_as_it_was_trained(folders, tmp_path):
     assert viva.load(folders["permute"], adapter=tuned).merged().trained.masks_seen is True
 
 
+def test_a_model_that_goes_on_is_asked_as_before_where_its_objective_says_nothing(folders, tmp_path):
+    changes = {"model": None, "tokenizer": None, "init": str(folders["infill"]), "train.steps": 1}
+    tuned = viva.load(run(runs.recipe(tmp_path, {**changes, "objective": "causal"}, "tuned")).folder)
+    assert tuned.trained.gap == Gap(**PARTS)
+    assert read_by(tuned, "the cat", "dog") == laid(tuned, *PARTS.values())
+
+
+@pytest.mark.parametrize("objective", [
+    {"kind": "detect", "generator": "permute"},
+    {"kind": "distill", "task": "masked", "teacher": "permute"},
+])  # fmt: skip
+def test_a_model_that_reads_no_masks_teaches_none_by_masks(folders, tmp_path, objective):
+    named = {name: str(folders["permute"]) if value == "permute" else value for name, value in objective.items()}
+    changes = {"model": None, "tokenizer": None, "init": str(folders["masked"]), "train.steps": 1}
+    with pytest.raises(Refusal, match=r"must have learned to guess masked words, but found one trained by permute"):
+        run(runs.recipe(tmp_path, {**changes, "objective": named}, "learner"))
+
+
 def read_by(model, *texts, **asked) -> list[int]:
     """What the model reads first of what it is to go on with."""
     read = []

@@ -112,6 +112,7 @@ def test_words_are_ranked_by_their_log_probability(family, tmp_path):
     (lambda m: m.cloze(TEXTS, PATTERN, ["cat", "dog"]), r"of the word of each class, but found \['cat', 'd"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": 1, "b": 2}), r"of the word of each class, but found \{'a': 1"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "cat"}), "there must be words for two classes at least"),
+    (lambda m: m.cloze(TEXTS, PATTERN, {"a": " ", "b": "dog"}), "the class 'a' must have a word, but found ' '"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "cats", "b": "dog"}), "'cats' must be one token in the gap of .*found 2"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "mouse", "b": "dog"}), "'mouse' must be in the vocabulary"),
     (lambda m: m.cloze(TEXTS, PATTERN, {"a": "dog", "b": "dog"}), "must have a word of its own, but found dog, dog"),

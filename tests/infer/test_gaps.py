@@ -170,6 +170,12 @@ def test_a_number_is_asked_for_behind_a_space_of_its_own(learned, tmp_path):
         Refusal, match=r"'8' must be one token in the gap .* 2 tokens\..* write 'Now {text} is  {word} again\.'"
     ):
         model.cloze(["the red dog"], "Now {text} is {word} again.", classes)
+    where = PLACES["dog"]
+    for space in (" ", "  "):  # no way to write the pattern serves a digit and a word that holds its space
+        with pytest.raises(Refusal, match=r"must be one token .* To fix it, choose another word"):
+            model.cloze(["the red dog"], f"Now {{text}} is{space}{{word}} again.", {"place": where, "number": "8"})
+    with pytest.raises(Refusal, match=rf"'  ?{where}' must be one token .* write '{where}': the pattern has the space"):
+        model.cloze(["the red dog"], "Now {text} is {word} again.", {"a": f" {where}", "b": f"  {PLACES['cat']}"})
     with pytest.raises(Refusal, match=r"'84' must be one token .* found 3 tokens\. To fix it, choose another word"):
         model.cloze(["the red dog"], "Now {text} is {word} again.", {"many": "84", "few": "62"})
     with pytest.raises(Refusal, match=r"'84' must be one token .* found 3 tokens\. To fix it, choose another word"):

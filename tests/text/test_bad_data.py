@@ -53,6 +53,8 @@ def test_a_field_in_other_letters_is_the_one_that_is_meant(ours):
             Row({" Text ": "a", "LABEL": "good"}, "d:1"), ours
         )
     assert _right(refused.value).data["label"] == "good"
+    with pytest.raises(Refusal, match=r"for example 'text'.*\{\"TEXT\": \"a\", \"label\": \"good\"\}"):
+        classes.Config(text="TEXT", labels=("good", "bad")).example(Row({"text": "a", "label": "good"}, "d:1"), ours)
 
 
 @pytest.mark.parametrize("wrong", [3.5, None, {"a": 1}, [["x"]]], ids=str)

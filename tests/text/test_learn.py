@@ -24,7 +24,7 @@ from viva.text.talk.chat import render
 from viva.text.tokens.learn import bpe, byte_bpe, char, unigram, word, wordpiece
 from viva.text.tokens.learn._words import HAN
 from viva.text.tokens.reread import Reread
-from viva.text.tokens.words import borders, spoken
+from viva.text.tokens.words import borders
 
 KINDS = names("viva.text.tokens.learn")
 WHOLE = ["bpe", "byte_bpe", "char", "unigram"]  # that give every text back
@@ -217,6 +217,7 @@ def test_jieba_guides_what_is_learned(kind):
     with pytest.warns(Notice, match="jieba guides what is learned; a text that is encoded is cut as by `gpt4`"):
         guided = config(kind, words="jieba").learn([CHINESE])
     free = config(kind, words="gpt4").learn([CHINESE])
+    spoken = lambda made: (made.decode([number]) for number in range(made.vocab_size))  # noqa: E731
     long = [[text for text in spoken(made) if len(text) > 1 and HAN.fullmatch(text)] for made in (guided, free)]
     across = [{text for text in texts if not any(text in word for word in words)} for texts in long]
     assert len(long[0]) > 10 and not across[0] and across[1]

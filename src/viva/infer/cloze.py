@@ -5,7 +5,7 @@ for each class l, and with M the scores of the gap's tokens
     q(l | x) = exp M(v(l)) / sum over l' of exp M(v(l'))
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from viva.base.errors import Refusal
 from viva.infer.classify import Prediction, prediction
@@ -31,7 +31,7 @@ def cloze(
     """
     require_pattern(pattern, words)
     mask = mask_token(tokenizer)
-    ids = [_token(tokenizer, pattern, word, mask) for word in words.values()]
+    ids = _tokens(tokenizer, pattern, [*words.values()], mask)
     if len(set(ids)) < len(ids):
         raise Refusal("each class must have a word of its own", ", ".join(words.values()), "choose other words")
     before, after = frame(tokenizer)
@@ -56,32 +56,43 @@ def _pieces(tokenizer: Tokenizer, pattern: str, text: str, gap: str) -> list[int
     return found.ids
 
 
-def _token(tokenizer: Tokenizer, pattern: str, word: str, mask: str) -> int:
-    """The token that a word is where the gap is."""
-    found = _as_one(tokenizer, pattern, word, mask)
-    if found is None:
-        filled, gapped = (len(_pieces(tokenizer, pattern, "", gap)) for gap in (tokenizer.shield(word), mask))
-        must = f"the word {word!r} must be one token in the gap of {pattern!r}"
-        counted = "other tokens beside it" if filled == gapped else f"{filled - gapped + 1} tokens"
-        fix = "choose another word for its class"
-        if _as_one(tokenizer, wide := pattern.replace(f" {WORD}", f"  {WORD}"), word, mask) is not None:
-            fix = f"write {wide!r}: the space before this word is a token of its own, and the mask takes in one"
-        raise Refusal(must, counted, fix)
+def _tokens(tokenizer: Tokenizer, pattern: str, words: Sequence[str], mask: str) -> list[int]:
+    """The token that each word is where the gap is."""
+    tried = list(_tried(tokenizer, pattern, words, mask))
+    found = min(tried, key=lambda each: each.count(None))
+    if None in found:
+        raise _no_token(tokenizer, pattern, words, mask, words[found.index(None)])
     unknown = tokenizer.words.get("unk_token")
-    if unknown is not None and found == tokenizer.id(unknown):
+    if unknown is not None and tokenizer.id(unknown) in found:
+        word = words[found.index(tokenizer.id(unknown))]
         raise Refusal(f"the word {word!r} must be in the vocabulary", "the unknown token", "choose another word")
     return found
 
 
-def _as_one(tokenizer: Tokenizer, pattern: str, word: str, mask: str) -> int | None:
-    """The token that stands in the mask's place where a word fills the gap; None where others differ too."""
+def _no_token(tokenizer: Tokenizer, pattern: str, words: Sequence[str], mask: str, word: str) -> Refusal:
+    """That a word is not one token in the gap, and what would be."""
+    filled, gapped = (len(_pieces(tokenizer, pattern, "", gap)) for gap in (tokenizer.shield(word), mask))
+    counted = "other tokens beside it" if filled == gapped else f"{filled - gapped + 1} tokens"
+    fits = lambda pattern, words: any(None not in each for each in _tried(tokenizer, pattern, words, mask))  # noqa: E731
+    fix, wide = "choose another word for its class", pattern.replace(f" {WORD}", f"  {WORD}")
+    if fits(pattern, bare := [each.strip() for each in words]):
+        fix = f"write {bare[list(words).index(word)]!r}: the pattern has the space"
+    elif fits(wide, words):
+        fix = f"write {wide!r}: the space before this word is a token of its own, and the mask takes in one"
+    return Refusal(f"the word {word!r} must be one token in the gap of {pattern!r}", counted, fix)
+
+
+def _tried(tokenizer: Tokenizer, pattern: str, words: Sequence[str], mask: str) -> Iterator[list[int | None]]:
+    """For each way to write the pattern with a word the token that each stands for in the mask's place; None where a
+    word changes others too. One way must serve all words, for their gap is read once.
+    """
     gapped = _pieces(tokenizer, pattern, "", mask)
     place = gapped.index(tokenizer.id(mask))
     for each in _written(tokenizer, pattern):
-        filled = _pieces(tokenizer, each, "", tokenizer.shield(word))
-        if len(filled) == len(gapped) and filled == [*gapped[:place], filled[place], *gapped[place + 1 :]]:
-            return filled[place]
-    return None
+        read = [_pieces(tokenizer, each, "", tokenizer.shield(word)) for word in words]
+        others = [*gapped[:place], *gapped[place + 1 :]]
+        same = [len(ids) == len(gapped) and [*ids[:place], *ids[place + 1 :]] == others for ids in read]
+        yield [ids[place] if alike else None for ids, alike in zip(read, same, strict=True)]
 
 
 def _written(tokenizer: Tokenizer, pattern: str) -> list[str]:

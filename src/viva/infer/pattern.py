@@ -15,5 +15,7 @@ def require_pattern(pattern: str, words: Mapping[str, str]) -> None:
     if not isinstance(words, Mapping) or not all(isinstance(word, str) for word in words.values()):
         fix = "give for example {'positive': 'great', 'negative': 'terrible'}"
         raise Refusal("words must be a dictionary of the word of each class", f"{words!r:.80}", fix)
+    if blank := [name for name, word in words.items() if not word.strip()]:
+        raise Refusal(f"the class {blank[0]!r} must have a word", repr(words[blank[0]]), "give it one")
     if len(words) < 2:
         raise Refusal("there must be words for two classes at least", dict(words), "give each class a word")

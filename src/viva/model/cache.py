@@ -106,7 +106,8 @@ class Contiguous:
             raise Refusal(f"this cache holds at most {self.capacity} tokens a row", f"{end}", "make it larger")
         if layer >= len(self.keys) or self.values[layer].ndim < 4 or self.values[layer].shape[1::2] != v.shape[1::2]:
             raise _of_another(layer, v)
-        if (kept := self.values[layer].dtype) != v.dtype and torch.promote_types(kept, v.dtype) != kept:
+        kept, cast = self.values[layer].dtype, torch.is_autocast_enabled(v.device.type)  # which takes either
+        if kept != v.dtype and not (cast and torch.promote_types(kept, v.dtype) == kept):
             fix = "make it by model.cache(rows, capacity), or load the model in the cache's"
             raise Refusal(f"a cache must keep {v.dtype} of a model that computes in it", kept, fix)
         return self._store(self.keys[layer], k, end), self._store(self.values[layer], v, end)

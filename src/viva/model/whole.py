@@ -12,7 +12,7 @@ from viva.model.ffn.moe import MoE
 from viva.model.flow import Memory
 from viva.model.head import Vocabulary
 from viva.model.layout import Layout
-from viva.model.norm import over_batch
+from viva.model.norm import by_batch
 from viva.model.recall import Recall
 from viva.text.tokens.characters import require_list
 
@@ -47,7 +47,7 @@ class Whole(nn.Module):
     @property
     def of_whole_batch(self) -> list[str]:
         """What of it is reckoned over all tokens of a batch in training, so that a batch is not the sum of its rows."""
-        normed = any(over_batch(module) for module in self.modules())
+        normed = any(map(by_batch, self.modules()))
         balanced = any(isinstance(module, MoE) and module.config.balance for module in self.modules())
         return ["batchnorm"] * normed + ["the balance of experts"] * balanced
 

@@ -8,7 +8,7 @@ from typing import Any
 from viva.base import machine, product
 from viva.base.files import sole_user
 from viva.infer.trained import Trained
-from viva.model import size
+from viva.model import folder, size
 from viva.model.head import Vocabulary
 from viva.text.tokens.fingerprint import digest
 from viva.train import checkpoint, metrics, rates, start
@@ -122,7 +122,9 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         notes["added"] = parts.added
     if labels := parts.form.classes():
         notes["labels"] = labels
-    notes |= Trained(texts=parts.form.texts(), **recipe.objective.asked(parts.tokenizer)).notes
+    known = folder.manifest(checkpoint.located(recipe.init)) if recipe.init else None
+    own = Trained(texts=parts.form.texts(), **recipe.objective.asked(parts.tokenizer))
+    notes |= Trained.told(known or {}, str(recipe.init)).notes | own.notes
     save = lambda state: checkpoint.save(job, state, parts.adapter or parts.config, parts.tokenizer, notes)  # noqa: E731
     return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()
 

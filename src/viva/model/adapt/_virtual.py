@@ -68,7 +68,8 @@ def require_text(model: nn.Module, count: int) -> None:
         found = "one that reads segments" if model.recalls else "one without blocks" if not model.stacks else "images"
         raise Refusal(must, found, fix)
     if any(stack.over_batch for stack in model.stacks):
-        raise Refusal("virtual tokens must not be counted among a batch's", "a model with norms over the batch", fix)
+        must = "norms must norm each vector by itself for virtual tokens to stand before texts"
+        raise Refusal(must, "norms over the batch", fix)
     if len(model.stacks) > 1 and any(isinstance(module, MoE) for module in model.modules()):
         must = "it must be known which rows experts have read for virtual tokens to be left out of their balance"
         raise Refusal(must, "experts in a model with an encoder and a decoder", fix)

@@ -62,7 +62,7 @@ def write(config: rope.Config, context: int) -> dict[str, Any]:
         raise Refusal("a scaling must be one that transformers has for a family's files to say it", name, fix)
     if name == "dynamic" and fields.pop("trained") != context:  # there it is the context itself
         must, found = "a dynamic scaling must be trained at the model's context", config.scaling.trained
-        fix = f"set trained to {context}, or the context to {found}, which it reads beyond all the same"
+        fix = "build the model with the kind custom, or choose yarn, whose files name both"
         raise Refusal(f"{must} of {context} for a family's files to say it", found, fix)
     scaling = {THEIRS.get(key, key): value for key, value in fields.items()}
     return {"rope_theta": config.theta, "rope_scaling": None if name == "default" else {"rope_type": name, **scaling}}

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from viva.base.errors import Refusal
 from viva.model.mask import Mask, end, require_rows
+from viva.model.mask.padding import are_counts
 
 Lengths = tuple[tuple[int, ...], ...]
 
@@ -54,9 +55,9 @@ class Document(Mask):
 
 def _require_by_row(lengths: Lengths) -> None:
     """Refuse lengths that are not told row by row."""
-    if not isinstance(lengths, list | tuple) or not all(isinstance(row, list | tuple) for row in lengths):
+    if not isinstance(lengths, list | tuple) or not all(map(are_counts, lengths)):
         fix = "give for example ((5, 3), (8,)) for two rows of 8 tokens"
-        raise Refusal("the documents of a mask must be told row by row", f"{lengths!r:.80}", fix)
+        raise Refusal("the documents of a mask must be told row by row, in whole numbers", f"{lengths!r:.80}", fix)
 
 
 def _require_filled(lengths: Lengths) -> None:

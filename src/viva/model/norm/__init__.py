@@ -17,6 +17,11 @@ def over_batch(norm: Config | nn.Module | None) -> bool:
     return getattr(norm, "over_batch", False)
 
 
+def by_batch(module: nn.Module) -> bool:
+    """Whether it is a norm over the batch that, not being frozen, goes by the batch in training."""
+    return over_batch(module) and hasattr(module, "weight") and module.weight.requires_grad
+
+
 def require_alone(norm: Config | None, place: str) -> None:
     """Refuse a norm over the batch where nothing says which tokens are real."""
     if over_batch(norm):

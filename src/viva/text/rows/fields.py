@@ -213,12 +213,13 @@ def _fitting(row: Row, name: str, such: Any) -> str:
     """What to do about a row without the field: what else it may be, and the row as it should be."""
     if advice := headless(row):
         return advice
-    written = {key.strip().casefold(): key for key in row.data if isinstance(key, str)}
-    alike = [written[found] for found in get_close_matches(name, written, n=1, cutoff=0.6)]
+    wanted, written = name.strip().casefold(), {key.strip().casefold(): key for key in row.data if isinstance(key, str)}
+    alike = [written[found] for found in get_close_matches(wanted, written, n=1, cutoff=0.6)]
     right = corrected(row, name, row.data[alike[0]] if alike else such, instead=alike[0] if alike else None)
     correct = f"or correct the row: {right}"
-    if kinds := [kind for kind, fields in told(row.data).items() if name not in fields]:
+    kinds = [kind for kind, fields in told(row.data).items() if name not in fields and wanted not in written]
+    if kinds:
         return f"use the format {' or '.join(repr(kind) for kind in kinds)}, {correct}"
-    strings = alike + [key for key, held in row.data.items() if isinstance(held, str)]
+    strings = alike[: wanted in written] + [key for key, held in row.data.items() if isinstance(held, str)]
     named = f"name another field in the recipe (for example {strings[0]!r})" if strings else "add the field"
     return f"{named}, {correct}"

@@ -1,8 +1,12 @@
 """An encoder that sees a damaged text both ways and scores what stood at the damaged places."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from viva.base.errors import Refusal
+from viva.infer.trained import Trained
 from viva.model.transformer import Transformer
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
@@ -16,6 +20,13 @@ def require_both_ways(model: Transformer, what: str) -> None:
         fix = "use a family of encoders such as bert, or the objective causal"
         fix = fix if model.encoder is None else "use the objective spans or denoise"
         raise Refusal(f"a model must be an encoder {what}", found, fix)
+
+
+def require_masks_seen(manifest: Mapping[str, Any], what: str) -> None:
+    """Refuse a model that others learn from by masks, where its folder says that it never read one."""
+    if Trained.told(manifest, what).masks_seen is False:
+        found = "one trained by permute, which reads no mask"
+        raise Refusal(f"{what} must have learned to guess masked words", found, "name a model trained by masked")
 
 
 def filled(model: nn.Module, batch: Batch) -> Loss:

@@ -21,7 +21,7 @@ from viva.train import checkpoint
 from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.objective import Base, Ground, Loss, Objective, padding, require_head
-from viva.train.objective._filling import require_both_ways
+from viva.train.objective._filling import require_both_ways, require_masks_seen
 from viva.train.objective._noise import chosen, role, special
 from viva.train.objective.masked import Config as MaskedConfig
 from viva.train.reading import Piece, Reading, lengths
@@ -69,6 +69,7 @@ class Generator:
     def __init__(self, path: str, tokenizer: Tokenizer):
         loaded = adapter.whole(checkpoint.located(path), checkpoint.located, torch.float32)
         MaskedConfig().require(loaded.model)
+        require_masks_seen(loaded.manifest, f"the generator {path}")
         if loaded.tokenizer is not None:
             loaded.tokenizer.fingerprint.require(tokenizer.fingerprint, path)
         self.mask, self.special = role(tokenizer, "mask_token", "mask"), torch.from_numpy(special(tokenizer))

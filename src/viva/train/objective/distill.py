@@ -22,6 +22,7 @@ from viva.train.batch import Batch
 from viva.train.loss import IGNORE
 from viva.train.loss.imitation import Blend, Scored, imitation, linear_imitation
 from viva.train.objective import Base, Ground, Loss, require_head
+from viva.train.objective._filling import require_masks_seen
 from viva.train.objective._frozen import Frozen
 from viva.train.objective._layers import Likeness, States, Weights
 from viva.train.reading import Reading
@@ -97,6 +98,8 @@ class Config(Base):
     def build(self, ground: Ground | None = None) -> "Distill":
         """The summed loss; the parts without their weights as `hard`, `soft`, `hidden` and `attention`."""
         teacher = Frozen(self.teacher, ground, "the teacher", rows=False)
+        if self.task == "masked":
+            require_masks_seen(folder.manifest(teacher.path) or {}, f"the teacher {self.teacher}")
         self.require_teacher(teacher.model, ground.model)
         return Distill(self, ground.model, teacher)
 
