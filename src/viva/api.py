@@ -279,7 +279,7 @@ class LanguageModel:
         Other special tokens are plain characters, as in every text. One longer than the model reads is refused.
         """
         require_filler(self.model, self.own_tokenizer)
-        return fill.fill(self.model, self.tokenizer, text, top, self.trained.masks_seen is not False)
+        return fill.fill(self.model, self.tokenizer, text, top, self.trained.reads_masks)
 
     def nearest(self, texts: list[str], examples: dict[str, list[str]]) -> list[Prediction]:
         """The class of each text whose `examples` lie nearest on average, by a model with the head `embed`: a sentence
@@ -293,8 +293,8 @@ class LanguageModel:
         cloze(texts, "{text} It was {word}.", {"positive": "great", "negative": "terrible"}). A word must be one token.
         """
         require_filler(self.model, self.own_tokenizer)
-        seen = self.trained.masks_seen is not False
-        return cloze.cloze(self.model, self.tokenizer, self._plain(texts), pattern, words, seen)
+        texts = self._plain(texts)
+        return cloze.cloze(self.model, self.tokenizer, texts, pattern, words, self.trained.reads_masks)
 
     def in_context(
         self, texts: list[str], pattern: str, words: dict[str, str], examples: Sequence[tuple[str, str]] = ()

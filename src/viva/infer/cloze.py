@@ -73,13 +73,17 @@ def _no_token(tokenizer: Tokenizer, pattern: str, words: Sequence[str], mask: st
     """That a word is not one token in the gap, and what would be."""
     filled, gapped = (len(_pieces(tokenizer, pattern, "", gap)) for gap in (tokenizer.shield(word), mask))
     counted = "other tokens beside it" if filled == gapped else f"{filled - gapped + 1} tokens"
-    fits = lambda pattern, words: any(None not in each for each in _tried(tokenizer, pattern, words, mask))  # noqa: E731
     fix, wide = "choose another word for its class", pattern.replace(f" {WORD}", f"  {WORD}")
-    if fits(pattern, bare := [each.strip() for each in words]):
-        fix = f"write {bare[list(words).index(word)]!r}: the pattern has the space"
-    elif fits(wide, words):
+    if _fit(tokenizer, pattern, [each.strip() for each in words], mask):
+        fix = f"write {word.strip()!r}: the pattern has the space"
+    elif _fit(tokenizer, wide, words, mask):
         fix = f"write {wide!r}: the space before this word is a token of its own, and the mask takes in one"
     return Refusal(f"the word {word!r} must be one token in the gap of {pattern!r}", counted, fix)
+
+
+def _fit(tokenizer: Tokenizer, pattern: str, words: Sequence[str], mask: str) -> bool:
+    """Whether each word is one token in the gap."""
+    return any(None not in found for found in _tried(tokenizer, pattern, words, mask))
 
 
 def _tried(tokenizer: Tokenizer, pattern: str, words: Sequence[str], mask: str) -> Iterator[list[int | None]]:

@@ -34,6 +34,11 @@ class Trained(Config):
         return parse(cls, {name: manifest[name] for name in cls.model_fields if name in manifest}, name=where)
 
     @property
+    def reads_masks(self) -> bool:
+        """Whether masks may be put to it as tokens that others read: unless it is known that none did."""
+        return self.masks_seen is not False
+
+    @property
     def notes(self) -> dict[str, Any]:
         """What a manifest is to say."""
         return self.model_dump(exclude_none=True)

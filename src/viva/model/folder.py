@@ -137,21 +137,24 @@ def require_savable(config: Config, model: Whole, tokenizer: Tokenizer | None = 
     """Refuse, before it is trained, a model that `save` would refuse; a `Notice` says where its folder is one that only
     viva opens as what it is.
     """
-    if (other := other_head(config, model, tokenizer)) is not None:
+    with tempfile.TemporaryDirectory() as place:
+        other = _describe(Path(place), config, model, tokenizer)
+        pooled = _misread(Path(place), config, tokenizer)
+    if other is not None:
         text = (
             f"transformers has no class of {tagged(config)['kind']} with the head {told(model.spec.head)}: viva opens "
             f"what is saved as it is, transformers would compute something else, as if the head were {told(other)}"
         )
         warnings.warn(Notice(text), stacklevel=2)
-    family = variant(FAMILIES, tagged(config)["kind"])
-    if (found := _misread(family, config, tokenizer, _hf_config(family, config, model, tokenizer))) is not None:
-        text = f"transformers will compute something else from what is saved: it pools {found}, and not the last token"
+    if pooled is not None:
+        text = f"transformers will compute something else from what is saved: it pools {pooled}, and not the last token"
         warnings.warn(Notice(text), stacklevel=2)
 
 
-def _misread(family: Any, config: Config, tokenizer: Tokenizer | None, keys: dict[str, Any]) -> str | None:
-    """What their class pools by the keys of config.json in place of what ours does, if it does."""
-    return family.misread(config, tokenizer, keys) if hasattr(family, "misread") else None
+def _misread(folder: Path, config: Config, tokenizer: Tokenizer | None) -> str | None:
+    """What their class pools by the folder's config.json in place of what ours does, if it does."""
+    misread = getattr(variant(FAMILIES, tagged(config)["kind"]), "misread", None)
+    return misread and misread(config, tokenizer, read_json(folder / "config.json"))
 
 
 def other_head(config: Config, model: Whole, tokenizer: Tokenizer | None = None) -> Config | None:
@@ -333,9 +336,8 @@ def load(
     tensors.load(folder, family, model, dtype, new_head, kept_as)
     said = manifest(folder) or {}
     tokenizer = own_tokenizer(folder, said.get("tokenizer"))
-    found = _misread(family, config, tokenizer, read_json(folder / "config.json")) if not said else None
-    if found is not None:
-        text = f"transformers computes something else from {folder}: it pools {found}, and not the last token"
+    if not said and (pooled := _misread(folder, config, tokenizer)) is not None:
+        text = f"transformers computes something else from {folder}: it pools {pooled}, and not the last token"
         warnings.warn(Notice(text), stacklevel=2)
     return Loaded(config, model.eval(), tokenizer, said, ignored, None if new_head else named, new_head)
 

@@ -122,8 +122,7 @@ def assembled(recipe: Recipe, out: Path, parts: Parts) -> tuple[Job, State]:
         notes["added"] = parts.added
     if labels := parts.form.classes():
         notes["labels"] = labels
-    source = parts.begun or (recipe.init and checkpoint.located(recipe.init))
-    known = Trained.told((source and folder.manifest(source)) or {}, str(source))
+    known = Trained.told((parts.source and folder.manifest(parts.source)) or {}, str(parts.source))
     notes |= known.notes | Trained(texts=parts.form.texts(), **recipe.objective.asked(parts.tokenizer)).notes
     save = lambda state: checkpoint.save(job, state, parts.adapter or parts.config, parts.tokenizer, notes)  # noqa: E731
     return replace(job, save=save), checkpoint.restore(parts.begun, job) if before else State()

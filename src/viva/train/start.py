@@ -259,8 +259,9 @@ def _tell_over_batch(found: Transformer, recipe: Recipe) -> None:
 class Parts:
     """The parts of a run, in memory.
 
-    `begun` is the checkpoint that they come from, `passed` the newer, broken ones, `parent` what `init` names, `added`
-    the tokens by which its vocabulary was made larger, `adapter` what is trained in the model's place.
+    `begun` is the checkpoint that they come from, `passed` the newer, broken ones, `source` that checkpoint or else the
+    folder of `init`, `parent` what `init` names, `added` the tokens by which its vocabulary was made larger, `adapter`
+    what is trained in the model's place.
     """
 
     tokenizer: Tokenizer
@@ -271,6 +272,7 @@ class Parts:
     valid: Data | None
     begun: Path | None
     passed: list[str]
+    source: Path | None
     parent: str | None
     added: dict[str, int] | None = None
     adapter: Adapter | None = None
@@ -283,7 +285,7 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     begun, passed = checkpoint.newest(out)
     kept = kept or out
     recipe = sifted(recipe, kept, begun)
-    source = begun or (recipe.init and checkpoint.located(recipe.init))
+    source = begun or (checkpoint.located(recipe.init) if recipe.init else None)
     read = sources.settled(recipe, recipe.data, source and folder.labels(source))  # once: it may go over all rows
     form = read[0].format
     for part in read:
@@ -308,7 +310,7 @@ def parts(recipe: Recipe, out: Path, kept: Path | None = None) -> Parts:
     added = more.added if more else begun and folder.manifest(begun).get("added")
     parent = _parent(recipe, begun)
     made = recipe.adapter and _adapter(recipe, begun, found, parent)
-    return Parts(tokens, form, config, found, train, valid, begun, passed, parent, added, made)
+    return Parts(tokens, form, config, found, train, valid, begun, passed, source, parent, added, made)
 
 
 def sifted(recipe: Recipe, kept: Path, begun: Path | None = None) -> Recipe:

@@ -217,9 +217,9 @@ def _fitting(row: Row, name: str, such: Any) -> str:
     alike = [written[found] for found in get_close_matches(wanted, written, n=1, cutoff=0.6)]
     right = corrected(row, name, row.data[alike[0]] if alike else such, instead=alike[0] if alike else None)
     correct = f"or correct the row: {right}"
-    kinds = [kind for kind, fields in told(row.data).items() if name not in fields and wanted not in written]
-    if kinds:
+    kinds = [kind for kind, fields in told(row.data).items() if name not in fields]
+    if kinds and wanted not in written:
         return f"use the format {' or '.join(repr(kind) for kind in kinds)}, {correct}"
-    strings = alike[: wanted in written] + [key for key, held in row.data.items() if isinstance(held, str)]
-    named = f"name another field in the recipe (for example {strings[0]!r})" if strings else "add the field"
+    meant = written.get(wanted, next((key for key, held in row.data.items() if isinstance(held, str)), None))
+    named = "add the field" if meant is None else f"name another field in the recipe (for example {meant!r})"
     return f"{named}, {correct}"

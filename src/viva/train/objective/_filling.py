@@ -24,7 +24,7 @@ def require_both_ways(model: Transformer, what: str) -> None:
 
 def require_masks_seen(manifest: Mapping[str, Any], what: str) -> None:
     """Refuse a model that others learn from by masks, where its folder says that it never read one."""
-    if Trained.told(manifest, what).masks_seen is False:
+    if not Trained.told(manifest, what).reads_masks:
         found = "one trained by permute, which reads no mask"
         raise Refusal(f"{what} must have learned to guess masked words", found, "name a model trained by masked")
 
